@@ -1,0 +1,223 @@
+/* The cache family: what a provider fills in, and stores, caches and tables over it.
+ *
+ *   zbz_table   a window: key prefix, default TTL, counters           (what a Lua table handle is)
+ *   zbz_cache   an instance: the current store, swapped while in use
+ *   zbz_store   one opened provider or layer, reference counted, shared by any number of caches
+ *   zbz_cache_ops   one provider's or layer's functions, a const table
+ */
+#ifndef ZBZ_CACHE_H
+#define ZBZ_CACHE_H
+
+#include "bytes.h"
+#include "call.h"
+#include "config.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ZBZ_ABI 1
+#define ZBZ_NO_EXPIRY ((int64_t)0)
+
+typedef struct zbz_store zbz_store;
+typedef struct zbz_cache zbz_cache;
+typedef struct zbz_table zbz_table;
+
+/* ---- 1. Values a provider sees ------------------------------------------------------------------------------------ */
+
+/* Identifies one written state of one key; compared byte for byte, never interpreted. n 0: none. */
+typedef struct zbz_version {
+	uint8_t n;
+	uint8_t b[31];
+} zbz_version;
+
+/* What a read can tell beside the bytes. A caller that passes NULL wants none of it and pays nothing. */
+typedef struct zbz_meta {
+	int64_t expire_at; /* wall ms; ZBZ_NO_EXPIRY; -1 when the provider did not say */
+	zbz_version version; /* n 0 when the provider has no versions */
+} zbz_meta;
+
+typedef enum zbz_only { ZBZ_ALWAYS = 0, ZBZ_ONLY_ABSENT, ZBZ_ONLY_PRESENT, ZBZ_ONLY_VERSION } zbz_only;
+
+typedef struct zbz_write {
+	zbz_bytes key, value;
+	int64_t expire_at;          /* wall ms, > call->now, or ZBZ_NO_EXPIRY */
+	zbz_only only;
+	const zbz_version *version; /* ZBZ_ONLY_VERSION */
+} zbz_write;
+
+/* One answer of a batch. The bytes stand in the batch's buffer at off (an offset: the buffer may move). */
+typedef struct zbz_found {
+	zbz_status status; /* OK, MISS, or this key's own error */
+	size_t off, n;
+} zbz_found;
+
+typedef struct zbz_incr {
+	int64_t delta;      /* any sign */
+	bool has_initial;   /* an absent key becomes `initial` (delta not added); without: becomes delta, as from 0 */
+	int64_t initial;
+	int64_t expire_at;  /* for a key made by this call; ZBZ_NO_EXPIRY */
+} zbz_incr;
+
+/* ---- 2. Capabilities ----------------------------------------------------------------------------------------------- */
+
+enum { /* what works; a bit missing here means the operation answers unsupported */
+	ZBZ_CAN_TTL = 1 << 0,      /* ttl() tells the remaining time */
+	ZBZ_CAN_EXPIRE = 1 << 1,
+	ZBZ_CAN_ADD = 1 << 2,      /* ONLY_ABSENT, atomic against every other client */
+	ZBZ_CAN_PRESENT = 1 << 3,  /* ONLY_PRESENT, atomic */
+	ZBZ_CAN_VERSION = 1 << 4,  /* versions in meta and ONLY_VERSION, atomic */
+	ZBZ_CAN_INCR = 1 << 5,     /* atomic */
+	ZBZ_CAN_KEYS = 1 << 6,
+	ZBZ_CAN_CLEAR = 1 << 7,
+	ZBZ_CAN_NATIVE = 1 << 8,
+	ZBZ_CAN_BATCH = 1 << 9     /* batches cost one round trip, not one per key */
+};
+
+typedef struct zbz_caps {
+	uint32_t can;          /* ZBZ_CAN_ bits */
+	uint32_t emulated;     /* those of `can` that are built from several steps of the backend */
+	bool inline_ok;        /* answers without waiting: may run on an event loop */
+	bool shared;           /* other processes see the same entries */
+	bool unsigned_incr;    /* counters stop at 0 and have no negative values (memcached) */
+	bool exclusive;        /* the whole store is ours: clear with an empty prefix is allowed */
+	uint32_t ttl_resolution_ms;
+	uint64_t max_key, max_value; /* bytes; 0 none but memory */
+} zbz_caps;
+
+/* A provider fills what it knows and leaves -1 elsewhere. */
+typedef struct zbz_provider_stats {
+	int64_t keys;        /* live entries (-1 unknown) */
+	int64_t memory;      /* bytes used */
+	int64_t connections; /* open sockets now */
+	int64_t evictions, expired, retries;
+} zbz_provider_stats;
+
+/* ---- 3. The contract of a provider ----------------------------------------------------------------------------------
+ *
+ * The front has already checked: key not empty and <= caps.max_key, value <= caps.max_value, store open, deadline not passed,
+ * expire_at in the future. The provider repeats none of it.
+ * Threads: every slot may be called from several threads at once unless `single_thread` is set; then the store serialises.
+ * Bytes passed in are borrowed for the call. Bytes going out are appended to the caller's buffer; on a status other than OK
+ * the buffer is as long as before (the front truncates, so a provider may leave partial bytes behind).
+ * A wait ends by c->deadline and by the provider's own timeouts, whichever comes first, with ZBZ_E_TIMEOUT.
+ * Retries: only of operations that may run twice (get, exists, ttl, scan, ping; delete and unconditional set), with back-off.
+ * NULL slots: get, set, del, close and caps are mandatory in a provider; any other NULL answers unsupported, except that the front builds
+ * exists from get, and the batches from single calls. In a layer a NULL slot passes to the next store. */
+typedef struct zbz_cursor zbz_cursor; /* a listing under way, private to the provider */
+
+typedef struct zbz_cache_ops {
+	int abi;                   /* ZBZ_ABI */
+	const char *name;          /* registered name, "redis" */
+	const char *aliases;       /* further names, "a|b", or NULL */
+	const char *schemes;       /* URL schemes, "redis|rediss", or NULL; the URL arrives as option "url" */
+	const char *needs;         /* Debian package of the library, for messages; NULL when none */
+	const char *summary;       /* one line for the README's table */
+	bool layer;                /* wraps the store in its option of type ZBZ_OPT_STORE */
+	bool single_thread;
+	size_t options_size;       /* of the struct the options fill */
+	const zbz_option *options; /* ends with a NULL name */
+
+	/* Opens without talking to a server (connections are made on first use), unless the medium is local.
+	 * `options` is a filled struct owned by the store and alive until close. */
+	zbz_status (*open)(void **self, const void *options, const zbz_clock *clock, zbz_err *err);
+	void (*close)(void *self); /* no call is under way; frees everything, waits for own threads */
+	void (*caps)(void *self, zbz_caps *out);
+
+	zbz_status (*get)(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_meta *meta); /* OK, MISS; meta may be NULL */
+	/* OK, REFUSED (ABSENT/PRESENT did not hold), CONFLICT error (another version, or gone). version_out may be NULL:
+	 * the version just written, n 0 when that costs another round trip. */
+	zbz_status (*set)(void *self, zbz_call *c, const zbz_write *w, zbz_version *version_out);
+	zbz_status (*del)(void *self, zbz_call *c, zbz_bytes key);    /* OK; MISS when it was absent and that is known */
+	zbz_status (*exists)(void *self, zbz_call *c, zbz_bytes key); /* OK, MISS */
+	zbz_status (*ttl)(void *self, zbz_call *c, zbz_bytes key, int64_t *expire_at); /* OK, MISS */
+	zbz_status (*expire)(void *self, zbz_call *c, zbz_bytes key, int64_t expire_at); /* OK, MISS; ZBZ_NO_EXPIRY persists */
+	/* The stored form is decimal text. OK; E_TYPE when the value is no integer; E_ARGUMENT on overflow, nothing changed. */
+	zbz_status (*incr)(void *self, zbz_call *c, zbz_bytes key, const zbz_incr *how, int64_t *value);
+
+	/* Batches: n >= 1. Each found[i]/status[i] is filled. OK when the batch ran, even if single keys failed;
+	 * negative only when nothing can be said of any key. Duplicates are allowed. */
+	zbz_status (*get_many)(void *self, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out, zbz_found *found);
+	zbz_status (*set_many)(void *self, zbz_call *c, const zbz_write *writes, size_t n, zbz_status *status); /* only == ALWAYS */
+	zbz_status (*del_many)(void *self, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_status *status);
+
+	/* Lists keys that start with prefix, in no order; a key present all the time comes at least once. `pattern` (over the rest
+	 * of the key) is a hint: the front filters again. next: appends up to about `limit` keys as u32 little endian length
+	 * + bytes to *out, adds their number to *n; OK, or END (also with keys). */
+	zbz_status (*scan_open)(void *self, zbz_call *c, zbz_bytes prefix, zbz_bytes pattern, zbz_cursor **cursor);
+	zbz_status (*scan_next)(void *self, zbz_call *c, zbz_cursor *cursor, size_t limit, zbz_buf *out, size_t *n);
+	void (*scan_close)(void *self, zbz_cursor *cursor);
+	/* Removes the keys that start with prefix, and no other. Empty prefix only with caps.exclusive. NULL: scan and del_many. */
+	zbz_status (*clear)(void *self, zbz_call *c, zbz_bytes prefix, uint64_t *removed);
+
+	zbz_status (*ping)(void *self, zbz_call *c);
+	zbz_status (*version)(void *self, zbz_call *c, zbz_buf *out); /* the server's own version text */
+	void (*stats)(void *self, zbz_call *c, zbz_provider_stats *out);
+	/* Details of one entry as a MessagePack map, for inspect(); memory: size, hits, age_ms, idle_ms, expire_at. */
+	zbz_status (*inspect)(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out);
+
+	/* The backend's own commands. argv[i] are bytes; `ends` cuts argv into `count` commands (ends[k] = index one past the
+	 * last word of command k), sent as one pipeline. Appends one MessagePack value per command to *out; a reply that is an error is ext type 1
+	 * with the text. Negative only when the transport failed. */
+	zbz_status (*command)(void *self, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count, zbz_buf *out);
+	/* Subscribes to channels (patterns when `pattern`). on_message runs on a thread of the provider's: it must only copy and enqueue.
+	 * It keeps itself alive across reconnects; payload.p NULL tells of a gap. unsubscribe waits until no call is under way. */
+	zbz_status (*subscribe)(void *self, zbz_call *c, const zbz_bytes *channels, size_t n, bool pattern,
+	                        void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *ud, void **subscription);
+	void (*unsubscribe)(void *self, void *subscription);
+} zbz_cache_ops;
+
+/* ---- 4. Registry ------------------------------------------------------------------------------------------------------ */
+
+/* Adds a provider; the table must live for ever. The same table twice is OK; another of the same name ZBZ_E_ARGUMENT. */
+ZBZ_API zbz_status zbz_cache_register(const zbz_cache_ops *ops, zbz_err *err);
+/* By name or alias. A known plug-in that is not loaded yet is loaded (zbz/provider/NAME.so, entry point
+ * `const zbz_cache_ops *zbz_cache_plugin(void)`). E_UNSUPPORTED names the missing package, E_UNKNOWN_PROVIDER lists the known names. */
+ZBZ_API zbz_status zbz_cache_find(const char *name, const zbz_cache_ops **ops, zbz_err *err);
+/* Provider name for a URL scheme ("rediss" -> "redis"); NULL when none. Static. */
+ZBZ_API const char *zbz_cache_scheme(const char *scheme);
+/* Names of all providers that can be asked for, loaded or not, one by one: index 0, 1, ... until NULL. Static. */
+ZBZ_API const char *zbz_cache_name_at(size_t index);
+/* Where plug-ins are looked for first (else ZBZ_PLUGIN_PATH, else beside libzbz.so). Copied. */
+ZBZ_API zbz_status zbz_plugin_dir(const char *dir, zbz_err *err);
+
+/* ---- 5. Store: one opened provider -------------------------------------------------------------------------------------- */
+
+/* cfg's "provider" names it. clock NULL: the system's. The store is born with one reference. Nothing is left behind on failure. */
+ZBZ_API zbz_status zbz_store_open(const zbz_config *cfg, const zbz_clock *clock, zbz_store **out, zbz_err *err);
+ZBZ_API zbz_store *zbz_store_ref(zbz_store *store);
+ZBZ_API void zbz_store_unref(zbz_store *store); /* the last one closes it; NULL allowed */
+ZBZ_API const zbz_cache_ops *zbz_store_ops(const zbz_store *store);
+ZBZ_API const void *zbz_store_options(const zbz_store *store); /* the parsed struct, for echoes */
+ZBZ_API void zbz_store_caps(const zbz_store *store, zbz_caps *out);
+/* The provider at the bottom of a stack of layers has this name? Its store, borrowed; else NULL. */
+ZBZ_API zbz_store *zbz_store_bottom(zbz_store *store);
+
+/* For layers: one operation on the wrapped store, slots that are NULL emulated or answered. Same contracts as the slots. */
+ZBZ_API zbz_status zbz_store_get(zbz_store *s, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_meta *meta);
+ZBZ_API zbz_status zbz_store_set(zbz_store *s, zbz_call *c, const zbz_write *w, zbz_version *version_out);
+ZBZ_API zbz_status zbz_store_del(zbz_store *s, zbz_call *c, zbz_bytes key);
+ZBZ_API zbz_status zbz_store_exists(zbz_store *s, zbz_call *c, zbz_bytes key);
+ZBZ_API zbz_status zbz_store_ttl(zbz_store *s, zbz_call *c, zbz_bytes key, int64_t *expire_at);
+ZBZ_API zbz_status zbz_store_expire(zbz_store *s, zbz_call *c, zbz_bytes key, int64_t expire_at);
+ZBZ_API zbz_status zbz_store_incr(zbz_store *s, zbz_call *c, zbz_bytes key, const zbz_incr *how, int64_t *value);
+ZBZ_API zbz_status zbz_store_get_many(zbz_store *s, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out, zbz_found *found);
+ZBZ_API zbz_status zbz_store_set_many(zbz_store *s, zbz_call *c, const zbz_write *writes, size_t n, zbz_status *status);
+ZBZ_API zbz_status zbz_store_del_many(zbz_store *s, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_status *status);
+ZBZ_API zbz_status zbz_store_scan_open(zbz_store *s, zbz_call *c, zbz_bytes prefix, zbz_bytes pattern, zbz_cursor **cursor);
+ZBZ_API zbz_status zbz_store_scan_next(zbz_store *s, zbz_call *c, zbz_cursor *cursor, size_t limit, zbz_buf *out, size_t *n);
+ZBZ_API void zbz_store_scan_close(zbz_store *s, zbz_cursor *cursor);
+ZBZ_API zbz_status zbz_store_clear(zbz_store *s, zbz_call *c, zbz_bytes prefix, uint64_t *removed);
+ZBZ_API zbz_status zbz_store_ping(zbz_store *s, zbz_call *c);
+ZBZ_API zbz_status zbz_store_version(zbz_store *s, zbz_call *c, zbz_buf *out);
+ZBZ_API void zbz_store_stats(zbz_store *s, zbz_call *c, zbz_provider_stats *out);
+ZBZ_API zbz_status zbz_store_inspect(zbz_store *s, zbz_call *c, zbz_bytes key, zbz_buf *out);
+ZBZ_API zbz_status zbz_store_command(zbz_store *s, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count, zbz_buf *out);
+ZBZ_API zbz_status zbz_store_subscribe(zbz_store *s, zbz_call *c, const zbz_bytes *channels, size_t n, bool pattern,
+                                       void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *ud, void **subscription);
+ZBZ_API void zbz_store_unsubscribe(zbz_store *s, void *subscription);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,10 @@
+/* zbz: everything a C program needs. See examples/embed.c. */
+#ifndef ZBZ_ZBZ_H
+#define ZBZ_ZBZ_H
+
+#include "engine.h"
+#include "table.h"
+
+#define ZBZ_VERSION "0.1.0"
+
+#endif

@@ -1,0 +1,165 @@
+---@meta zbz.core
+-- What the C module zbz.core gives to lua/zbz. Not for programs: they use require("zbz").
+-- Everywhere: a failure is nil, err (an error table); misuse raises. Times are milliseconds here, seconds in the public API.
+
+---@class zbz.core
+---@field VERSION string
+---@field null lightuserdata        the null light userdata, as cjson.null
+---@field error_mt table             metatable of every error C makes; lua/zbz/error.lua gives it __tostring and __index
+---@field array_mt table             metatable that marks an array; zbz.array sets it
+---@field table_mt table             metatable of table handles; its __index is table_methods
+---@field table_methods table        C methods; Lua adds its own (fetch ...) to the same table
+local core = {}
+
+-- 1. codecs: exact 64-bit integers on 5.4; hostile input is nil, err ("decode"), a bad value nil, err ("encode", field = path)
+---@param v any
+---@return string?, zbz.Error?
+function core.json_encode(v) end
+---@param s string
+---@return any, zbz.Error?
+function core.json_decode(s) end
+function core.msgpack_encode(v) end
+function core.msgpack_decode(s) end
+--- By Lua type: strings as they are, integers as digits, everything else tagged JSON; decode is exact for all of them.
+function core.auto_encode(v) end
+function core.auto_decode(s) end
+
+-- 2. parsing; bad input returns nil, message
+---@param x number|string
+---@return integer? ms, string? message
+function core.duration(x) end
+---@return integer? bytes, string? message
+function core.size(x) end
+---@return boolean
+function core.glob(pattern, text) end
+---@return table? {scheme=,user=,password=,host=,port=,path=,query={}}, zbz.Error? err
+function core.uri(text) end
+
+-- 3. clocks
+---@return integer wall_ms
+function core.wall() end
+---@return integer mono_ms
+function core.mono() end
+--- A clock that moves only when told: userdata with :advance(ms) :wall() :mono(). Accepted wherever a clock is.
+---@param wall_ms integer
+function core.fake_clock(wall_ms) end
+
+-- 4. providers
+--- {name=, aliases={}, schemes={}, needs=, summary=, layer=, loaded=} each
+---@return table[]
+function core.providers() end
+--- Loads the plug-in if needed: {name=, layer=, summary=, options={{name=,alias=,type=,default=,choices=,help=}...}}
+---@return table?, zbz.Error?
+function core.provider_info(name) end
+---@param scheme string
+---@return string? provider name
+function core.scheme(scheme) end
+--- config: {provider=, ...}; strings, numbers, booleans, arrays of strings, nested configs and stores (layers). clock optional.
+--- An unknown option name raises with the known ones and the nearest; a bad value is nil, err.
+---@return zbz.core.Store?, zbz.Error?
+function core.open_store(config, clock) end
+
+---@class zbz.core.Store: userdata
+local Store = {}
+function Store:ops_name() end         -- name of the outermost layer or provider
+function Store:kind() end             -- name of the provider at the bottom
+function Store:caps() end             -- {ttl=true, expire=, add=, present=, version=, incr=, keys=, clear=, native=, batch=, emulated={...}, inline=, shared=, unsigned_incr=, exclusive=, ttl_resolution_ms=, max_key=, max_value=}
+function Store:config() end           -- every option with its value as text, secrets "***"
+function Store:close() end            -- drops this handle's reference; twice is fine; also __gc and __close
+function Store:closed() end
+
+-- 5. caches and tables
+---@param store zbz.core.Store
+---@param opts {key_prefix:string?, default_ttl:integer?, deadline:integer?, clock:userdata?}
+---@return zbz.core.Cache?, zbz.Error?
+function core.new_cache(store, opts) end
+---@class zbz.core.Cache: userdata
+local Cache = {}
+function Cache:swap(store, deadline_ms) end  -- true or nil, err
+function Cache:store() end                   -- a new Store handle on the current store; nil, err closed
+function Cache:close() end                   -- also __gc, __close
+function Cache:closed() end
+function Cache:ping(deadline_ms) end
+function Cache:version() end                 -- the server's version text
+function Cache:provider_stats() end          -- {keys=,memory=,connections=,evictions=,expired=,retries=}; unknown ones absent
+function Cache:inspect(key) end              -- table for a full key (decoded MessagePack map)
+--- commands: {{"GET","k"},{...}}; words are strings or numbers. A list of replies; a reply that is an error is an error table; nil reply is core.null inside.
+function Cache:command(commands, deadline_ms) end
+--- Messages arrive in the state's mailbox; core.poll hands them to fn(channel, payload) (payload nil: messages may have been lost). Subscription:close().
+function Cache:subscribe(channels, is_pattern, fn) end
+
+--- codec: "bytes" "string" "json" "msgpack" "auto". env: any Lua table kept with the handle (core.env gets it).
+---@param cache zbz.core.Cache
+---@param opts {name:string?, prefix:string?, ttl:integer?, deadline:integer?, stale_ttl:integer?, envelope:boolean?, codec:string, env:table?}
+---@return zbz.core.Table?, zbz.Error?
+function core.new_table(cache, opts) end
+function core.env(t) end
+
+-- Methods of a table handle in C (ms nowhere: these ARE the public methods, API.md section 2). ttl arguments: seconds or duration text, or an
+-- options table {ttl=, only="absent"|"present", if_version=, deadline=, tags=}.  An unknown option raises.
+---@class zbz.core.Table: userdata
+local Table = {}
+function Table:get(k, opts) end
+function Table:set(k, v, ttl_or_opts) end       -- true; false when only= did not hold; nil, err
+function Table:add(k, v, ttl_or_opts) end       -- true or false
+function Table:delete(k, opts) end              -- true
+function Table:exists(k, opts) end              -- boolean
+function Table:ttl(k, opts) end                 -- seconds, math.huge, nil
+function Table:expire(k, ttl, opts) end         -- true, nil when absent
+function Table:incr(k, n, opts) end             -- opts {initial=, ttl=, deadline=}; the new integer; msgpack tables: unsupported
+function Table:decr(k, n, opts) end
+function Table:get_with(k, opts) end            -- value, {version=, ttl=, age=, tier=, stale=}
+function Table:get_multi(keys, opts) end        -- map, nil, errs?   (errs[key] third on partial failure); map nil, err when nothing worked
+function Table:set_multi(map, ttl_or_opts) end  -- true, nil, errs?; values may be core.item; an unencodable value: nil, err before any I/O
+function Table:delete_multi(keys, opts) end     -- true, nil, errs?
+function Table:keys(pattern, opts) end          -- iterator; a failure in a later page raises no error: the iterator returns nil, err once and ends
+function Table:clear(opts) end                  -- true, removed
+function Table:invalidate(k, opts) end          -- true
+function Table:get_raw(k, opts) end
+function Table:set_raw(k, bytes, ttl_or_opts) end
+function Table:prefix() end                     -- full key prefix
+function Table:counters() end                   -- zbz_table_stats as a table (times in seconds)
+
+-- Primitives for fetch (Lua orchestrates, so that loaders may yield). Bytes unless said otherwise.
+--- What is there. state: nil (nothing), "hit", "negative", "stale", "lease". value decoded by the handle's codec for "hit" and "stale".
+--- age and left in ms (nil unknown; left math.huge: no expiry). version: string token or nil.
+---@return any value, string? state, integer? age, number? left, string? version   -- or nil, nil, err
+function Table:entry(k, deadline_ms) end
+--- encode/decode with the handle's own codec: string or nil, err
+function Table:encode(v) end
+function Table:decode(s) end
+--- Joins or begins the flight of key k. seat: "leads" "waits" "waits_for_self".
+---@return zbz.core.Flight? flight, string|zbz.Error seat_or_err
+function Table:flight(k) end
+--- Fence token for a load that found `state`/`version`: version string or nil (in-process fence only).
+function Table:lease(k, state, version, lease_ms, deadline_ms) end
+--- Stores what the leader loaded: true stored, false fenced off; nil, err. opts {ttl_ms=, stale_ttl_ms=, negative=, lease=version string, deadline_ms=}
+function Table:commit(flight, k, bytes, opts) end
+function Table:count(which) end                 -- "loads" "load_failures" "waits" "stale_served" "fenced"
+
+---@class zbz.core.Flight: userdata
+local Flight = {}
+function Flight:wait(deadline_mono_ms, clock) end  -- true, or nil, err (timeout). Blocks the thread.
+function Flight:landed() end
+--- After landing: "value", bytes | "negative" | "failed", text | "again"
+function Flight:result() end
+function Flight:moved() end
+function Flight:land(how, bytes_or_text) end       -- how: "value" "negative" "failed"; leader only, once
+function Flight:leave() end                        -- also __gc
+
+--- Flights of a provider written in Lua: {:flight(full_key) -> Flight, seat; :touch(full_key); :touch_prefix(prefix)}
+function core.flights() end
+--- For providers written in Lua. seal {expire_at=, stored_at=, negative=, stale=, lease=}
+function core.envelope_seal(seal, bytes) end
+---@return string? value, table entry {sealed=,negative=,stale=,lease=,expire_at=,stored_at=}   or nil, err
+function core.envelope_open(bytes, now_ms) end
+
+--- Marks a value for set_multi with its own TTL (zbz.item).
+function core.item(v, opts) end
+
+-- 6. mailbox of this Lua state
+--- Delivers what is waiting (subscription messages), at most until the deadline when nothing is; number delivered.
+---@param timeout_ms integer
+function core.poll(timeout_ms) end
+--- Wake fd of this state, or nil, err.
+function core.fd() end
