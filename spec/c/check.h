@@ -1,0 +1,28 @@
+/* The whole test framework of the C programs: CHECK counts, RUN names, DONE reports in the suite's closing form. */
+#ifndef SPEC_CHECK_H
+#define SPEC_CHECK_H
+
+#include <stdio.h>
+#include <string.h>
+
+static int check_passed, check_failed;
+static const char *check_name = "";
+
+#define CHECK(cond)                                                                             \
+	do {                                                                                        \
+		if (cond) {                                                                             \
+			check_passed++;                                                                     \
+		} else {                                                                                \
+			check_failed++;                                                                     \
+			fprintf(stderr, "%s:%d: %s: failed: %s\n", __FILE__, __LINE__, check_name, #cond); \
+		}                                                                                       \
+	} while (0)
+#define CHECK_STR(a, b) CHECK(strcmp((a), (b)) == 0)
+#define RUN(fn)            \
+	do {                   \
+		check_name = #fn;  \
+		fn();              \
+	} while (0)
+#define DONE() (printf("%d passed, %d failed\n", check_passed, check_failed), check_failed != 0)
+
+#endif
