@@ -45,6 +45,8 @@ function core.mono() end
 function core.fake_clock(wall_ms) end
 
 -- 4. providers
+--- Where plug-ins (zbz/provider/NAME.so) are looked for before the core's own places.
+function core.plugin_dir(dir) end
 --- {name=, aliases={}, schemes={}, needs=, summary=, layer=, loaded=} each
 ---@return table[]
 function core.providers() end
