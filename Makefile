@@ -20,8 +20,8 @@ has = $(shell pkg-config --exists $(1) 2>/dev/null && echo yes)
 
 LUA54_PC := $(firstword $(foreach p,lua5.4 lua-5.4 lua54,$(if $(call has,$(p)),$(p))))
 LUAJIT_PC := $(if $(call has,luajit),luajit)
-LUA54_CFLAGS ?= $(if $(LUA54_PC),$(call pkg,--cflags,$(LUA54_PC)))
-LUAJIT_CFLAGS ?= $(if $(LUAJIT_PC),$(call pkg,--cflags,$(LUAJIT_PC)))
+LUA54_CFLAGS := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(if $(LUA54_PC),$(call pkg,--cflags,$(LUA54_PC))))
+LUAJIT_CFLAGS := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(if $(LUAJIT_PC),$(call pkg,--cflags,$(LUAJIT_PC))))
 
 TARGETS := $(B)/libzbz.so
 TARGETS += $(if $(LUA54_CFLAGS),$(B)/lua54/zbz/core.so)
@@ -41,10 +41,10 @@ $(B)/luajit/zbz/core.so: $(call obj,$(BIND_SRC),luajit) | $(B)/libzbz.so
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz -lm '-Wl,-rpath,$$ORIGIN:$$ORIGIN/../..:$$ORIGIN/../../..'
 $(B)/zbz/provider/redis.so: $(call obj,$(REDIS_SRC),plugin) | $(B)/libzbz.so
 	@mkdir -p $(@D)
-	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,hiredis openssl) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN'
+	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,hiredis openssl) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
 $(B)/zbz/provider/memcached.so: $(call obj,$(MEMCACHED_SRC),plugin) | $(B)/libzbz.so
 	@mkdir -p $(@D)
-	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,libmemcached) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN'
+	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,libmemcached) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
 
 $(B)/core/%.o: csrc/%.c
 	@mkdir -p $(@D)
@@ -68,12 +68,93 @@ $(B)/spec/test_%: spec/c/test_%.c $(B)/libzbz.so
 	$(CC) $(CFLAGS_ALL) -o $@ $< -L$(B) -lzbz -pthread '-Wl,-rpath,$$ORIGIN/..'
 ctests: $(CTESTS)
 
+# ---- for people
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make            build libzbz.so, the plug-ins whose libraries are here, and zbz/core.so for every Lua found
+## make demo       install what is missing, build, run examples/quickstart.lua on the embedded memory provider
+## make test       install what is missing, build, run everything (SUITE=name runs the suites whose name holds it)
+## make env        print the exports for running programs from this tree: eval "$(make -s env)"
+## make install    PREFIX=/usr/local DESTDIR=: the core, both Lua modules, the plug-ins, the headers
+## make asan tsan valgrind fuzz    the C tests (and the Lua ones) under the sanitizers; FUZZ_SECONDS=60
+## make bench      the measurements of the README, as ratios in one run
+## make format     clang-format over every C file
+## make deps       install what build and tests need (Debian packages)
+deps:
+	@spec/tools/deps.sh test
+demo:
+	@spec/tools/deps.sh build
+	@$(MAKE) -s all
+	@eval "$$($(MAKE) -s env)" && lua5.4 examples/quickstart.lua
+test:
+	@spec/tools/deps.sh test
+	@$(MAKE) -s all ctests embed
+	@eval "$$($(MAKE) -s env)" && B=$(B) lua5.4 spec/tools/suite.lua spec/suites.lua $(B)/log
+
 env:
 	@echo 'export LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;"'
 	@echo 'export LUA_CPATH="$(CURDIR)/$(B)/lua54/?.so;;"'
 	@echo 'export LUAJIT_CPATH="$(CURDIR)/$(B)/luajit/?.so;;"'
 
+embed: $(B)/embed
+$(B)/embed: examples/embed.c $(B)/libzbz.so
+	$(CC) -Icsrc/include -o $@ $< -L$(B) -lzbz '-Wl,-rpath,$$ORIGIN'
+
+# ---- the same tests under other builds
+FUZZ_SECONDS ?= 60
+asan:
+	@$(MAKE) -s all ctests B=build/asan OPT='-O1 -g -fno-omit-frame-pointer' CFLAGS=-fsanitize=address,undefined LDFLAGS=-fsanitize=address,undefined
+	@B=build/asan lua5.4 spec/tools/suite.lua spec/suites_asan.lua build/log/asan
+tsan:
+	@$(MAKE) -s all ctests B=build/tsan OPT='-O1 -g' CFLAGS=-fsanitize=thread LDFLAGS=-fsanitize=thread
+	@B=build/tsan lua5.4 spec/tools/suite.lua spec/suites_tsan.lua build/log/tsan
+valgrind: all ctests
+	@eval "$$($(MAKE) -s env)" && B=$(B) lua5.4 spec/tools/suite.lua spec/suites_valgrind.lua build/log/valgrind
+fuzz:
+	@$(MAKE) -s -f spec/fuzz/fuzz.mk run SECONDS=$(FUZZ_SECONDS)
+bench: all
+	@spec/tools/deps.sh test
+	@eval "$$($(MAKE) -s env)" && spec/bench/run.sh
+format:
+	clang-format -i $$(find csrc spec examples -name '*.[ch]')
+
+# ---- installation
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCDIR ?= $(PREFIX)/include
+LUA54_LIB ?= $(LIBDIR)/lua/5.4
+LUA54_SHARE ?= $(PREFIX)/share/lua/5.4
+LUA51_LIB ?= $(LIBDIR)/lua/5.1
+LUA51_SHARE ?= $(PREFIX)/share/lua/5.1
+LUA_FILES := $(shell find lua/zbz -name '*.lua')
+
+# $(call put,FILE,DIRECTORY)
+put = install -D -m $(if $(filter %.so,$(1)),755,644) $(1) $(DESTDIR)$(2)/$(notdir $(1))
+install_lua = $(foreach f,$(LUA_FILES),$(call put,$(f),$(1)/$(patsubst lua/%,%,$(dir $(f))))$(newline))
+define newline
+
+
+endef
+install: all
+	$(call put,$(B)/libzbz.so,$(LIBDIR))
+	$(foreach h,$(wildcard csrc/include/zbz/*.h),$(call put,$(h),$(INCDIR)/zbz)$(newline))
+	$(foreach p,$(filter $(B)/zbz/provider/%,$(TARGETS)),$(call put,$(p),$(LIBDIR)/zbz/provider)$(newline))
+	$(if $(filter $(B)/lua54/%,$(TARGETS)),$(call put,$(B)/lua54/zbz/core.so,$(LUA54_LIB)/zbz)$(newline)$(call install_lua,$(LUA54_SHARE)))
+	$(if $(filter $(B)/luajit/%,$(TARGETS)),$(call put,$(B)/luajit/zbz/core.so,$(LUA51_LIB)/zbz)$(newline)$(call install_lua,$(LUA51_SHARE)))
+
+# What the rockspecs call: one Lua, the one of LUA_INCDIR, everything inside the tree.
+ABI := $(if $(LUA_INCDIR),$(if $(shell grep 'LUA_VERSION_NUM.*501' $(LUA_INCDIR)/lua.h),luajit,lua54),lua54)
+rock: $(B)/libzbz.so $(B)/$(ABI)/zbz/core.so
+install-rock: rock
+	$(call put,$(B)/libzbz.so,$(ROCK_LIB)/zbz)
+	$(call put,$(B)/$(ABI)/zbz/core.so,$(ROCK_LIB)/zbz)
+	$(call install_lua,$(ROCK_LUA))
+rock-%: $(B)/zbz/provider/%.so ;
+install-rock-%: rock-%
+	$(call put,$(B)/zbz/provider/$*.so,$(ROCK_LIB)/zbz/provider)
+
 clean:
 	rm -rf $(B)
 
-.PHONY: all ctests env clean
+.PHONY: all ctests help deps demo test env embed asan tsan valgrind fuzz bench format install rock install-rock clean

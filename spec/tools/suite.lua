@@ -1,0 +1,65 @@
+-- Runs the suites one after another, shows one line each, and adds up what they counted.
+-- Usage: lua5.4 spec/tools/suite.lua FILE   where FILE returns { {name=, run=, seconds=}, ... }
+-- A suite ends with "N passed, N failed[, N skipped]" or busted's summary. One that prints neither, that ends with a non-zero
+-- status without a counted failure, or that ran nothing at all has failed.
+
+local list = dofile(arg[1])
+local logs = arg[2] or "build/log"
+local only = os.getenv("SUITE")
+os.execute("mkdir -p " .. logs)
+
+local total = { passed = 0, failed = 0, skipped = 0 }
+local skips = {}
+
+local function count(text)
+	local n = { passed = 0, failed = 0, skipped = 0 }
+	local seen = false
+	for line in text:gmatch("[^\n]+") do
+		local p, f = line:match("^%s*(%d+) passed, (%d+) failed")
+		local s, bf, be, pend = line:match("^(%d+) success%a* / (%d+) failures? / (%d+) errors? / (%d+) pending")
+		if p then
+			n.passed, n.failed = n.passed + p, n.failed + f
+			n.skipped = n.skipped + (tonumber(line:match("(%d+) skipped")) or 0)
+			seen = true
+		elseif s then
+			n.passed, n.failed, n.skipped = n.passed + s, n.failed + bf + be, n.skipped + pend
+			seen = true
+		end
+		local why = line:match("^SKIP (.+)")
+		if why then skips[#skips + 1] = why end
+	end
+	return n, seen
+end
+
+local function tail(text, lines)
+	local all = {}
+	for line in text:gmatch("[^\n]*\n?") do all[#all + 1] = line end
+	return table.concat(all, "", math.max(1, #all - lines))
+end
+
+for _, suite in ipairs(list) do
+	if not only or suite.name:find(only, 1, true) then
+		local log = logs .. "/" .. suite.name:gsub("[^%w]+", "-") .. ".log"
+		local began = os.time()
+		local ok, _, code = os.execute(("timeout -k 10 %d sh -c '%s' >%s 2>&1 </dev/null"):format(
+			suite.seconds or 300, suite.run:gsub("'", "'\\''"), log))
+		local f <close> = assert(io.open(log))
+		local text = f:read("a")
+		local n, seen = count(text)
+		if code == 124 or code == 137 then
+			n.failed = n.failed + 1
+			text = text .. "\n(the suite did not end within " .. (suite.seconds or 300) .. " s)\n"
+		elseif (not ok or not seen or n.passed + n.failed + n.skipped == 0) and n.failed == 0 then
+			n.failed = n.failed + 1
+			text = text .. ("\n(the suite ended with status %s%s)\n"):format(tostring(code), seen and "" or " and counted nothing")
+		end
+		for k in pairs(total) do total[k] = total[k] + n[k] end
+		print(("%-34s %5d passed %3d failed %3d skipped  %4d s"):format(suite.name, n.passed, n.failed, n.skipped, os.time() - began))
+		if n.failed > 0 then io.write("--- ", log, " ends with:\n", tail(text, 60), "\n---\n") end
+		io.stdout:flush()
+	end
+end
+
+for _, why in ipairs(skips) do print("skipped: " .. why) end
+print(("%d passed, %d failed, %d skipped"):format(total.passed, total.failed, total.skipped))
+os.exit(total.failed == 0 and total.passed > 0, true)
