@@ -1,6 +1,8 @@
 # zbz. `make help` lists the targets; `make demo` and `make test` are all a newcomer needs.
 B ?= build
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 OPT ?= -O2 -g
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
 CFLAGS_ALL = -std=c11 -D_GNU_SOURCE $(WARN) $(OPT) $(CFLAGS) -fPIC -fvisibility=hidden -pthread -Icsrc/include -Icsrc -MMD -MP
@@ -63,9 +65,14 @@ $(B)/luajit/%.o: csrc/%.c
 
 # C unit tests: one program per spec/c/test_*.c
 CTESTS := $(patsubst spec/c/%.c,$(B)/spec/%,$(wildcard spec/c/test_*.c))
+CTESTS := $(if $(LUA54_PC),$(CTESTS),$(filter-out %/test_states,$(CTESTS)))
 $(B)/spec/test_%: spec/c/test_%.c $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -o $@ $< -L$(B) -lzbz -pthread '-Wl,-rpath,$$ORIGIN/..'
+# The one that speaks Lua: it links Lua 5.4 and the binding's objects.
+$(B)/spec/test_states: spec/c/test_states.c $(call obj,$(BIND_SRC),lua54) $(B)/libzbz.so
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(LUA54_CFLAGS) -o $@ $(filter %.c %.o,$^) -L$(B) -lzbz $(call pkg,--libs,$(LUA54_PC)) -lm '-Wl,-rpath,$$ORIGIN/..'
 ctests: $(CTESTS)
 
 # ---- for people

@@ -31,6 +31,9 @@ ZBZ_API zbz_status zbz_engine_threads(unsigned n, zbz_err *err);
 ZBZ_API zbz_status zbz_mailbox_new(size_t max_jobs, zbz_mailbox **out, zbz_err *err); /* bound of jobs in flight and undrained */
 /* Refuses new jobs, drops undrained ones; jobs still running are dropped when they end. NULL allowed. */
 ZBZ_API void zbz_mailbox_close(zbz_mailbox *mb);
+/* For a poster that may outlive the owner (a subscription's thread): the closed mailbox answers E_CLOSED until the last one lets go. */
+ZBZ_API zbz_mailbox *zbz_mailbox_ref(zbz_mailbox *mb);
+ZBZ_API void zbz_mailbox_unref(zbz_mailbox *mb); /* NULL allowed */
 /* E_UNAVAILABLE (retryable) when the bound is reached: the job stays the caller's. E_CLOSED. */
 ZBZ_API zbz_status zbz_submit(zbz_mailbox *mb, zbz_job *job, zbz_err *err);
 ZBZ_API zbz_status zbz_post(zbz_mailbox *mb, zbz_job *job, zbz_err *err);

@@ -6,6 +6,7 @@
 ---@field VERSION string
 ---@field null lightuserdata        the null light userdata, as cjson.null
 ---@field error_mt table             metatable of every error C makes; lua/zbz/error.lua gives it __tostring and __index
+---@field item_mt table             metatable of core.item
 ---@field array_mt table             metatable that marks an array; zbz.array sets it
 ---@field table_mt table             metatable of table handles; its __index is table_methods
 ---@field table_methods table        C methods; Lua adds its own (fetch ...) to the same table
@@ -23,6 +24,12 @@ function core.msgpack_decode(s) end
 --- By Lua type: strings as they are, integers as digits, everything else tagged JSON; decode is exact for all of them.
 function core.auto_encode(v) end
 function core.auto_decode(s) end
+
+--- Marks a table as an array and returns it (zbz.array).
+---@generic T: table
+---@param t T
+---@return T
+function core.array(t) end
 
 -- 2. parsing; bad input returns nil, message
 ---@param x number|string
@@ -47,7 +54,7 @@ function core.fake_clock(wall_ms) end
 -- 4. providers
 --- Where plug-ins (zbz/provider/NAME.so) are looked for before the core's own places.
 function core.plugin_dir(dir) end
---- {name=, aliases={}, schemes={}, needs=, summary=, layer=, loaded=} each
+--- {name=, loaded=, and when it could be loaded: aliases={}, schemes={}, needs=, summary=, layer=; else error=} each
 ---@return table[]
 function core.providers() end
 --- Loads the plug-in if needed: {name=, layer=, summary=, options={{name=,alias=,type=,default=,choices=,help=}...}}
@@ -82,13 +89,16 @@ function Cache:store() end                   -- a new Store handle on the curren
 function Cache:close() end                   -- also __gc, __close
 function Cache:closed() end
 function Cache:ping(deadline_ms) end
-function Cache:version() end                 -- the server's version text
-function Cache:provider_stats() end          -- {keys=,memory=,connections=,evictions=,expired=,retries=}; unknown ones absent
-function Cache:inspect(key) end              -- table for a full key (decoded MessagePack map)
+function Cache:version(deadline_ms) end      -- the server's version text
+function Cache:provider_stats(deadline_ms) end        -- {keys=,memory=,connections=,evictions=,expired=,retries=}; unknown ones absent
+function Cache:inspect(key, deadline_ms) end -- table for a full key (decoded MessagePack map), nil when absent
 --- commands: {{"GET","k"},{...}}; words are strings or numbers. A list of replies; a reply that is an error is an error table; nil reply is core.null inside.
 function Cache:command(commands, deadline_ms) end
---- Messages arrive in the state's mailbox; core.poll hands them to fn(channel, payload) (payload nil: messages may have been lost). Subscription:close().
-function Cache:subscribe(channels, is_pattern, fn) end
+--- Messages arrive in the state's mailbox; core.poll_next hands out fn, channel, payload (payload nil: messages may have been lost).
+--- channels: one or a list. A subscription lives until :close() or until its cache closes, referenced or not; :closed(). It stays on the
+--- store it began on when the cache is swapped.
+---@param deadline_ms integer?
+function Cache:subscribe(channels, is_pattern, fn, deadline_ms) end
 
 --- codec: "bytes" "string" "json" "msgpack" "auto". env: any Lua table kept with the handle (core.env gets it).
 ---@param cache zbz.core.Cache
@@ -108,13 +118,13 @@ function Table:delete(k, opts) end              -- true
 function Table:exists(k, opts) end              -- boolean
 function Table:ttl(k, opts) end                 -- seconds, math.huge, nil
 function Table:expire(k, ttl, opts) end         -- true, nil when absent
-function Table:incr(k, n, opts) end             -- opts {initial=, ttl=, deadline=}; the new integer; msgpack tables: unsupported
+function Table:incr(k, n, opts) end             -- opts {initial=, ttl=, deadline=}; the new integer; msgpack tables: unsupported; LuaJIT: beyond 2^53 too_large (counted all the same)
 function Table:decr(k, n, opts) end
 function Table:get_with(k, opts) end            -- value, {version=, ttl=, age=, tier=, stale=}
 function Table:get_multi(keys, opts) end        -- map, nil, errs?   (errs[key] third on partial failure); map nil, err when nothing worked
 function Table:set_multi(map, ttl_or_opts) end  -- true, nil, errs?; values may be core.item; an unencodable value: nil, err before any I/O
 function Table:delete_multi(keys, opts) end     -- true, nil, errs?
-function Table:keys(pattern, opts) end          -- iterator; a failure in a later page raises no error: the iterator returns nil, err once and ends
+function Table:keys(pattern, opts) end          -- iterator (and a to-be-closed fourth value on 5.4); nil, err when it cannot begin; a failure in a later page raises no error: the iterator returns nil, err once and ends
 function Table:clear(opts) end                  -- true, removed
 function Table:invalidate(k, opts) end          -- true
 function Table:get_raw(k, opts) end
@@ -153,15 +163,21 @@ function Flight:leave() end                        -- also __gc
 function core.flights() end
 --- For providers written in Lua. seal {expire_at=, stored_at=, negative=, stale=, lease=}
 function core.envelope_seal(seal, bytes) end
+--- Does it begin with the envelope's magic? Such plain bytes must be sealed.
+---@return boolean
+function core.envelope_is(bytes) end
 ---@return string? value, table entry {sealed=,negative=,stale=,lease=,expire_at=,stored_at=}   or nil, err
 function core.envelope_open(bytes, now_ms) end
 
---- Marks a value for set_multi with its own TTL (zbz.item).
+--- Marks a value for set_multi with its own TTL (zbz.item): {value=, ttl_ms=} with metatable core.item_mt. opts: a TTL or {ttl=}.
 function core.item(v, opts) end
 
 -- 6. mailbox of this Lua state
---- Delivers what is waiting (subscription messages), at most until the deadline when nothing is; number delivered.
----@param timeout_ms integer
-function core.poll(timeout_ms) end
+--- The next waiting message of a subscription, waiting for one at most timeout_ms (0 or nil: not at all). C never calls fn: the Lua side loops
+---   repeat local fn, channel, payload = core.poll_next(ms) ; if fn then fn(channel, payload) end until not fn
+--- payload nil: messages may have been lost (channel may then be ""). nil alone: nothing more; nil, err: the mailbox cannot be made.
+---@param timeout_ms integer?
+---@return function? fn, string|zbz.Error|nil channel, string? payload
+function core.poll_next(timeout_ms) end
 --- Wake fd of this state, or nil, err.
 function core.fd() end

@@ -1,0 +1,195 @@
+/* Cache instances. */
+#include "cache.h"
+
+static void cache_release(lua_State *L, void *self) {
+	zbz_cache_box *box = self;
+	zbz_cache *cache = box->cache;
+	zbz_keep *keep = box->keep;
+	if (cache == NULL && keep == NULL) return;
+	zbz_subscriptions_close(L, box);
+	box->cache = NULL;
+	box->keep = NULL;
+	if (cache != NULL) zbz_cache_close(cache);
+	zbz_cache_unref(cache);
+	zbz_keep_unref(keep);
+}
+
+static int cache_closed(lua_State *L) {
+	zbz_cache_box *box = zbz_box_check(L, zbz_bind_of(L), 1, ZBZ_BOX_CACHE, "closed");
+	lua_pushboolean(L, box->cache == NULL);
+	return 1;
+}
+
+static const zbz_arg cache_args[] = {
+	{"key_prefix", ZBZ_ARG_TEXT, offsetof(zbz_cache_opts, key_prefix)},
+	{"default_ttl", ZBZ_ARG_MS, offsetof(zbz_cache_opts, default_ttl)},
+	{"deadline", ZBZ_ARG_MS, offsetof(zbz_cache_opts, deadline)},
+	{"clock", ZBZ_ARG_ANY, 0},
+	{NULL, ZBZ_ARG_ANY, 0},
+};
+
+/* Pushes the option `clock`, or nil. */
+static void push_clock_option(lua_State *L, int idx) {
+	if (!lua_istable(L, idx)) {
+		lua_pushnil(L);
+		return;
+	}
+	lua_pushliteral(L, "clock");
+	lua_rawget(L, idx);
+}
+
+static int new_cache(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	zbz_store_box *store = zbz_store_check(L, b, 1, "new_cache");
+	zbz_cache_opts opts;
+	zbz_cache_box *box;
+	zbz_keep *clock_keep;
+	zbz_where at = zbz_at("new_cache");
+	zbz_err err;
+	lua_settop(L, 2);
+	push_clock_option(L, 2);
+	box = zbz_box_new(L, ZBZ_BOX_CACHE, sizeof(*box));
+	memset(&opts, 0, sizeof(opts));
+	zbz_args_read(L, 2, "new_cache", cache_args, &opts);
+	if (opts.default_ttl < 0 || opts.deadline < 0) return luaL_error(L, "zbz: new_cache: negative milliseconds");
+	opts.clock = box->clock = zbz_clock_arg(L, b, 3, "new_cache", &clock_keep);
+	box->deadline = opts.deadline;
+	box->keep = zbz_keep_new(NULL);
+	if (box->keep == NULL || !zbz_keep_add(box->keep, clock_keep) || !zbz_keep_add(box->keep, store->keep)) {
+		zbz_fail_nomem(&err);
+		return zbz_push_failure(L, &err, &at);
+	}
+	if (store->store == NULL) return luaL_error(L, "zbz: new_cache: the store is closed");
+	if (zbz_cache_new(store->store, &opts, &box->cache, &err) < 0) {
+		box->cache = NULL;
+		return zbz_push_failure(L, &err, &at);
+	}
+	return 1;
+}
+
+/* ---- calls on the whole instance ----------------------------------------------------------------------------------------- */
+
+void zbz_cache_begin(const zbz_cache_box *box, zbz_call *c, int64_t timeout_ms) {
+	memset(&c->err, 0, sizeof(c->err));
+	if (timeout_ms < 0) timeout_ms = box->deadline;
+	c->clock = box->clock;
+	c->now = zbz_wall(c->clock);
+	c->deadline = ZBZ_NEVER;
+	if (timeout_ms > 0) {
+		int64_t mono = zbz_mono(c->clock);
+		if (timeout_ms < ZBZ_NEVER - mono) c->deadline = mono + timeout_ms;
+	}
+}
+
+zbz_store *zbz_cache_begin_store(lua_State *L, int deadline_idx, const char *op, zbz_call *c) {
+	zbz_cache_box *box = zbz_cache_check(L, zbz_bind_of(L), 1, op);
+	zbz_cache_begin(box, c, zbz_ms_arg(L, deadline_idx, op, "deadline", -1));
+	return zbz_cache_store(box->cache);
+}
+
+static int push_closed(lua_State *L, const char *op) {
+	zbz_err err;
+	zbz_where at = zbz_at(op);
+	memset(&err, 0, sizeof(err));
+	zbz_fail(&err, ZBZ_E_CLOSED, "the cache is closed");
+	return zbz_push_failure(L, &err, &at);
+}
+
+static int cache_swap(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	zbz_cache_box *box = zbz_cache_check(L, b, 1, "swap");
+	zbz_store_box *next = zbz_store_check(L, b, 2, "swap");
+	zbz_where at = zbz_at("swap");
+	zbz_call c;
+	zbz_cache_begin(box, &c, zbz_ms_arg(L, 3, "swap", "deadline", -1));
+	if (!zbz_keep_add(box->keep, next->keep)) {
+		zbz_fail_nomem(&c.err);
+		return zbz_push_failure(L, &c.err, &at);
+	}
+	if (zbz_cache_swap(box->cache, &c, next->store) < 0) return zbz_push_failure(L, &c.err, &at);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static int cache_store(lua_State *L) {
+	zbz_cache_box *box = zbz_cache_check(L, zbz_bind_of(L), 1, "store");
+	zbz_store_box *out = zbz_box_new(L, ZBZ_BOX_STORE, sizeof(*out));
+	out->store = zbz_cache_store(box->cache);
+	if (out->store == NULL) return push_closed(L, "store");
+	out->keep = zbz_keep_ref(box->keep);
+	return 1;
+}
+
+static int cache_ping(lua_State *L) {
+	zbz_call c;
+	zbz_where at = zbz_at("ping");
+	zbz_store *store = zbz_cache_begin_store(L, 2, "ping", &c);
+	zbz_status s;
+	if (store == NULL) return push_closed(L, "ping");
+	s = zbz_store_ping(store, &c);
+	zbz_store_unref(store);
+	if (s < 0) return zbz_push_failure(L, &c.err, &at);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static int cache_version(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	zbz_call c;
+	zbz_where at = zbz_at("version");
+	zbz_buf *text;
+	zbz_store *store;
+	zbz_status s;
+	zbz_cache_check(L, b, 1, "version");
+	zbz_ms_arg(L, 2, "version", "deadline", -1);
+	lua_settop(L, 2);
+	text = zbz_scratch_take(L, b);
+	store = zbz_cache_begin_store(L, 2, "version", &c);
+	if (store == NULL) {
+		zbz_scratch_give(b, text);
+		return push_closed(L, "version");
+	}
+	s = zbz_store_version(store, &c, text);
+	zbz_store_unref(store);
+	if (s == ZBZ_OK) lua_pushlstring(L, text->p, text->n);
+	zbz_scratch_give(b, text);
+	return s == ZBZ_OK ? 1 : zbz_push_failure(L, &c.err, &at);
+}
+
+static void set_known(lua_State *L, const char *name, int64_t v) {
+	if (v < 0) return;
+	zbz_push_int(L, v);
+	lua_setfield(L, -2, name);
+}
+
+static int cache_stats(lua_State *L) {
+	zbz_call c;
+	zbz_provider_stats stats = {-1, -1, -1, -1, -1, -1};
+	zbz_store *store = zbz_cache_begin_store(L, 2, "provider_stats", &c);
+	if (store == NULL) return push_closed(L, "provider_stats");
+	zbz_store_stats(store, &c, &stats);
+	zbz_store_unref(store);
+	lua_createtable(L, 0, 6);
+	set_known(L, "keys", stats.keys);
+	set_known(L, "memory", stats.memory);
+	set_known(L, "connections", stats.connections);
+	set_known(L, "evictions", stats.evictions);
+	set_known(L, "expired", stats.expired);
+	set_known(L, "retries", stats.retries);
+	return 1;
+}
+
+static const luaL_Reg methods[] = {
+	{"swap", cache_swap}, {"store", cache_store},           {"closed", cache_closed},          {"ping", cache_ping},
+	{"version", cache_version}, {"provider_stats", cache_stats}, {NULL, NULL},
+};
+static const luaL_Reg functions[] = {{"new_cache", new_cache}, {NULL, NULL}};
+
+void zbz_open_cache(lua_State *L) {
+	zbz_class(L, ZBZ_BOX_CACHE, "zbz.Cache", cache_release, "close", methods);
+	zbz_push_methods(L, ZBZ_BOX_CACHE);
+	zbz_functions(L, lua_gettop(L), zbz_cache_native_methods);
+	zbz_functions(L, lua_gettop(L), zbz_cache_mail_methods);
+	lua_pop(L, 1);
+	zbz_functions(L, 1, functions);
+}

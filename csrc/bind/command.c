@@ -1,0 +1,175 @@
+/* The backend's own commands and details: what comes back as MessagePack. */
+#include <math.h>
+#include <stdio.h>
+
+#include "cache.h"
+#include "codec.h"
+
+#define WORDS_MAX ((size_t)1 << 20)
+
+/* Both arrays stand in one userdata; the words' bytes in the scratch buffer, so `argv` is filled once that has stopped moving. */
+typedef struct pipeline {
+	zbz_bytes *argv;
+	size_t *ends;
+	size_t count, words;
+} pipeline;
+
+static size_t list_size(lua_State *L, int idx) {
+	size_t n;
+	if (!lua_istable(L, idx)) luaL_error(L, "zbz: command: a list of commands expected, each a list of words");
+	n = lua_rawlen(L, idx);
+	if (n == 0 || n > WORDS_MAX) luaL_error(L, "zbz: command: a list of 1 to %d entries expected", (int)WORDS_MAX);
+	return n;
+}
+
+static void measure(lua_State *L, pipeline *p) {
+	size_t i;
+	p->count = list_size(L, 2);
+	p->words = 0;
+	for (i = 1; i <= p->count; i++) {
+		lua_rawgeti(L, 2, (int)i);
+		p->words += list_size(L, lua_gettop(L));
+		lua_pop(L, 1);
+	}
+	if (p->words > WORDS_MAX) luaL_error(L, "zbz: command: too many words");
+}
+
+static zbz_status add_number(lua_State *L, zbz_buf *text, zbz_err *err) {
+	int64_t whole;
+	lua_Number n;
+	if (zbz_int_at(L, lua_gettop(L), &whole)) return zbz_buf_printf(text, err, "%lld", (long long)whole);
+	n = lua_tonumber(L, -1);
+	if (n != n || isinf(n)) return zbz_fail(err, ZBZ_E_ARGUMENT, "a word is NaN or infinite");
+	return zbz_buf_printf(text, err, "%.17g", (double)n);
+}
+
+/* The word on the top; its bytes are not yet final, so only the length is noted. */
+static zbz_status add_word(lua_State *L, zbz_buf *text, zbz_bytes *word, zbz_err *err) {
+	size_t before = text->n;
+	zbz_status s;
+	if (lua_type(L, -1) == LUA_TSTRING) {
+		zbz_bytes v = zbz_string_at(L, lua_gettop(L));
+		s = zbz_buf_append(text, v.p, v.n, err);
+	} else if (lua_type(L, -1) == LUA_TNUMBER) {
+		s = add_number(L, text, err);
+	} else {
+		s = zbz_fail(err, ZBZ_E_ARGUMENT, "words are strings or numbers, got %s", luaL_typename(L, -1));
+	}
+	word->n = text->n - before;
+	return s;
+}
+
+static zbz_status add_command(lua_State *L, pipeline *p, size_t *word, zbz_buf *text, zbz_err *err) {
+	zbz_status s = ZBZ_OK;
+	int list = lua_gettop(L);
+	size_t n = lua_istable(L, list) ? lua_rawlen(L, list) : 0, i;
+	if (n == 0 || n > p->words - *word) return zbz_fail(err, ZBZ_E_ARGUMENT, "the commands changed during the call");
+	for (i = 1; i <= n && s == ZBZ_OK; i++) {
+		lua_rawgeti(L, list, (int)i);
+		s = add_word(L, text, &p->argv[(*word)++], err);
+		lua_pop(L, 1);
+	}
+	return s;
+}
+
+static zbz_status gather(lua_State *L, pipeline *p, zbz_buf *text, zbz_err *err) {
+	zbz_status s = ZBZ_OK;
+	size_t i, word = 0, at = 0;
+	for (i = 0; i < p->count && s == ZBZ_OK; i++) {
+		lua_rawgeti(L, 2, (int)i + 1);
+		s = add_command(L, p, &word, text, err);
+		p->ends[i] = word;
+		lua_pop(L, 1);
+	}
+	for (i = 0; i < word; i++) {
+		p->argv[i].p = text->p + at;
+		at += p->argv[i].n;
+	}
+	return s;
+}
+
+static void push_reply_error(lua_State *L, zbz_bytes text) {
+	zbz_err err;
+	zbz_where at = zbz_at("command");
+	memset(&err, 0, sizeof(err));
+	zbz_fail(&err, ZBZ_E_UNAVAILABLE, "%.*s", (int)(text.n < 255 ? text.n : 255), text.p);
+	err.retryable = false;
+	zbz_push_error(L, &err, &at);
+}
+
+static zbz_status push_replies(lua_State *L, size_t count, zbz_bytes in, zbz_err *err) {
+	zbz_status s = ZBZ_OK;
+	size_t i;
+	int list;
+	lua_createtable(L, (int)count, 0);
+	list = lua_gettop(L);
+	for (i = 1; i <= count && s == ZBZ_OK; i++) {
+		s = zbz_codec_decode_reply(L, &in, push_reply_error, err);
+		if (s == ZBZ_OK) lua_rawseti(L, list, (int)i);
+	}
+	return s;
+}
+
+static zbz_status run(lua_State *L, const pipeline *p, zbz_buf *out, zbz_call *c) {
+	zbz_store *store = zbz_cache_begin_store(L, 3, "command", c);
+	zbz_status s;
+	if (store == NULL) return zbz_fail(&c->err, ZBZ_E_CLOSED, "the cache is closed");
+	s = zbz_store_command(store, c, p->argv, p->ends, p->count, out);
+	zbz_store_unref(store);
+	return s;
+}
+
+static int cache_command(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	zbz_where at = zbz_at("command");
+	zbz_buf *words, *out;
+	pipeline p;
+	zbz_call c;
+	zbz_status s;
+	zbz_cache_check(L, b, 1, "command");
+	zbz_ms_arg(L, 3, "command", "deadline", -1);
+	lua_settop(L, 3);
+	measure(L, &p);
+	p.argv = zbz_newuserdata(L, p.words * sizeof(*p.argv) + p.count * sizeof(*p.ends));
+	p.ends = (size_t *)(void *)(p.argv + p.words);
+	words = zbz_scratch_take(L, b);
+	out = zbz_scratch_take(L, b);
+	memset(&c.err, 0, sizeof(c.err));
+	s = gather(L, &p, words, &c.err);
+	if (s == ZBZ_OK) s = run(L, &p, out, &c);
+	if (s == ZBZ_OK) s = push_replies(L, p.count, zbz_buf_bytes(out), &c.err);
+	zbz_scratch_give(b, out);
+	zbz_scratch_give(b, words);
+	return s == ZBZ_OK ? 1 : zbz_push_failure(L, &c.err, &at);
+}
+
+/* ---- inspect --------------------------------------------------------------------------------------------------------------- */
+
+static int cache_inspect(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	zbz_where at = zbz_at("inspect");
+	zbz_bytes key = zbz_key_arg(L, 2, "inspect");
+	zbz_buf *out;
+	zbz_store *store;
+	zbz_call c;
+	zbz_status s;
+	zbz_cache_check(L, b, 1, "inspect");
+	zbz_ms_arg(L, 3, "inspect", "deadline", -1);
+	lua_settop(L, 3);
+	out = zbz_scratch_take(L, b);
+	store = zbz_cache_begin_store(L, 3, "inspect", &c);
+	if (store != NULL) {
+		s = zbz_store_inspect(store, &c, key, out);
+		zbz_store_unref(store);
+	} else {
+		s = zbz_fail(&c.err, ZBZ_E_CLOSED, "the cache is closed");
+	}
+	if (s == ZBZ_OK) s = zbz_codec_decode(L, ZBZ_CODEC_MSGPACK, zbz_buf_bytes(out), &c.err);
+	zbz_scratch_give(b, out);
+	at.key = key;
+	if (s < 0) return zbz_push_failure(L, &c.err, &at);
+	if (s != ZBZ_OK) lua_pushnil(L);
+	return 1;
+}
+
+const luaL_Reg zbz_cache_native_methods[] = {{"command", cache_command}, {"inspect", cache_inspect}, {NULL, NULL}};

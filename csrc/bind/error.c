@@ -1,0 +1,56 @@
+/* From the core's error record to what a Lua program sees. */
+#include "object.h"
+
+static void set_text(lua_State *L, const char *field, const char *text) {
+	if (text[0] == '\0') return;
+	lua_pushstring(L, text);
+	lua_setfield(L, -2, field);
+}
+
+static void set_bytes(lua_State *L, const char *field, zbz_bytes v) {
+	if (v.p == NULL) return;
+	lua_pushlstring(L, v.p, v.n);
+	lua_setfield(L, -2, field);
+}
+
+/* Then the record's option is the path inside the value. */
+static bool about_value(zbz_status s) { return s == ZBZ_E_ENCODE || s == ZBZ_E_DECODE || s == ZBZ_E_TYPE; }
+
+void zbz_push_error(lua_State *L, const zbz_err *err, const zbz_where *where) {
+	luaL_checkstack(L, 4, "zbz");
+	lua_createtable(L, 0, 8);
+	set_text(L, "code", zbz_status_name(err->status));
+	set_text(L, "message", err->text);
+	set_text(L, "op", where->op);
+	set_text(L, "provider", err->provider);
+	set_text(L, about_value(err->status) ? "field" : "option", err->option);
+	set_bytes(L, "table", where->table);
+	set_bytes(L, "key", where->key);
+	lua_pushboolean(L, err->retryable);
+	lua_setfield(L, -2, "retryable");
+	if (err->sys_errno != 0) {
+		lua_pushinteger(L, err->sys_errno);
+		lua_setfield(L, -2, "errno");
+	}
+	zbz_push_slot(L, ZBZ_SLOT_ERROR_MT);
+	lua_setmetatable(L, -2);
+}
+
+int zbz_push_failure(lua_State *L, const zbz_err *err, const zbz_where *where) {
+	if (err->status == ZBZ_E_ARGUMENT) return luaL_error(L, "zbz: %s: %s", where->op, err->text);
+	luaL_checkstack(L, 1, "zbz");
+	lua_pushnil(L);
+	zbz_push_error(L, err, where);
+	return 2;
+}
+
+void zbz_push_key_error(lua_State *L, zbz_status status, const zbz_err *err, const zbz_where *where) {
+	zbz_err own;
+	if (err != NULL && err->status == status && err->text[0] != '\0') {
+		zbz_push_error(L, err, where);
+		return;
+	}
+	memset(&own, 0, sizeof(own));
+	zbz_fail(&own, status, "this key of the batch failed: %s", zbz_status_name(status));
+	zbz_push_error(L, &own, where);
+}

@@ -1,0 +1,378 @@
+/* What fetch is made of: entries, flights, leases, commits. Lua puts them together, so that loaders may yield. */
+#include <math.h>
+
+#include "table.h"
+
+typedef struct flight_box {
+	zbz_box head;
+	zbz_flight *flight; /* NULL: left */
+	bool leads, landed;
+} flight_box;
+
+typedef struct flights_box {
+	zbz_box head;
+	zbz_flights *flights; /* NULL: closed */
+} flights_box;
+
+static void flight_release(lua_State *L, void *self) {
+	flight_box *box = self;
+	zbz_flight *flight = box->flight;
+	box->flight = NULL;
+	zbz_flight_leave(flight);
+}
+
+static flight_box *flight_check(lua_State *L, int idx, const char *op) {
+	flight_box *box = zbz_box_check(L, zbz_bind_of(L), idx, ZBZ_BOX_FLIGHT, op);
+	if (box->flight == NULL) luaL_error(L, "zbz: %s: the flight was left", op);
+	return box;
+}
+
+static int fail_at(lua_State *L, const zbz_table_box *t, const char *op, zbz_bytes key, const zbz_err *err) {
+	zbz_where at = zbz_at_key(op, t, key);
+	return zbz_push_failure(L, err, &at);
+}
+
+/* ---- entries ------------------------------------------------------------------------------------------------------------------------ */
+
+static const char *state_of(const zbz_entry *e) {
+	if (e->lease) return "lease";
+	if (e->stale) return "stale";
+	return e->negative ? "negative" : "hit";
+}
+
+static void push_version(lua_State *L, const zbz_version *v) {
+	if (v->n > 0) {
+		lua_pushlstring(L, (const char *)v->b, v->n);
+	} else {
+		lua_pushnil(L);
+	}
+}
+
+static void push_times(lua_State *L, const zbz_entry *e, int64_t now) {
+	if (e->stored_at > 0) {
+		zbz_push_int(L, now > e->stored_at ? now - e->stored_at : 0);
+	} else {
+		lua_pushnil(L);
+	}
+	if (e->expire_at == ZBZ_NO_EXPIRY) {
+		lua_pushnumber(L, (lua_Number)HUGE_VAL);
+	} else if (e->expire_at > 0) {
+		zbz_push_int(L, e->expire_at > now ? e->expire_at - now : 0);
+	} else {
+		lua_pushnil(L);
+	}
+}
+
+static int entry_failure(lua_State *L, const zbz_table_box *t, zbz_bytes key, const zbz_err *err) {
+	lua_pushnil(L);
+	return 1 + fail_at(L, t, "entry", key, err);
+}
+
+static int table_entry(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	zbz_table_box *t = zbz_table_check(L, b, 1, "entry");
+	zbz_bytes key = zbz_key_arg(L, 2, "entry");
+	int64_t deadline = zbz_ms_arg(L, 3, "entry", "deadline", -1);
+	zbz_buf *buf = zbz_scratch_take(L, b);
+	zbz_entry e;
+	zbz_call c;
+	zbz_status s;
+	memset(&e, 0, sizeof(e));
+	zbz_table_begin(t->t, &c, deadline);
+	s = zbz_table_entry(t->t, &c, key, true, buf, &e);
+	if (s == ZBZ_OK && e.negative && e.stale) s = ZBZ_MISS;
+	if (s == ZBZ_OK) {
+		if (e.negative || e.lease) {
+			lua_pushnil(L);
+		} else {
+			s = zbz_value_push(L, t, zbz_buf_bytes(buf), &c.err);
+		}
+	}
+	zbz_scratch_give(b, buf);
+	if (s < 0) return entry_failure(L, t, key, &c.err);
+	if (s != ZBZ_OK) {
+		lua_pushnil(L);
+		return 1;
+	}
+	lua_pushstring(L, state_of(&e));
+	push_times(L, &e, c.now);
+	push_version(L, &e.version);
+	return 5;
+}
+
+static int table_encode(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	zbz_table_box *t = zbz_table_check(L, b, 1, "encode");
+	zbz_buf *buf;
+	zbz_err err;
+	zbz_status s;
+	zbz_value_check(L, b, 2, "encode");
+	lua_settop(L, 2);
+	buf = zbz_scratch_take(L, b);
+	s = zbz_value_read(L, (zbz_codec)t->codec, 2, buf, &err);
+	if (s == ZBZ_OK) lua_pushlstring(L, buf->p, buf->n);
+	zbz_scratch_give(b, buf);
+	return s == ZBZ_OK ? 1 : fail_at(L, t, "encode", zbz_b(NULL, 0), &err);
+}
+
+static int table_decode(lua_State *L) {
+	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "decode");
+	zbz_err err;
+	if (zbz_value_push(L, t, zbz_string_arg(L, 2, "decode", "the bytes"), &err) == ZBZ_OK) return 1;
+	return fail_at(L, t, "decode", zbz_b(NULL, 0), &err);
+}
+
+/* ---- flights ------------------------------------------------------------------------------------------------------------------------ */
+
+static const char *const seats[] = {[ZBZ_LEADS] = "leads", [ZBZ_WAITS] = "waits", [ZBZ_WAITS_FOR_SELF] = "waits_for_self"};
+
+static int push_seat(lua_State *L, flight_box *box, zbz_seat seat) {
+	box->leads = seat == ZBZ_LEADS;
+	lua_pushstring(L, seats[seat]);
+	return 2;
+}
+
+static int table_flight(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	zbz_table_box *t = zbz_table_check(L, b, 1, "flight");
+	zbz_bytes key = zbz_key_arg(L, 2, "flight");
+	flight_box *box = zbz_box_new(L, ZBZ_BOX_FLIGHT, sizeof(*box));
+	zbz_seat seat = ZBZ_LEADS;
+	zbz_err err;
+	if (t->t == NULL) return luaL_error(L, "zbz: flight: the table is closed");
+	if (zbz_table_flight(t->t, key, b, &box->flight, &seat, &err) < 0) {
+		box->flight = NULL;
+		return fail_at(L, t, "flight", key, &err);
+	}
+	return push_seat(L, box, seat);
+}
+
+static int wait_for(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	flight_box *box = flight_check(L, 1, "wait");
+	zbz_keep *keep;
+	const zbz_clock *clock = zbz_clock_arg(L, b, 3, "wait", &keep);
+	int64_t deadline = zbz_ms_arg(L, 2, "wait", "deadline", ZBZ_NEVER);
+	zbz_where at = zbz_at("wait");
+	zbz_err err;
+	if (zbz_flight_wait(box->flight, clock, deadline, &err) < 0) return zbz_push_failure(L, &err, &at);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static int flight_landed(lua_State *L) {
+	lua_pushboolean(L, zbz_flight_landed(flight_check(L, 1, "landed")->flight));
+	return 1;
+}
+
+static int flight_moved(lua_State *L) {
+	lua_pushboolean(L, zbz_flight_moved(flight_check(L, 1, "moved")->flight));
+	return 1;
+}
+
+static const char *const landings[] = {
+	[ZBZ_LANDED_VALUE] = "value", [ZBZ_LANDED_NEGATIVE] = "negative", [ZBZ_LANDED_FAILED] = "failed",
+};
+
+/* The bytes go through the scratch buffer: they end with the flight, which a finalizer may leave. */
+static int flight_result(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	flight_box *box = flight_check(L, 1, "result");
+	zbz_where at = zbz_at("result");
+	zbz_landing how = ZBZ_LANDED_FAILED;
+	zbz_bytes result = {NULL, 0};
+	zbz_buf *buf = zbz_scratch_take(L, b);
+	zbz_err err;
+	zbz_status s;
+	if (!zbz_flight_landed(box->flight)) {
+		zbz_scratch_give(b, buf);
+		return luaL_error(L, "zbz: result: the flight has not landed");
+	}
+	/* The core remembers by itself whether the flight had moved when this seat was taken. */
+	s = zbz_flight_result(box->flight, false, &how, &result);
+	if (s == ZBZ_OK) s = zbz_buf_append(buf, result.p, result.n, &err);
+	if (s >= 0) lua_pushstring(L, s == ZBZ_OK ? landings[how] : "again");
+	if (s == ZBZ_OK && how != ZBZ_LANDED_NEGATIVE) lua_pushlstring(L, buf->p, buf->n);
+	zbz_scratch_give(b, buf);
+	if (s < 0) return zbz_push_failure(L, &err, &at);
+	return s == ZBZ_OK && how != ZBZ_LANDED_NEGATIVE ? 2 : 1;
+}
+
+static int flight_land(lua_State *L) {
+	flight_box *box = flight_check(L, 1, "land");
+	zbz_bytes how = zbz_string_arg(L, 2, "land", "how"), result = {NULL, 0};
+	zbz_landing landing = ZBZ_LANDED_VALUE;
+	zbz_where at = zbz_at("land");
+	zbz_err err;
+	while (landing <= ZBZ_LANDED_FAILED && !zbz_bytes_eq(how, zbz_bstr(landings[landing]))) landing++;
+	if (landing > ZBZ_LANDED_FAILED) return luaL_error(L, "zbz: land: how must be \"value\", \"negative\" or \"failed\"");
+	if (!box->leads || box->landed) return luaL_error(L, "zbz: land: only the leader lands a flight, and once");
+	if (landing != ZBZ_LANDED_NEGATIVE) result = zbz_string_arg(L, 3, "land", "the result");
+	if (zbz_flight_land(box->flight, landing, result, &err) < 0) return zbz_push_failure(L, &err, &at);
+	box->landed = true;
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* ---- lease and commit ---------------------------------------------------------------------------------------------------------------- */
+
+/* What Table:entry told, as far as a lease needs it. False: there was nothing. */
+static bool read_seen(lua_State *L, zbz_entry *seen) {
+	zbz_bytes state, version;
+	memset(seen, 0, sizeof(*seen));
+	if (lua_isnoneornil(L, 3)) return false;
+	state = zbz_string_arg(L, 3, "lease", "state");
+	seen->expire_at = -1;
+	seen->negative = zbz_bytes_eq(state, zbz_bstr("negative"));
+	seen->stale = zbz_bytes_eq(state, zbz_bstr("stale"));
+	seen->lease = zbz_bytes_eq(state, zbz_bstr("lease"));
+	seen->sealed = seen->negative || seen->stale || seen->lease;
+	if (!seen->sealed && !zbz_bytes_eq(state, zbz_bstr("hit"))) luaL_error(L, "zbz: lease: unknown state '%s'", state.p);
+	if (lua_isnoneornil(L, 4)) return true;
+	version = zbz_string_arg(L, 4, "lease", "version");
+	if (version.n > sizeof(seen->version.b)) luaL_error(L, "zbz: lease: the version is too long");
+	seen->version.n = (uint8_t)version.n;
+	memcpy(seen->version.b, version.p, version.n);
+	return true;
+}
+
+static int table_lease(lua_State *L) {
+	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "lease");
+	zbz_bytes key = zbz_key_arg(L, 2, "lease");
+	zbz_entry seen;
+	bool there = read_seen(L, &seen);
+	int64_t lease_ms = zbz_int_arg(L, 5, "lease", "lease_ms");
+	zbz_version version;
+	zbz_call c;
+	memset(&version, 0, sizeof(version));
+	zbz_table_begin(t->t, &c, zbz_ms_arg(L, 6, "lease", "deadline", -1));
+	if (zbz_table_lease(t->t, &c, key, there ? &seen : NULL, lease_ms, &version) < 0) return fail_at(L, t, "lease", key, &c.err);
+	push_version(L, &version);
+	return 1;
+}
+
+typedef struct commit_in {
+	int64_t ttl, stale_ttl, deadline;
+	zbz_version lease;
+	bool negative;
+} commit_in;
+
+static const zbz_arg commit_args[] = {
+	{"ttl_ms", ZBZ_ARG_MS, offsetof(commit_in, ttl)},
+	{"stale_ttl_ms", ZBZ_ARG_MS, offsetof(commit_in, stale_ttl)},
+	{"negative", ZBZ_ARG_BOOL, offsetof(commit_in, negative)},
+	{"lease", ZBZ_ARG_VERSION, offsetof(commit_in, lease)},
+	{"deadline_ms", ZBZ_ARG_MS, offsetof(commit_in, deadline)},
+	{NULL, ZBZ_ARG_ANY, 0},
+};
+
+static int table_commit(lua_State *L) {
+	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "commit");
+	flight_box *flight = flight_check(L, 2, "commit");
+	zbz_bytes key = zbz_key_arg(L, 3, "commit"), value = {NULL, 0};
+	commit_in in;
+	zbz_put put;
+	zbz_call c;
+	zbz_status s;
+	memset(&in, 0, sizeof(in));
+	in.ttl = in.stale_ttl = in.deadline = -1;
+	zbz_args_read(L, 5, "commit", commit_args, &in);
+	if (!in.negative) value = zbz_string_arg(L, 4, "commit", "the bytes");
+	if (!flight->leads) return luaL_error(L, "zbz: commit: only the leader of a flight commits");
+	memset(&put, 0, sizeof(put));
+	put.ttl = in.ttl;
+	put.stale_ttl = in.stale_ttl;
+	put.negative = in.negative;
+	zbz_table_begin(t->t, &c, in.deadline);
+	s = zbz_table_commit(t->t, &c, flight->flight, key, value, &put, &in.lease);
+	if (s < 0) return fail_at(L, t, "commit", key, &c.err);
+	lua_pushboolean(L, s == ZBZ_OK);
+	return 1;
+}
+
+static int table_count(lua_State *L) {
+	static const char *const names[] = {
+		[ZBZ_COUNT_LOADS] = "loads",
+		[ZBZ_COUNT_LOAD_FAILURES] = "load_failures",
+		[ZBZ_COUNT_WAITS] = "waits",
+		[ZBZ_COUNT_STALE_SERVED] = "stale_served",
+		[ZBZ_COUNT_FENCED] = "fenced",
+	};
+	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "count");
+	zbz_bytes which = zbz_string_arg(L, 2, "count", "the counter's name");
+	zbz_counter i;
+	for (i = ZBZ_COUNT_LOADS; i <= ZBZ_COUNT_FENCED; i++) {
+		if (!zbz_bytes_eq(which, zbz_bstr(names[i]))) continue;
+		zbz_table_count(t->t, i);
+		return 0;
+	}
+	return luaL_error(L, "zbz: count: unknown counter '%s'", which.p);
+}
+
+/* ---- flights of a provider written in Lua ------------------------------------------------------------------------------------------------ */
+
+static void flights_release(lua_State *L, void *self) {
+	flights_box *box = self;
+	zbz_flights *flights = box->flights;
+	box->flights = NULL;
+	if (flights != NULL) zbz_flights_free(flights);
+}
+
+static zbz_flights *flights_check(lua_State *L, const char *op) {
+	flights_box *box = zbz_box_check(L, zbz_bind_of(L), 1, ZBZ_BOX_FLIGHTS, op);
+	if (box->flights == NULL) luaL_error(L, "zbz: %s: the flights are closed", op);
+	return box->flights;
+}
+
+static int new_flights(lua_State *L) {
+	zbz_where at = zbz_at("flights");
+	flights_box *box = zbz_box_new(L, ZBZ_BOX_FLIGHTS, sizeof(*box));
+	zbz_err err;
+	box->flights = zbz_flights_new();
+	if (box->flights != NULL) return 1;
+	zbz_fail_nomem(&err);
+	return zbz_push_failure(L, &err, &at);
+}
+
+static int flights_flight(lua_State *L) {
+	zbz_bytes key = zbz_key_arg(L, 2, "flight");
+	flight_box *box = zbz_box_new(L, ZBZ_BOX_FLIGHT, sizeof(*box));
+	zbz_flights *flights = flights_check(L, "flight");
+	zbz_where at = zbz_at("flight");
+	zbz_seat seat = ZBZ_LEADS;
+	zbz_err err;
+	if (zbz_flight_enter(flights, key, zbz_bind_of(L), &box->flight, &seat, &err) < 0) {
+		box->flight = NULL;
+		return zbz_push_failure(L, &err, &at);
+	}
+	return push_seat(L, box, seat);
+}
+
+static int flights_touch(lua_State *L) {
+	zbz_flights_touch(flights_check(L, "touch"), zbz_key_arg(L, 2, "touch"));
+	return 0;
+}
+
+static int flights_touch_prefix(lua_State *L) {
+	zbz_flights_touch_prefix(flights_check(L, "touch_prefix"), zbz_string_arg(L, 2, "touch_prefix", "the prefix"));
+	return 0;
+}
+
+const luaL_Reg zbz_table_fetch_methods[] = {
+	{"entry", table_entry}, {"encode", table_encode}, {"decode", table_decode}, {"flight", table_flight},
+	{"lease", table_lease}, {"commit", table_commit}, {"count", table_count},   {NULL, NULL},
+};
+static const luaL_Reg flight_methods[] = {
+	{"wait", wait_for},    {"landed", flight_landed}, {"result", flight_result}, {"moved", flight_moved},
+	{"land", flight_land}, {NULL, NULL},
+};
+static const luaL_Reg flights_methods[] = {
+	{"flight", flights_flight}, {"touch", flights_touch}, {"touch_prefix", flights_touch_prefix}, {NULL, NULL},
+};
+static const luaL_Reg functions[] = {{"flights", new_flights}, {NULL, NULL}};
+
+void zbz_open_fetch(lua_State *L) {
+	zbz_class(L, ZBZ_BOX_FLIGHT, "zbz.Flight", flight_release, "leave", flight_methods);
+	zbz_class(L, ZBZ_BOX_FLIGHTS, "zbz.Flights", flights_release, "close", flights_methods);
+	zbz_functions(L, 1, functions);
+}

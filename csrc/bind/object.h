@@ -1,0 +1,230 @@
+/* What the files of the binding share: the per-state record, handles, scratch buffers, the two Lua ABIs.
+ *
+ * A handle ("box") is a userdata that is created closed and zeroed, then opened; its __gc, __close and close are one function that may
+ * run twice and in any order. Whatever a C function of ours owns while it calls a Lua function that may raise lives in a box or in
+ * the scratch buffer, so a longjmp leaves nothing behind.
+ *
+ * Every closure of the binding has the zbz_bind of its Lua state as its first upvalue. */
+#ifndef ZBZ_BIND_OBJECT_H
+#define ZBZ_BIND_OBJECT_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "zbz/zbz.h"
+
+#include "keep.h"
+
+#if LUA_VERSION_NUM >= 504
+#define ZBZ_EXACT_INTEGERS 1
+#define zbz_newuserdata(L, size) lua_newuserdatauv(L, size, 1)
+#define zbz_setenv(L, idx) ((void)lua_setiuservalue(L, idx, 1)) /* the table on the top becomes the box's own; popped */
+#define zbz_getenv(L, idx) ((void)lua_getiuservalue(L, idx, 1))
+#else
+#define ZBZ_EXACT_INTEGERS 0
+#define zbz_newuserdata(L, size) lua_newuserdata(L, size)
+#define zbz_setenv(L, idx) ((void)lua_setfenv(L, idx))
+#define zbz_getenv(L, idx) lua_getfenv(L, idx)
+#define lua_rawlen(L, idx) lua_objlen(L, idx)
+#endif
+
+typedef enum zbz_kind {
+	ZBZ_BOX_STORE = 1,
+	ZBZ_BOX_CACHE,
+	ZBZ_BOX_TABLE,
+	ZBZ_BOX_FLIGHT,
+	ZBZ_BOX_FLIGHTS,
+	ZBZ_BOX_CLOCK,
+	ZBZ_BOX_SUBSCRIPTION,
+	ZBZ_BOX_LISTING,
+	ZBZ_BOX_BUFFER, /* the last ones never leave the binding */
+	ZBZ_BOX_CONFIG,
+	ZBZ_BOX_URI,
+	ZBZ_BOX_EVENT,
+	ZBZ_BOX_KINDS
+} zbz_kind;
+
+enum { /* further slots of the record's own table, after the metatables of the kinds */
+	ZBZ_SLOT_ERROR_MT = ZBZ_BOX_KINDS,
+	ZBZ_SLOT_ITEM_MT,
+	ZBZ_SLOT_SUBSCRIPTIONS
+};
+
+struct zbz_mail;
+struct zbz_subscription_box;
+
+/* Heads every box. The open ones of a state are linked, because a state that closes runs no finalizer of what is made while it does. */
+typedef struct zbz_box {
+	struct zbz_box *next, **at;                /* at NULL: not linked */
+	void (*release)(lua_State *L, void *box);  /* gives everything back; may run again */
+} zbz_box;
+
+/* One per Lua state. */
+typedef struct zbz_bind {
+	zbz_box *boxes;
+	zbz_buf scratch;
+	lua_State *scratch_owner;
+	bool scratch_busy;
+	bool closing;                     /* its own __gc has run: the state is going away */
+	void (*release[ZBZ_BOX_KINDS])(lua_State *, void *);
+	const void *mt[ZBZ_BOX_KINDS];    /* identity of each kind's metatable, which the record's table keeps alive */
+	const void *item_mt;
+	struct zbz_mail *mail;            /* NULL until somebody listens */
+	struct zbz_subscription_box *subscriptions; /* the open ones */
+	uint64_t subscription_ids;
+} zbz_bind;
+
+static inline zbz_bind *zbz_bind_of(lua_State *L) { return (zbz_bind *)lua_touserdata(L, lua_upvalueindex(1)); }
+
+/* ---- 1. Boxes ------------------------------------------------------------------------------------------------------ */
+
+typedef struct zbz_store_box {
+	zbz_box head;
+	zbz_store *store; /* NULL: closed */
+	zbz_keep *keep;   /* the clocks it runs on; NULL for the system's */
+} zbz_store_box;
+
+typedef struct zbz_cache_box {
+	zbz_box head;
+	zbz_cache *cache; /* NULL: closed */
+	zbz_keep *keep;
+	const zbz_clock *clock;
+	int64_t deadline;
+	struct zbz_subscription_box *subscriptions;
+} zbz_cache_box;
+
+typedef struct zbz_table_box {
+	zbz_box head;
+	zbz_table *t; /* NULL: closed */
+	zbz_keep *keep;
+	int codec;         /* zbz_codec */
+	unsigned listings; /* open ones; they need `t` */
+	bool closed;       /* no longer to be used; freed with the last listing */
+	size_t name_n;
+	char name[]; /* for errors */
+} zbz_table_box;
+
+typedef struct zbz_clock_box {
+	zbz_box head;
+	zbz_keep *keep; /* owns the clock */
+	zbz_clock *clock;
+} zbz_clock_box;
+
+/* Pushes a zeroed box of that kind, linked, with its metatable. Raises while the state closes. */
+void *zbz_box_new(lua_State *L, zbz_kind kind, size_t size);
+/* Releases and unlinks what is still open. */
+void zbz_boxes_close(lua_State *L, zbz_bind *b);
+/* Raises with the caller's level: "zbz: get: zbz.Table expected, got nil". */
+int zbz_box_mismatch(lua_State *L, int idx, zbz_kind kind, const char *op);
+
+static inline void *zbz_box_test(lua_State *L, const zbz_bind *b, int idx, zbz_kind kind) {
+	void *box = lua_touserdata(L, idx);
+	const void *mt;
+	if (box == NULL || !lua_getmetatable(L, idx)) return NULL;
+	mt = lua_topointer(L, -1);
+	lua_pop(L, 1);
+	return mt == b->mt[kind] ? box : NULL;
+}
+static inline void *zbz_box_check(lua_State *L, const zbz_bind *b, int idx, zbz_kind kind, const char *op) {
+	void *box = zbz_box_test(L, b, idx, kind);
+	if (box == NULL) zbz_box_mismatch(L, idx, kind, op);
+	return box;
+}
+
+/* The same, and open; a closed one raises. */
+zbz_store_box *zbz_store_check(lua_State *L, const zbz_bind *b, int idx, const char *op);
+zbz_cache_box *zbz_cache_check(lua_State *L, const zbz_bind *b, int idx, const char *op);
+static inline zbz_table_box *zbz_table_check(lua_State *L, const zbz_bind *b, int idx, const char *op) {
+	zbz_table_box *t = (zbz_table_box *)zbz_box_check(L, b, idx, ZBZ_BOX_TABLE, op);
+	if (t->closed || t->t == NULL) luaL_error(L, "zbz: %s: the table is closed", op);
+	return t;
+}
+/* nil and none: *keep NULL and the system's clock. */
+const zbz_clock *zbz_clock_arg(lua_State *L, const zbz_bind *b, int idx, const char *op, zbz_keep **keep);
+
+/* ---- 2. Scratch buffer ---------------------------------------------------------------------------------------------- */
+
+/* An empty buffer for one call. A finalizer may run inside any of our calls and call us: the inner one gets a buffer of its own, pushed
+ * as a box, so address the arguments by positive index. give makes no Lua call. */
+zbz_buf *zbz_scratch_nested(lua_State *L, zbz_bind *b);
+static inline zbz_buf *zbz_scratch_take(lua_State *L, zbz_bind *b) {
+	if (b->scratch_busy || b->closing) return zbz_scratch_nested(L, b);
+	b->scratch_busy = true;
+	b->scratch_owner = L;
+	zbz_buf_reset(&b->scratch);
+	return &b->scratch;
+}
+static inline void zbz_scratch_give(zbz_bind *b, zbz_buf *buf) {
+	if (buf == &b->scratch) {
+		b->scratch_busy = false;
+	} else {
+		zbz_buf_clear(buf);
+	}
+}
+
+/* ---- 3. Errors ------------------------------------------------------------------------------------------------------ */
+
+typedef struct zbz_where { /* what an error tells beside its text; all borrowed from values on the Lua stack */
+	const char *op;
+	zbz_bytes table, key; /* p NULL: none */
+} zbz_where;
+
+static inline zbz_where zbz_at(const char *op) {
+	zbz_where w = {op, {NULL, 0}, {NULL, 0}};
+	return w;
+}
+static inline zbz_where zbz_at_key(const char *op, const zbz_table_box *t, zbz_bytes key) {
+	zbz_where w;
+	w.op = op;
+	w.table = zbz_b(t->name, t->name_n);
+	w.key = key;
+	return w;
+}
+
+/* Pushes the error table. */
+void zbz_push_error(lua_State *L, const zbz_err *err, const zbz_where *where);
+/* Pushes nil and the error, returns 2. Misuse (E_ARGUMENT) raises instead. */
+int zbz_push_failure(lua_State *L, const zbz_err *err, const zbz_where *where);
+/* For one key of a batch, whose status is all there is unless `err` tells of the same one. */
+void zbz_push_key_error(lua_State *L, zbz_status status, const zbz_err *err, const zbz_where *where);
+
+/* ---- 4. Registration ------------------------------------------------------------------------------------------------ */
+
+/* Pushes slot n of the record's own table. */
+void zbz_push_slot(lua_State *L, int slot);
+/* Adds the functions, as closures over the record, to the table at idx. */
+void zbz_functions(lua_State *L, int idx, const luaL_Reg *list);
+/* Makes the metatable of a kind. `close_name`, unless NULL, is the method that releases. Leaves nothing on the stack. */
+void zbz_class(lua_State *L, zbz_kind kind, const char *name, void (*release)(lua_State *, void *), const char *close_name,
+               const luaL_Reg *methods);
+
+/* Pushes the method table of a kind. */
+void zbz_push_methods(lua_State *L, zbz_kind kind);
+
+/* Each area adds its functions to the module's table at index 1. */
+void zbz_open_object(lua_State *L);
+void zbz_open_parse(lua_State *L);
+void zbz_open_codecs(lua_State *L);
+void zbz_open_registry(lua_State *L);
+void zbz_open_store(lua_State *L);
+void zbz_open_cache(lua_State *L);
+void zbz_open_table(lua_State *L);
+void zbz_open_batch(lua_State *L);
+void zbz_open_keys(lua_State *L);
+void zbz_open_fetch(lua_State *L);
+void zbz_open_envelope(lua_State *L);
+void zbz_open_mailbox(lua_State *L);
+
+/* Parts of classes that stand in other files. */
+extern const luaL_Reg zbz_cache_native_methods[]; /* command.c */
+extern const luaL_Reg zbz_cache_mail_methods[];   /* mailbox.c */
+extern const luaL_Reg zbz_table_batch_methods[];  /* batch.c */
+extern const luaL_Reg zbz_table_keys_methods[];   /* keys.c */
+extern const luaL_Reg zbz_table_fetch_methods[];  /* fetch.c */
+
+/* Ends the subscriptions of a cache. */
+void zbz_subscriptions_close(lua_State *L, zbz_cache_box *cache);
+/* Drops the state's hold on its mailbox. */
+void zbz_mail_close(zbz_bind *b);
+
+#endif

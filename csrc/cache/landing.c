@@ -1,0 +1,186 @@
+/* The two ends of a flight: its leader commits and lands, its waiters wait and take the result. */
+#include <time.h>
+
+#include "trip.h"
+
+/* ---- the leader ---- */
+
+bool zbz_flight_commit_lock(zbz_flight *f) {
+	trip *t = f->of;
+	bool stands;
+	pthread_mutex_lock(&t->fs->lock);
+	stands = f->leads && !t->moved && !t->landed;
+	if (stands) t->committing = true;
+	pthread_mutex_unlock(&t->fs->lock);
+	return stands;
+}
+
+void zbz_flight_commit_unlock(zbz_flight *f) {
+	trip *t = f->of;
+	pthread_mutex_lock(&t->fs->lock);
+	if (f->leads && t->committing) {
+		t->committing = false;
+		pthread_cond_broadcast(&t->cond);
+	}
+	pthread_mutex_unlock(&t->fs->lock);
+}
+
+/* Nobody can join a trip that is out of the map, so what nobody waits for need not be copied. */
+static void land_locked(trip *t, zbz_landing how) {
+	trip **at = zbz_trip_at(t->fs, t->hash, zbz_b(t->key, t->key_n));
+	*at = t->next;
+	t->next = NULL;
+	t->how = how;
+	t->landed = true;
+	t->committing = false;
+	atomic_fetch_sub(&t->fs->flying, 1);
+	pthread_cond_broadcast(&t->cond);
+}
+
+static zbz_status keep_result(trip *t, zbz_bytes result, zbz_err *err) {
+	char *copy = zbz_malloc(result.n);
+	if (copy == NULL) return zbz_fail_nomem(err);
+	if (result.n != 0) memcpy(copy, result.p, result.n);
+	t->result = copy;
+	t->result_n = result.n;
+	return ZBZ_OK;
+}
+
+/* Lands with the lock held, and releases it before the callbacks run. */
+static void land_and_tell(trip *t, zbz_landing how) {
+	callback *cb, *next;
+	land_locked(t, how);
+	cb = t->callbacks;
+	t->callbacks = NULL;
+	pthread_mutex_unlock(&t->fs->lock);
+	for (; cb != NULL; cb = next) {
+		next = cb->next;
+		cb->fn(cb->ud);
+		zbz_free(cb);
+	}
+}
+
+static zbz_status may_land(const zbz_flight *f, zbz_err *err) {
+	if (!f->leads) return zbz_fail(err, ZBZ_E_ARGUMENT, "only the leader lands a flight");
+	if (f->of->orphan) return ZBZ_OK;
+	return f->of->landed ? zbz_fail(err, ZBZ_E_ARGUMENT, "the flight has landed already") : ZBZ_OK;
+}
+
+zbz_status zbz_flight_land(zbz_flight *f, zbz_landing how, zbz_bytes result, zbz_err *err) {
+	trip *t = f->of;
+	zbz_status s;
+	pthread_mutex_lock(&t->fs->lock);
+	s = may_land(f, err);
+	if (s != ZBZ_OK || t->orphan) {
+		pthread_mutex_unlock(&t->fs->lock);
+		return s;
+	}
+	if (t->waiters != 0) { /* copied without the lock: it may be large; whoever joins meanwhile gets it too */
+		pthread_mutex_unlock(&t->fs->lock);
+		s = keep_result(t, result, err);
+		pthread_mutex_lock(&t->fs->lock);
+	}
+	land_and_tell(t, s == ZBZ_OK ? how : ZBZ_LANDED_FAILED);
+	return s;
+}
+
+/* ---- the waiter ---- */
+
+static struct timespec in_ms(int64_t ms) {
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_sec += (time_t)(ms / 1000);
+	ts.tv_nsec += (long)(ms % 1000) * 1000000L;
+	if (ts.tv_nsec >= 1000000000L) {
+		ts.tv_nsec -= 1000000000L;
+		ts.tv_sec++;
+	}
+	return ts;
+}
+
+/* An injected clock says how long to wait, real time passes meanwhile: a fake clock does not move by itself. */
+zbz_status zbz_flight_wait(zbz_flight *f, const zbz_clock *clock, int64_t deadline, zbz_err *err) {
+	enum { LONGEST_MS = 1000000000 }; /* keeps the sum below any time_t; a wait that long is taken in pieces */
+	trip *t = f->of;
+	int64_t left = deadline == ZBZ_NEVER ? ZBZ_NEVER : deadline - zbz_mono(clock);
+	struct timespec until = in_ms(left <= 0 ? 0 : left > LONGEST_MS ? LONGEST_MS : left);
+	bool landed;
+	pthread_mutex_lock(&t->fs->lock);
+	while (!t->landed) {
+		if (left <= 0) break;
+		if (pthread_cond_timedwait(&t->cond, &t->fs->lock, &until) == 0) continue;
+		if (left <= LONGEST_MS) break;
+		if (left != ZBZ_NEVER) left -= LONGEST_MS;
+		until = in_ms(left > LONGEST_MS ? LONGEST_MS : left);
+	}
+	landed = t->landed;
+	pthread_mutex_unlock(&t->fs->lock);
+	return landed ? ZBZ_OK : zbz_fail(err, ZBZ_E_TIMEOUT, "the load under way did not end before the deadline");
+}
+
+bool zbz_flight_landed(zbz_flight *f) {
+	bool landed;
+	pthread_mutex_lock(&f->of->fs->lock);
+	landed = f->of->landed;
+	pthread_mutex_unlock(&f->of->fs->lock);
+	return landed;
+}
+
+bool zbz_flight_moved(zbz_flight *f) {
+	bool moved;
+	pthread_mutex_lock(&f->of->fs->lock);
+	moved = f->of->moved;
+	pthread_mutex_unlock(&f->of->fs->lock);
+	return moved;
+}
+
+zbz_status zbz_flight_result(zbz_flight *f, bool joined_moved, zbz_landing *how, zbz_bytes *result) {
+	trip *t = f->of;
+	zbz_status s = ZBZ_AGAIN;
+	pthread_mutex_lock(&t->fs->lock);
+	if (t->landed && !t->orphan && !f->leads && !joined_moved && !f->joined_moved) {
+		static const char lost[] = "the result could not be handed over: out of memory";
+		*how = t->how;
+		*result = t->result != NULL ? zbz_b(t->result, t->result_n) : zbz_bstr(lost);
+		s = ZBZ_OK;
+	}
+	pthread_mutex_unlock(&t->fs->lock);
+	return s;
+}
+
+zbz_status zbz_flight_on_land(zbz_flight *f, void (*fn)(void *ud), void *ud, zbz_err *err) {
+	trip *t = f->of;
+	callback *cb = zbz_malloc(sizeof *cb);
+	bool landed;
+	if (cb == NULL) return zbz_fail_nomem(err);
+	cb->fn = fn;
+	cb->ud = ud;
+	pthread_mutex_lock(&t->fs->lock);
+	landed = t->landed;
+	if (!landed) {
+		cb->next = t->callbacks;
+		t->callbacks = cb;
+	}
+	pthread_mutex_unlock(&t->fs->lock);
+	if (landed) {
+		zbz_free(cb);
+		fn(ud);
+	}
+	return ZBZ_OK;
+}
+
+void zbz_flight_leave(zbz_flight *f) {
+	static const char abandoned[] = "abandoned";
+	trip *t;
+	zbz_flights *fs;
+	if (f == NULL) return;
+	t = f->of;
+	fs = t->fs;
+	if (f->leads) {
+		if (!zbz_flight_landed(f)) zbz_flight_land(f, ZBZ_LANDED_FAILED, zbz_bstr(abandoned), NULL);
+	} else {
+		zbz_free(f);
+	}
+	pthread_mutex_lock(&fs->lock);
+	zbz_trip_unref_and_unlock(fs, t);
+}

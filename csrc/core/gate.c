@@ -1,0 +1,76 @@
+/* A lock that gives up at the caller's deadline. A mutex cannot be awaited on the monotonic clock everywhere, a condition can. */
+#include "store.h"
+
+#include "base/fork.h"
+
+#include <errno.h>
+#include <time.h>
+
+static bool init(zbz_gate *g) {
+	pthread_condattr_t attr;
+	bool ok;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	ok = pthread_mutex_init(&g->lock, NULL) == 0 && pthread_cond_init(&g->freed, &attr) == 0;
+	pthread_condattr_destroy(&attr);
+	g->busy = false;
+	g->generation = zbz_fork_generation();
+	return ok;
+}
+
+zbz_gate *zbz_gate_new(void) {
+	zbz_gate *g = zbz_malloc(sizeof *g);
+	if (g != NULL && !init(g)) {
+		zbz_free(g);
+		g = NULL;
+	}
+	return g;
+}
+
+void zbz_gate_free(zbz_gate *g) {
+	if (g == NULL) return;
+	if (g->generation == zbz_fork_generation()) {
+		pthread_cond_destroy(&g->freed);
+		pthread_mutex_destroy(&g->lock);
+	}
+	zbz_free(g);
+}
+
+static struct timespec in_ms(int64_t ms) {
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	if (ms > 86400000) ms = 86400000; /* a day is for ever, and cannot overflow */
+	ts.tv_sec += (time_t)(ms / 1000);
+	ts.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_sec++;
+		ts.tv_nsec -= 1000000000;
+	}
+	return ts;
+}
+
+zbz_status zbz_gate_enter(zbz_gate *g, const zbz_call *c, zbz_err *err) {
+	zbz_status status = ZBZ_OK;
+	if (g->generation != zbz_fork_generation()) init(g); /* the child has one thread now: nobody else can be here */
+	pthread_mutex_lock(&g->lock);
+	if (g->busy) {
+		int64_t left = c != NULL ? zbz_call_left(c) : INT64_MAX;
+		struct timespec until = in_ms(left);
+		while (g->busy && status == ZBZ_OK) {
+			if (left == INT64_MAX)
+				pthread_cond_wait(&g->freed, &g->lock);
+			else if (pthread_cond_timedwait(&g->freed, &g->lock, &until) == ETIMEDOUT && g->busy)
+				status = zbz_fail(err, ZBZ_E_TIMEOUT, "the deadline passed while another call was using the provider");
+		}
+	}
+	if (status == ZBZ_OK) g->busy = true;
+	pthread_mutex_unlock(&g->lock);
+	return status;
+}
+
+void zbz_gate_leave(zbz_gate *g) {
+	pthread_mutex_lock(&g->lock);
+	g->busy = false;
+	pthread_cond_signal(&g->freed);
+	pthread_mutex_unlock(&g->lock);
+}

@@ -1,0 +1,63 @@
+/* What the pool of threads and the mailboxes know of each other. One lock for all of it: what is done under it takes less
+ * than a microsecond, jobs take many, and a fork has one lock to bring over. */
+#ifndef ZBZ_CORE_POOL_H
+#define ZBZ_CORE_POOL_H
+
+#include <pthread.h>
+
+#include <zbz/engine.h>
+
+/* First in, first out, linked by ->next. */
+typedef struct zbz_queue {
+	zbz_job *head, *tail;
+	size_t n;
+} zbz_queue;
+
+static inline void zbz_queue_push(zbz_queue *q, zbz_job *job) {
+	job->next = NULL;
+	if (q->tail != NULL)
+		q->tail->next = job;
+	else
+		q->head = job;
+	q->tail = job;
+	q->n++;
+}
+static inline zbz_job *zbz_queue_pop(zbz_queue *q) {
+	zbz_job *job = q->head;
+	q->head = job->next;
+	if (q->head == NULL) q->tail = NULL;
+	q->n--;
+	job->next = NULL;
+	return job;
+}
+
+struct zbz_mailbox {
+	zbz_mailbox *next;     /* among those a forked child closed without freeing */
+	unsigned refs;         /* the owner, who asked for one, every job on its way through the pool */
+	unsigned generation;   /* of the process it belongs to */
+	size_t max, in_flight; /* jobs with the pool */
+	zbz_queue ready;       /* finished or posted, undrained */
+	bool closed;
+	bool rung;   /* a byte is on its way to the owner */
+	int bell[2]; /* read end, write end; -1 until asked for */
+	pthread_cond_t arrived;
+	zbz_mailbox_stats stats;
+};
+
+void zbz_engine_enter(void);
+void zbz_engine_leave(void);
+pthread_mutex_t *zbz_engine_mutex(void); /* for conditions */
+
+/* All below: under the lock. */
+uint64_t zbz_engine_ticket(void);
+zbz_status zbz_pool_push(zbz_job *job,
+                         zbz_err *err); /* starts threads as needed; on failure the job stays the caller's */
+void zbz_pool_withdraw(zbz_mailbox *mb, zbz_queue *out); /* the mailbox's jobs that no thread has begun */
+bool zbz_mailbox_deliver(zbz_job *job); /* a finished job; true: nobody wants it, drop it outside the lock */
+zbz_mailbox *
+zbz_mailbox_let_go(zbz_mailbox *mb); /* drops a reference; the mailbox when it was the last: free it outside */
+
+void zbz_mailbox_destroy(zbz_mailbox *mb); /* outside the lock; NULL allowed */
+void zbz_cond_init_mono(pthread_cond_t *cond);
+
+#endif

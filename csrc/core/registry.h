@@ -1,0 +1,24 @@
+/* Which providers there are: built in, registered, or waiting in a plug-in. */
+#ifndef ZBZ_CORE_REGISTRY_H
+#define ZBZ_CORE_REGISTRY_H
+
+#include <zbz/cache.h>
+
+extern const zbz_cache_ops zbz_cache_memory, zbz_cache_ristretto; /* provider/cache_memory.c */
+extern const zbz_cache_ops zbz_cache_filesystem;                  /* provider/cache_filesystem.c */
+extern const zbz_cache_ops zbz_cache_fault;                       /* layer/cache_fault.c */
+
+/* A provider whose library is not part of the core. */
+typedef struct zbz_plugin_info {
+	const char *name, *schemes, *needs;
+} zbz_plugin_info;
+
+/* Is `word` one of the words of "a|b|c"? list may be NULL. */
+bool zbz_words_have(const char *list, const char *word);
+/* [a-z0-9_]+, short enough for zbz_err.provider */
+bool zbz_provider_name_ok(const char *name);
+
+/* Loads NAME.so. OK; MISS when there is no such file; E_UNSUPPORTED when it cannot be used. needs: package for the message, or NULL. */
+zbz_status zbz_plugin_load(const char *name, const char *needs, const zbz_cache_ops **ops, zbz_err *err);
+
+#endif

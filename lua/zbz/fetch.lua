@@ -1,0 +1,263 @@
+--- fetch: get or compute. The core keeps flights, fences and envelopes; this file decides what to do next, so that a
+--- loader may yield.
+---
+--- A loader gets the extra arguments of the call, or the key when there are none. It returns
+---   value [, { ttl=, store=false }]     there is a value
+---   nil [, nil, { ttl=, store=false }]  there is none; remembered for neg_ttl
+---   nil, err                             it failed; so does throwing
+local E = require("zbz.error")
+local L = require("zbz.load")
+local O = require("zbz.options")
+local host = require("zbz.host")
+local unpack = table.unpack or unpack -- luacheck: ignore 113
+
+local M = {}
+
+local OPTIONS = { ttl = true, neg_ttl = true, stale_ttl = true, refresh_at = true, jitter = true, fresh = true, lock = true,
+	deadline = true, tags = true }
+local LEASE_MS = 30000
+local UNREADABLE = { decode = true, corrupt = true, type_mismatch = true }
+local MISUSE = { closed = true, invalid_key = true, invalid_argument = true, too_large = true }
+
+--- A spread of TTLs: Park and Miller's minimal generator (1988), seeded by the clock, so that the program's own
+--- sequence of math.random stays as it is.
+local seed
+local function random()
+	seed = ((seed or (require("zbz.core").wall() % 2147483646 + 1)) * 16807) % 2147483647
+	return seed / 2147483647
+end
+
+--- The options of one call over the table's own. Wrong ones raise; what is not built yet is an error value.
+local function read_options(opts, env, level)
+	local base = env.fetch
+	if opts == nil then return base end
+	O.check(opts, OPTIONS, "fetch", level + 1)
+	if next(opts) == nil then return base end
+	local o = {
+		ttl_ms = O.duration_arg(opts.ttl, "ttl", level + 1), neg_ttl_ms = O.duration_arg(opts.neg_ttl, "neg_ttl", level + 1) or base.neg_ttl_ms,
+		stale_ttl_ms = O.duration_arg(opts.stale_ttl, "stale_ttl", level + 1) or base.stale_ttl_ms,
+		deadline_ms = O.duration_arg(opts.deadline, "deadline", level + 1) or base.deadline_ms,
+		refresh_at = base.refresh_at, jitter = base.jitter, fresh = opts.fresh and true or false, lock = opts.lock or base.lock,
+	}
+	for _, name in ipairs({ "refresh_at", "jitter" }) do
+		local v, err = O.fraction(opts, name, 0, 1)
+		if err then error("zbz: fetch: " .. err.message, level + 1) end
+		o[name] = v or o[name]
+	end
+	if opts.tags ~= nil then
+		return E.fail("unsupported", "this version of zbz has no tags", { op = "fetch", table = env.name, option = "tags" })
+	end
+	local err = M.check_lock(o.lock, env.name)
+	if err then return nil, err end
+	return o
+end
+
+--- nil, or why that lock cannot be had.
+function M.check_lock(lock, name)
+	if lock == nil or lock == "process" then return nil end
+	if lock == "host" or lock == "cluster" then
+		return E.new("unsupported", ("lock = \"%s\": this version of zbz locks within one process only"):format(lock),
+			{ op = "fetch", table = name, option = "lock" })
+	end
+	return E.new("invalid_config", ("lock: expects \"process\", \"host\" or \"cluster\", got '%s'"):format(tostring(lock)),
+		{ op = "fetch", table = name, option = "lock" })
+end
+
+-- ---- one call ------------------------------------------------------------------------------------------------------------
+
+---@class zbz.FetchCall
+---@field t table  ---@field env table  ---@field k string  ---@field o table
+local Call = {}
+Call.__index = Call
+
+--- Milliseconds left for an operation on the provider; nil without a deadline.
+function Call:left()
+	if not self.deadline then return nil end
+	return math.max(math.ceil(self.deadline - L.mono(self.env)), 1)
+end
+
+--- Looks what is there. Sets self.fallback when it may be served after a failure. Returns how, value when that ends the call.
+function Call:look()
+	local v, state, age, left, version = self.t:entry(self.k, self:left())
+	self.state, self.version = nil, nil
+	if state ~= nil and type(state) ~= "string" then return self:unreadable(state) end
+	self.state, self.version = state, version
+	if state == "hit" then
+		self:keep(v)
+		if self.fresh then return nil end
+		self:consider_refresh(age, left)
+		return "hit", v
+	elseif state == "negative" then
+		if not self.fresh then return "negative" end
+	elseif state == "stale" then
+		self:keep(v)
+	end
+	return nil
+end
+
+function Call:keep(v) self.fallback, self.has_fallback = v, true end
+
+--- A read that failed: misuse ends the call; unreadable bytes are loaded anew; an unreachable provider does not stop the loader.
+function Call:unreadable(err)
+	if MISUSE[err.code] then return "error", err end
+	if not UNREADABLE[err.code] then self.down = err end
+	return nil
+end
+
+function Call:consider_refresh(age, left)
+	local at = self.o.refresh_at
+	if not at or not left or left == math.huge then return end
+	local total = age and age + left or (self.o.ttl_ms or self.env.ttl_ms)
+	local env, k, t, o, loader, n, args = self.env, self.k, self.t, self.o, self.loader, self.n, self.args
+	if total <= 0 or total - left < at * total or env.refreshing[k] or env.backoff:resting(k, L.mono(env)) then return end
+	local refresh = function()
+		env.refreshing[k] = nil
+		M.call(t, env, k, setmetatable({ fresh = true, refresh_at = false, background = true }, { __index = o }), loader, n, args)
+	end
+	if host.defer(refresh) then env.refreshing[k] = true end
+end
+
+--- The end of a failed call: the stale value when there is one, else nil, err.
+function Call:failed(err)
+	E.at(err, { op = "fetch", table = self.env.name, key = self.k })
+	if self.o.background then return nil, err end
+	if self.fresh and not self.has_fallback and not self.down then self:look_for_fallback() end
+	if not self.has_fallback or not self.serves_stale then return nil, err end
+	self.t:count("stale_served")
+	return self.fallback, nil, "stale", err
+end
+
+function Call:look_for_fallback()
+	local v, state = self.t:entry(self.k, self:left())
+	if state == "hit" or state == "stale" then self:keep(v) end
+end
+
+function Call:ttl(loaded)
+	local ttl = loaded.ttl_ms or self.o.ttl_ms or self.env.ttl_ms
+	if self.o.jitter and self.o.jitter > 0 and ttl > 0 then ttl = math.max(math.floor(ttl * (1 - self.o.jitter * random())), 1) end
+	return ttl
+end
+
+--- Stores under the fence. A provider that cannot be reached costs what is left of the deadline, and the write.
+function Call:commit(flight, lease, bytes, how)
+	how.lease, how.deadline_ms = lease, self:left()
+	if self.down then how.deadline_ms = math.min(how.deadline_ms or 100, 100) end
+	return self.t:commit(flight, self.k, bytes, how)
+end
+
+function Call:store_value(flight, lease, loaded)
+	local bytes, err = self.t:encode(loaded.value)
+	if not bytes then
+		flight:land("failed", err.message or tostring(err))
+		return nil, E.at(err, { op = "fetch", table = self.env.name, key = self.k })
+	end
+	if loaded.store ~= false then
+		self:commit(flight, lease, bytes, { ttl_ms = self:ttl(loaded), stale_ttl_ms = self.o.stale_ttl_ms })
+	end
+	flight:land("value", bytes)
+	return loaded.value, nil, "loaded"
+end
+
+--- There is no such thing: remembered for neg_ttl. Without one, a value kept as fallback must not come back.
+function Call:store_absence(flight, lease, loaded)
+	local ttl = loaded.ttl_ms or self.o.neg_ttl_ms or 0
+	if ttl <= 0 and (self.has_fallback or self.state == "stale") then ttl = 1 end
+	if ttl > 0 and loaded.store ~= false then
+		self:commit(flight, lease, "", { ttl_ms = ttl, stale_ttl_ms = 0, negative = true })
+	end
+	flight:land("negative")
+	return nil, nil, "loaded"
+end
+
+--- This call leads: it runs the loader and tells everybody who waits.
+function Call:lead(flight)
+	local env, k, t = self.env, self.k, self.t
+	local lease
+	if not self.down then lease = self:lease() end
+	env.leading[k] = L.running()
+	t:count("loads")
+	local loaded, err = L.run(self.loader, k, self.n, unpack(self.args, 1, self.n))
+	env.leading[k] = nil
+	if loaded then
+		env.backoff:clear(k)
+		if loaded.value ~= nil then return self:store_value(flight, lease, loaded) end
+		return self:store_absence(flight, lease, loaded)
+	end
+	t:count("load_failures")
+	flight:land("failed", err.message)
+	local value, failure, how, reason = self:failed(err)
+	if how == "stale" or self.o.background then env.backoff:fail(k, L.mono(env), err) end
+	return value, failure, how, reason
+end
+
+function Call:lease()
+	local lease, err = self.t:lease(self.k, self.state, self.version, math.max(LEASE_MS, self.o.deadline_ms or 0), self:left())
+	if lease == nil and err then self.down = err end
+	return lease
+end
+
+--- This call waits for another's loader. Returns true, results... when that ends it; false to look again.
+function Call:follow(flight, seat)
+	self.t:count("waits")
+	local ok, err = L.wait(flight, seat, self.k, self.env, self.deadline, self.env.leading[self.k])
+	if not ok then return true, self:failed(err) end
+	if self.newer then -- began before this call asked for something fresh
+		self.newer = false
+		return false
+	end
+	local how, result = flight:result()
+	if how == "value" then
+		local v, wrong = self.t:decode(result)
+		if v == nil and wrong then return true, nil, wrong end
+		return true, v, nil, "waited"
+	elseif how == "negative" then
+		return true, nil, nil, "waited"
+	elseif how == "failed" then
+		return true, self:failed(E.new("loader", result or "the loader failed"))
+	end
+	return false
+end
+
+function Call:run()
+	local env, k = self.env, self.k
+	self.serves_stale = (self.o.stale_ttl_ms or 0) > 0
+	while true do
+		if self.deadline and L.mono(env) >= self.deadline then
+			return self:failed(E.new("timeout", "the deadline passed"))
+		end
+		if not self.fresh then
+			local how, v = self:look()
+			if how == "error" then return nil, v end
+			if how then return v, nil, how end
+			local resting = self.has_fallback and env.backoff:resting(k, L.mono(env))
+			if resting then return self:failed(resting) end
+		end
+		local flight, seat = self.t:flight(k)
+		if not flight then return nil, seat end
+		if seat == "leads" then return self:lead(flight) end
+		local done, v, err, how, reason = self:follow(flight, seat)
+		flight:leave()
+		if done then return v, err, how, reason end
+	end
+end
+
+--- Runs a fetch whose options are read already.
+function M.call(t, env, k, o, loader, n, args)
+	local call = setmetatable({ t = t, env = env, k = k, o = o, loader = loader, n = n, args = args, fresh = o.fresh or false,
+		newer = o.fresh or false }, Call)
+	if o.deadline_ms and o.deadline_ms > 0 then call.deadline = L.mono(env) + o.deadline_ms end
+	return call:run()
+end
+
+--- Are these options that stand after the loader (the older order), and not a table meant for the loader?
+function M.looks_like_options(x)
+	if next(x) == nil or getmetatable(x) ~= nil then return false end
+	for name in pairs(x) do
+		if not OPTIONS[name] then return false end
+	end
+	return true
+end
+
+M.read_options = read_options
+M.Call = Call
+return M

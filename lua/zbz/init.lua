@@ -1,0 +1,107 @@
+--- zbz: say what is cached, leave where to configuration.
+---
+---   local zbz = require("zbz")
+---   zbz.cache.configure{ provider = "memory" }
+---   local users = zbz.table("users", { ttl = "30m" })
+---   users:set("123", { id = 123, name = "Alice" })
+local core = require("zbz.core")
+local E = require("zbz.error")
+local O = require("zbz.options")
+local host = require("zbz.host")
+
+---@class zbz
+---@field VERSION string
+---@field null lightuserdata  explicit null, the same as cjson.null
+---@field cache table
+---@field schema table        zbz.schema(spec), zbz.schema.rule(name, fn)
+---@field on_error fun(err: any)?  gets what callbacks and background work throw; else it goes to stderr
+local zbz = {
+	VERSION = core.VERSION,
+	null = core.null,
+	cache = require("zbz.cache"),
+	schema = require("zbz.schema"),
+	Error = E.Error,
+	bytes = "bytes",
+	waiting = require("zbz.waiting"),
+}
+
+--- Marks a table as an array, so that an empty one is stored as one.
+---@generic T: table
+---@param t T?
+---@return T
+function zbz.array(t)
+	if t ~= nil and type(t) ~= "table" then error("zbz: array: expects a table, got " .. type(t), 2) end
+	return setmetatable(t or {}, core.array_mt)
+end
+
+--- A value for set_multi with its own TTL: zbz.item(v, { ttl = "5m" }).
+function zbz.item(v, opts) return core.item(v, opts) end
+
+--- A table of the default cache; nil, not_configured without one.
+---@return zbz.Table?, zbz.Error?
+function zbz.table(name, opts)
+	local default = zbz.cache.default()
+	if not default or default.closed then return zbz.cache.table(name, opts) end
+	return default:table_at(name, opts, 3)
+end
+
+--- An entry of the default cache by address: zbz.uri("cache://users/123"):get().
+---@return zbz.Uri?, zbz.Error?
+function zbz.uri(text) return require("zbz.uri").new(text, 2) end
+
+--- Is it an error of ours?
+---@return boolean
+function zbz.is_error(x) return E.is(x) end
+
+-- ---- durations and sizes ---------------------------------------------------------------------------------------------------
+
+--- Seconds of "1h30m", 90 or "250ms"; nil and a message for anything else.
+---@return number?, string?
+function zbz.duration(x)
+	local ms, why = core.duration(x)
+	if not ms then return nil, why end
+	return ms / 1000
+end
+
+--- Bytes of "50MB" or 4096 (1 MB = 1 048 576); nil and a message for anything else.
+---@return integer?, string?
+function zbz.size(x) return core.size(x) end
+
+function zbz.ms(n) return n / 1000 end
+function zbz.seconds(n) return n end
+function zbz.minutes(n) return n * 60 end
+function zbz.hours(n) return n * 3600 end
+function zbz.days(n) return n * 86400 end
+
+-- ---- running it ---------------------------------------------------------------------------------------------------------------
+
+--- Delivers messages and runs background work; waits up to `timeout` seconds when there is nothing. Number of things done.
+---@param timeout number|string?
+---@return integer
+function zbz.poll(timeout) return host.poll(timeout) end
+--- Polls until zbz.stop(), or for `seconds`.
+---@return boolean stopped
+function zbz.run(seconds) return host.run(seconds) end
+function zbz.stop() return host.stop() end
+
+--- Readable when zbz.poll(0) has work.
+---@return integer?, zbz.Error?
+function zbz.fd() return core.fd() end
+
+--- Chooses how calls wait. This version knows "plain": they block.
+---@param name string
+---@return boolean?, zbz.Error?
+function zbz.use(name)
+	if type(name) ~= "string" then error("zbz: use: expects the name of a host, got " .. type(name), 2) end
+	if name ~= "plain" then
+		return E.fail("unsupported", ("use: this version of zbz has no host '%s'; known: plain"):format(name), { op = "use", option = name })
+	end
+	host.current = require("zbz.host.plain")
+	return true
+end
+
+--- The nearest of some words, as the messages about unknown options use it.
+zbz.nearest = O.nearest
+
+package.loaded["zbz"] = zbz
+return zbz

@@ -1,0 +1,381 @@
+--- A cache: one provider, a key prefix, defaults, and the tables over it. The only real object of the API; the singleton
+--- is one of these.
+local core = require("zbz.core")
+local E = require("zbz.error")
+local LuaHandle = require("zbz.lua_handle")
+local O = require("zbz.options")
+local P = require("zbz.provider")
+local T = require("zbz.table_options")
+local backoff = require("zbz.backoff")
+local lua_table = require("zbz.table")
+local providers = require("zbz.providers")
+require("zbz.methods")
+
+---@class zbz.Cache
+---@field provider zbz.Provider  the provider in use; changes with swap_provider
+local Cache = {}
+Cache.__index = Cache
+Cache.__name = "zbz.Cache"
+
+local HOUR_MS = 3600 * 1000
+--- Options of a cache; all others belong to its provider.
+local OWN = { provider = true, key_prefix = true, default_ttl = true, ttl = true, serializer = true, serialization = true,
+	deadline = true, clock = true, name = true, stale_ttl = true, neg_ttl = true, refresh_at = true, jitter = true, lock = true }
+
+local function closed(self, op)
+	return E.fail("closed", "the cache is closed", { op = op, provider = self.kind_ })
+end
+
+-- ---- making one ----------------------------------------------------------------------------------------------------------
+
+--- { provider = { type=, config={} }, service = { default_ttl=, key_prefix=, serialization= } } in the usual shape.
+local function flatten(opts)
+	if type(opts.service) ~= "table" then return opts end
+	local out = O.copy(opts, { service = true })
+	for name, v in pairs(opts.service) do out[name] = v end
+	return out
+end
+
+--- The provider of the options: opened by us, or the object that was given (owned false).
+local function open_provider(opts, level)
+	local spec, rest = opts.provider, O.copy(opts, OWN)
+	if spec == nil then
+		return E.fail("invalid_config", "provider: which one? known: " .. table.concat(providers.names(), " "), { option = "provider" })
+	end
+	if P.is(spec) then
+		local name = next(rest)
+		if name then
+			local known = {}
+			for k in pairs(OWN) do known[#known + 1] = k end
+			error(O.unknown("option beside a provider object", name, known), level + 1)
+		end
+		local p, err = providers.open(spec, nil, level + 1)
+		return p, err, false
+	end
+	if type(spec) ~= "string" and type(spec) ~= "table" then
+		return E.fail("invalid_config", "provider: expects a name, a URL or a provider object, got " .. type(spec), { option = "provider" })
+	end
+	if type(spec) == "string" and not spec:find(":", 1, true) then
+		local known, err, info = providers.option_names(spec)
+		if not info then return nil, err end
+		if known then
+			local allowed = {}
+			for name in pairs(known) do allowed[name] = true end
+			for name in pairs(OWN) do allowed[name] = true end
+			O.check(rest, allowed, ("a cache on '%s'"):format(spec), level + 1)
+		end
+	end
+	rest.clock = opts.clock
+	local p, err = providers.open(spec, rest, level + 1)
+	return p, err, true
+end
+
+--- The core's cache over a provider in C, or the owner record for one in Lua.
+local function attach(self, p)
+	if p.lua then
+		self.owner = { store = p.store:ref(), closed = false }
+		self.core = nil
+		return true
+	end
+	local cache, err = core.new_cache(p.store, { key_prefix = self.key_prefix_, default_ttl = self.base.ttl_ms,
+		deadline = self.base.deadline_ms, clock = self.clock })
+	if not cache then return nil, err end
+	self.core, self.owner = cache, nil
+	return true
+end
+
+--- A new cache. Unknown options raise at `level`; wrong values are nil, err.
+---@return zbz.Cache?, zbz.Error?
+function Cache.new(opts, level)
+	level = level + 1
+	if type(opts) ~= "table" then error("zbz: a cache is made from a table of options, got " .. type(opts), level) end
+	opts = flatten(opts)
+	local base, err = T.read({
+		ttl = opts.ttl ~= nil and opts.ttl or opts.default_ttl, serializer = opts.serializer ~= nil and opts.serializer or opts.serialization,
+		deadline = opts.deadline, stale_ttl = opts.stale_ttl, neg_ttl = opts.neg_ttl, refresh_at = opts.refresh_at, jitter = opts.jitter,
+		lock = opts.lock,
+	}, { ttl_ms = HOUR_MS, serializer = require("zbz.serializer").find("json") }, "a cache", level)
+	if not base then return nil, err end
+	local prefix
+	prefix, err = O.text(opts, "key_prefix", "")
+	if err then return nil, err end
+	local p, why, owned = open_provider(opts, level)
+	if not p then return nil, why end
+	local self = setmetatable({ provider = p, owns = owned, base = base, key_prefix_ = prefix, clock = opts.clock or p.clock,
+		tables = {}, lua_tables = setmetatable({}, { __mode = "k" }), closed = false, kind_ = p.kind_, name = opts.name,
+		created = core.wall() }, Cache)
+	local ok
+	ok, err = attach(self, p)
+	if not ok then
+		if owned then p:close() end
+		return nil, err
+	end
+	return self
+end
+
+-- ---- tables ----------------------------------------------------------------------------------------------------------------
+
+--- What Lua keeps with a table: see fetch.lua and methods.lua.
+local function make_env(self, name, o)
+	return {
+		cache = self, name = name, clock = self.clock, ttl_ms = o.ttl_ms, deadline_ms = o.deadline_ms, serializer = o.serializer,
+		schema = o.schema,
+		fetch = { neg_ttl_ms = o.neg_ttl_ms, stale_ttl_ms = o.stale_ttl_ms, refresh_at = o.refresh_at, jitter = o.jitter, lock = o.lock,
+			deadline_ms = o.deadline_ms },
+		leading = setmetatable({}, { __mode = "v" }), refreshing = {}, backoff = backoff.new(), options = o,
+	}
+end
+
+--- The handle over bytes, or over values when the codec is C's.
+local function open_handle(self, env, prefix, codec)
+	local o = env.options
+	local envelope = (o.stale_ttl_ms or 0) > 0 or (o.neg_ttl_ms or 0) > 0
+	if self.owner then
+		return LuaHandle.new(self.owner, { name = env.name, prefix = prefix, ttl = o.ttl_ms, stale_ttl = o.stale_ttl_ms, envelope = envelope })
+	end
+	return core.new_table(self.core, { name = env.name, prefix = prefix, ttl = o.ttl_ms, deadline = o.deadline_ms,
+		stale_ttl = o.stale_ttl_ms, envelope = envelope, codec = codec, env = env })
+end
+
+--- A table with an explicit key prefix.
+function Cache:open_table(name, o, prefix)
+	local env = make_env(self, name, o)
+	local native = o.serializer.native
+	if native and not o.schema and self.core then return open_handle(self, env, prefix, native) end
+	local bytes, err = open_handle(self, env, prefix, "bytes")
+	if not bytes then return nil, err end
+	local t = lua_table.new(bytes, env)
+	env.prefix = prefix
+	self.lua_tables[t] = true
+	return t
+end
+
+--- The table of that name: keys lie under key_prefix .. name .. ":". The same name gives the same table; options that differ
+--- from those it was made with raise.
+---@param name string
+---@param opts table?  ttl serializer schema deadline stale_ttl neg_ttl refresh_at jitter lock strict_utf8
+---@return zbz.Table?, zbz.Error?
+function Cache:table(name, opts) return self:table_at(name, opts, 3) end
+
+function Cache:table_at(name, opts, level)
+	if type(name) ~= "string" or name == "" then error("zbz: table: the name must be text", level) end
+	if name:find(":", 1, true) then error(("zbz: table: the name '%s' must not hold ':'"):format(name), level) end
+	if self.closed then return closed(self, "table") end
+	local o, err = T.read(opts, self.base, ("table '%s'"):format(name), level)
+	if not o then return nil, E.at(err, { op = "table", table = name }) end
+	local known = self.tables[name]
+	if known then
+		local differs = T.conflict(opts, known.options, o)
+		if differs then error(("zbz: table '%s' is open already with another %s"):format(name, differs), level) end
+		return known.handle
+	end
+	local t
+	t, err = self:open_table(name, o, self.key_prefix_ .. name .. ":")
+	if not t then return nil, err end
+	self.tables[name] = { handle = t, options = o }
+	return t
+end
+
+--- The window of the cache itself: key_prefix .. key.
+function Cache:root()
+	if self.closed then return closed(self, "get") end
+	if not self.root_ then
+		local t, err = self:open_table("", self.base, self.key_prefix_)
+		if not t then return nil, err end
+		self.root_ = t
+	end
+	return self.root_
+end
+
+for _, op in ipairs({ "get", "set", "add", "delete", "exists", "ttl", "expire", "incr", "decr", "get_with", "get_multi", "set_multi",
+	"delete_multi", "fetch", "fetch_multi", "keys", "invalidate", "get_raw", "set_raw", "warm", "get_struct", "set_struct",
+	"get_struct_multi", "set_struct_multi" }) do
+	Cache[op] = function(self, ...)
+		local t, err = self:root()
+		if not t then return nil, E.at(err, { op = op }) end
+		return t[op](t, ...)
+	end
+end
+
+-- ---- the whole cache ---------------------------------------------------------------------------------------------------------
+
+--- Removes this cache's keys and no others. With a key_prefix (or a provider of its own): all under it. Without, on a shared
+--- server: the keys of the tables opened through this cache.
+---@return boolean?, zbz.Error|integer?
+function Cache:clear(opts)
+	if self.closed then return closed(self, "clear") end
+	local caps = self:capabilities()
+	if self.key_prefix_ ~= "" or (self.owns and caps and caps.exclusive) then
+		local root, err = self:root()
+		if not root then return nil, err end
+		return root:clear(opts)
+	end
+	local total = 0
+	for _, t in pairs(self.tables) do
+		local ok, n = t.handle:clear(opts)
+		if not ok then return nil, n end
+		total = total + (n or 0)
+	end
+	return true, total
+end
+
+local SUMS = { "hits", "misses", "sets", "deletes", "errors", "lost_writes", "loads", "load_failures", "waits", "stale_served", "fenced" }
+
+--- Sums over the tables of this cache, and what the provider tells of itself.
+---@return table?, zbz.Error?
+function Cache:stats()
+	if self.closed then return closed(self, "stats") end
+	local s = { provider = self:provider_name(), tables = 0 }
+	for _, name in ipairs(SUMS) do s[name] = 0 end
+	local function add(t)
+		local n = t:counters()
+		for _, name in ipairs(SUMS) do s[name] = s[name] + (n[name] or 0) end
+		if (n.last_access or 0) > (s.last_access or 0) then s.last_access = n.last_access end
+	end
+	for _, t in pairs(self.tables) do
+		add(t.handle)
+		s.tables = s.tables + 1
+	end
+	if self.root_ then add(self.root_) end
+	s.uptime = math.max((core.wall() - self.created) / 1000, 0)
+	for name, v in pairs(self:provider_stats() or {}) do
+		if s[name] == nil then s[name] = v end
+	end
+	return s
+end
+
+function Cache:provider_stats()
+	if self.closed then return closed(self, "stats") end
+	if not self.core then return self.provider:provider_stats() end
+	return self.core:provider_stats()
+end
+
+---@return boolean?, zbz.Error?
+function Cache:ping(deadline)
+	if self.closed then return closed(self, "ping") end
+	local ms = O.duration_arg(deadline, "deadline", 2)
+	if not self.core then return self.owner.store:ping() end
+	return self.core:ping(ms)
+end
+
+---@return string?, zbz.Error?
+function Cache:version()
+	if self.closed then return closed(self, "version") end
+	if not self.core then return self.provider:version() end
+	return self.core:version()
+end
+
+--- The store in use, closed again by the caller when it is the core's.
+function Cache:with_store(fn)
+	if not self.core then return fn(self.owner.store) end
+	local store, err = self.core:store()
+	if not store then return nil, err end
+	local out, why = fn(store)
+	store:close()
+	return out, why
+end
+
+--- What the provider can do, with its limits.
+---@return table?, zbz.Error?
+function Cache:capabilities()
+	if self.closed then return closed(self, "capabilities") end
+	return self:with_store(function(store) return store:caps() end)
+end
+
+---@param what string  "incr" "keys" "native" ...
+---@return boolean
+function Cache:supports(what)
+	local caps = self:capabilities()
+	return caps ~= nil and caps[what] == true
+end
+
+--- Name of the provider at the bottom of the layers.
+---@return string
+function Cache:provider_name() return self.kind_ end
+
+function Cache:is_closed() return self.closed end
+function Cache:default_ttl() return self.base.ttl_ms / 1000 end
+function Cache:key_prefix() return self.key_prefix_ end
+function Cache:prefix() return self.key_prefix_ end
+
+--- Every option in force: the provider's (secrets "***"), then the cache's own.
+---@return table?, zbz.Error?
+function Cache:config()
+	if self.closed then return closed(self, "config") end
+	local out, err = self:with_store(function(store) return store:config() end)
+	if not out then return nil, err end
+	out.provider = self:with_store(function(store) return store:ops_name() end)
+	out.key_prefix, out.default_ttl, out.serializer = self.key_prefix_, self:default_ttl(), self.base.serializer.name
+	if self.base.deadline_ms then out.deadline = self.base.deadline_ms / 1000 end
+	return out
+end
+
+--- Provider, serializer and configuration, for people.
+---@return table?, zbz.Error?
+function Cache:info()
+	if self.closed then return closed(self, "info") end
+	local names = {}
+	for name in pairs(self.tables) do names[#names + 1] = name end
+	table.sort(names)
+	return {
+		name = self.name, provider = self:provider_name(), capabilities = self:capabilities(), key_prefix = self.key_prefix_,
+		default_ttl = self:default_ttl(), tables = names, config = self:config(),
+		serializer = { name = self.base.serializer.name, content_type = self.base.serializer.content_type },
+	}
+end
+
+---@return table  { status = "healthy"|"degraded"|"unhealthy", message, latency, version, metrics }
+function Cache:health() return require("zbz.health")(self) end
+
+--- Details of one key (without the cache's prefix) on providers that tell.
+function Cache:inspect(key)
+	if type(key) ~= "string" then error("zbz: inspect: the key must be a string, got " .. type(key), 2) end
+	if self.closed then return closed(self, "inspect") end
+	if not self.core then return self.provider:inspect(self.key_prefix_ .. key) end
+	return self.core:inspect(self.key_prefix_ .. key)
+end
+
+--- The backend's own client. nil, provider_mismatch when the provider is of another kind.
+---@param kind string?
+---@return zbz.Native?, zbz.Error?
+function Cache:native(kind)
+	if self.closed then return closed(self, "native") end
+	return require("zbz.native").open(self, kind)
+end
+
+function Cache:command(commands, deadline_ms)
+	if self.closed then return closed(self, "command") end
+	if not self.core then return self.provider:command(commands) end
+	return self.core:command(commands, deadline_ms)
+end
+
+function Cache:subscribe(channels, is_pattern, fn)
+	if self.closed then return closed(self, "subscribe") end
+	if not self.core then return self.provider:subscribe(channels, is_pattern, fn) end
+	return self.core:subscribe(channels, is_pattern, fn)
+end
+
+--- Ends all calls under way, gives the provider back. Tables then answer `nil, closed`. Twice is fine.
+---@return boolean?, zbz.Error?
+function Cache:close()
+	if self.closed then return true end
+	self.closed = true
+	local ok, err = true, nil
+	if self.core then
+		self.core:close()
+	else
+		self.owner.closed = true
+		ok, err = self.owner.store:close()
+	end
+	if self.owns then
+		local fine, why = self.provider:close()
+		if not fine then ok, err = nil, why end
+	end
+	return ok, err
+end
+
+function Cache:__tostring() return ("zbz.Cache on %s, prefix '%s'"):format(tostring(self.kind_), self.key_prefix_) end
+Cache.__close = Cache.close
+
+return { Cache = Cache, new = Cache.new, OWN = OWN, attach = attach, open_handle = open_handle,
+	is = function(x) return getmetatable(x) == Cache end }

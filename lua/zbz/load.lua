@@ -1,0 +1,79 @@
+--- One run of a loader, and waiting for somebody else's.
+local core = require("zbz.core")
+local E = require("zbz.error")
+local O = require("zbz.options")
+local waiting = require("zbz.waiting")
+
+local M = {}
+
+local RESULT = { ttl = true, store = true }
+local MAIN = {}
+
+--- The running coroutine; a fixed mark on the main thread, in both Luas.
+function M.running()
+	local co, main = coroutine.running()
+	if co == nil or main then return MAIN end
+	return co
+end
+
+local function trace(thrown)
+	return { thrown = thrown, traceback = debug.traceback(E.line(thrown, 300), 2) }
+end
+
+--- Runs the loader. Returns { value=, opts= } for an answer (value nil: there is none), or nil and a loader error.
+---@return table?, zbz.Error?
+function M.run(loader, k, n, ...)
+	local ok, value, second, third
+	if n > 0 then
+		ok, value, second, third = xpcall(loader, trace, ...)
+	else
+		ok, value, second, third = xpcall(loader, trace, k)
+	end
+	if not ok then
+		local thrown = value.thrown
+		local text = E.is(thrown) and thrown.message or E.line(thrown, 300)
+		local err = E.new("loader", "the loader failed: " .. text, { cause = E.is(thrown) and thrown or value.traceback })
+		err.traceback, err.thrown = value.traceback, thrown
+		return nil, err
+	end
+	if value == nil and second ~= nil then
+		local text = type(second) == "table" and (second.message or second.code) or second
+		local err = E.new("loader", "the loader failed: " .. E.line(text, 300), { cause = second })
+		return nil, err
+	end
+	local opts = value == nil and third or second
+	if type(opts) ~= "table" then opts = nil end
+	if opts then
+		local fine, why = pcall(O.check, opts, RESULT, "a loader's result", 1)
+		local ttl
+		if fine then fine, ttl = pcall(O.duration_arg, opts.ttl, "ttl", 1) end
+		if not fine then return nil, E.new("loader", "the loader returned wrong options: " .. E.line(ttl or why, 300)) end
+		return { value = value, ttl_ms = ttl, store = opts.store }
+	end
+	return { value = value }
+end
+
+--- Waits until the flight has landed: true, or nil and timeout or locked. `leader` is the coroutine that leads it, when
+--- it is one of this Lua state.
+function M.wait(flight, seat, k, env, deadline, leader)
+	if seat == "waits" then return flight:wait(deadline, env.clock) end
+	local me = M.running()
+	local stuck = me == MAIN or me == leader or (type(leader) == "thread" and coroutine.status(leader) == "normal")
+	if stuck then
+		return E.fail("locked", ("the key '%s' is being loaded by a coroutine that cannot go on while this call waits")
+			:format(E.line(k, 100)), { op = "fetch", table = env.name, key = k })
+	end
+	while not flight:landed() do
+		if deadline and M.mono(env) >= deadline then
+			return E.fail("timeout", "the deadline passed while another coroutine was loading the key",
+				{ op = "fetch", table = env.name, key = k })
+		end
+		coroutine.yield(waiting)
+	end
+	return true
+end
+
+--- Monotonic milliseconds of the table's clock.
+function M.mono(env) return env.clock and env.clock:mono() or core.mono() end
+
+return M

@@ -1,0 +1,3 @@
+--- require("zbz.providers.filesystem"): makes sure that the provider is loaded; nil, err from load_provider otherwise raises.
+assert(require("zbz.cache").load_provider("filesystem"))
+return true

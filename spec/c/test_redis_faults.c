@@ -1,0 +1,580 @@
+/* The Redis provider when things go wrong: servers that are absent, hang, die, come back or talk nonsense; a pool used up, forks, no
+ * memory. Every server here is of our own. */
+#include "redis_rig.h"
+
+static server live; /* shared by the tests that leave it in order */
+
+static rig quick(const char *url) {
+	rig r;
+	CHECK(rig_open(&r, "url", url, "timeout", "2s", "read_timeout", "300ms", "write_timeout", "300ms", "max_retries", "1", NULL) == ZBZ_OK);
+	return r;
+}
+
+static zbz_status get(rig *r, const char *key, int64_t deadline) {
+	zbz_buf out = { 0 };
+	zbz_status s = ops->get(r->self, rig_call(r, deadline), zbz_bstr(key), &out, NULL);
+	zbz_buf_clear(&out);
+	return s;
+}
+
+static int64_t connections(rig *r) {
+	zbz_provider_stats st;
+	ops->stats(r->self, rig_call(r, 0), &st);
+	return st.connections;
+}
+
+/* ---- absent, refusing ------------------------------------------------------------------------------------------------ */
+
+static void test_absent(void) {
+	rig r;
+	char url[64];
+	int64_t begun = rig_now();
+	zbz_provider_stats st;
+	snprintf(url, sizeof url, "127.0.0.1:%d", free_port());
+	CHECK(rig_open(&r, "url", url, NULL) == ZBZ_OK);
+	CHECK(get(&r, "a", 0) == ZBZ_E_UNAVAILABLE && r.c.err.retryable && strstr(r.c.err.text, "127.0.0.1"));
+	CHECK(rig_set(&r, "a", "b") == ZBZ_E_UNAVAILABLE);
+	ops->stats(r.self, rig_call(&r, 0), &st);
+	CHECK(st.keys == -1 && st.memory == -1 && st.connections == 0 && st.retries == 9);
+	CHECK(get(&r, "a", 10) < 0 && rig_now() - begun < 5000);
+	rig_close(&r);
+	CHECK(rig_open(&r, "url", "redis://no-such-host.invalid", "timeout", "3s", "max_retries", "0", NULL) == ZBZ_OK);
+	CHECK(get(&r, "a", 0) < 0 && strstr(r.c.err.text, "no-such-host.invalid"));
+	rig_close(&r);
+}
+
+static void test_denied(void) {
+	server v;
+	rig r;
+	char url[80];
+	int64_t begun = rig_now();
+	CHECK(server_start(&v, 0, "--requirepass", "pw@:/"));
+	snprintf(url, sizeof url, "redis://:s3cret@127.0.0.1:%d", v.port);
+	CHECK(rig_open(&r, "url", url, "max_retries", "50", NULL) == ZBZ_OK);
+	CHECK(get(&r, "a", 0) == ZBZ_E_DENIED && !r.c.err.retryable && !strstr(r.c.err.text, "s3cret"));
+	CHECK(rig_now() - begun < 10000);
+	rig_close(&r);
+	r = quick(v.url);
+	CHECK(get(&r, "a", 0) == ZBZ_E_DENIED);
+	rig_close(&r);
+	snprintf(url, sizeof url, "redis://:pw%%40%%3A%%2F@127.0.0.1:%d", v.port);
+	r = quick(url);
+	CHECK(get(&r, "a", 0) == ZBZ_MISS);
+	rig_close(&r);
+	CHECK(rig_open(&r, "url", v.url, "password", "pw@:/", NULL) == ZBZ_OK);
+	CHECK(get(&r, "a", 0) == ZBZ_MISS);
+	rig_close(&r);
+	server_end(&v);
+}
+
+/* ---- hanging --------------------------------------------------------------------------------------------------------- */
+
+static void test_hanging(void) {
+	rig r = quick(live.url);
+	size_t size = (size_t)64 << 20;
+	char *big = calloc(1, size);
+	zbz_write w = { .key = zbz_bstr("hang"), .value = zbz_b(big, size) };
+	int64_t begun;
+	CHECK(rig_set(&r, "hang", "v") == ZBZ_OK);
+	kill(live.pid, SIGSTOP);
+	begun = rig_now();
+	CHECK(get(&r, "hang", 0) == ZBZ_E_TIMEOUT && r.c.err.retryable);
+	CHECK(rig_now() - begun >= 290 && rig_now() - begun < 1500); /* once, not once for every attempt */
+	begun = rig_now();
+	CHECK(ops->set(r.self, rig_call(&r, 0), &w, NULL) == ZBZ_E_TIMEOUT && strstr(r.c.err.text, "took no more"));
+	CHECK(rig_now() - begun >= 290 && rig_now() - begun < 2500);
+	begun = rig_now();
+	CHECK(get(&r, "hang", 50) == ZBZ_E_TIMEOUT && rig_now() - begun >= 45 && rig_now() - begun < 280);
+	kill(live.pid, SIGCONT);
+	CHECK(get(&r, "hang", 0) == ZBZ_OK); /* no late answer is taken for this one */
+	CHECK(rig_has(&r, "hang", "v"));
+	free(big);
+	rig_close(&r);
+}
+
+/* The deadline is of the call's clock, the waiting is real: a fake clock still must not make a wait endless. */
+static void test_fake_deadline(void) {
+	zbz_clock *fake = zbz_clock_fake_new(1000);
+	rig r;
+	peer p;
+	int64_t begun = rig_now();
+	peer_start(&p, "", 0, false);
+	CHECK(rig_open_at(&r, fake, "url", p.url, "read_timeout", "5s", NULL) == ZBZ_OK);
+	CHECK(get(&r, "a", 100) == ZBZ_E_TIMEOUT && rig_now() - begun < 3000);
+	rig_close(&r);
+	peer_end(&p);
+	zbz_clock_fake_free(fake);
+}
+
+/* ---- dying ----------------------------------------------------------------------------------------------------------- */
+
+
+static void test_killed_in_pipeline(void) {
+	/* Two of five answers, then the end: the two are true, the others say so, and nothing of the connection is used again. */
+	static const char two[] = "+OK\r\n+OK\r\n";
+	rig r;
+	peer p;
+	zbz_write writes[5];
+	zbz_status status[5];
+	zbz_bytes keys[5];
+	zbz_found found[5];
+	zbz_buf out = { 0 };
+	int i;
+	for (i = 0; i < 5; i++) {
+		writes[i] = (zbz_write){ .key = zbz_b("abcde" + i, 1), .value = zbz_bstr("v") };
+		keys[i] = writes[i].key;
+	}
+	peer_start(&p, two, sizeof two - 1, true);
+	CHECK(rig_open(&r, "url", p.url, "max_retries", "0", NULL) == ZBZ_OK);
+	CHECK(ops->set_many(r.self, rig_call(&r, 0), writes, 5, status) == ZBZ_OK);
+	CHECK(status[0] == ZBZ_OK && status[1] == ZBZ_OK && status[2] == ZBZ_E_UNAVAILABLE && status[4] == ZBZ_E_UNAVAILABLE);
+	CHECK(r.c.err.status == ZBZ_E_UNAVAILABLE && connections(&r) == 0);
+	rig_close(&r);
+	CHECK(rig_open(&r, "url", p.url, "max_retries", "2", NULL) == ZBZ_OK); /* goes on where it stopped */
+	CHECK(ops->set_many(r.self, rig_call(&r, 0), writes, 4, status) == ZBZ_OK);
+	CHECK(status[0] == ZBZ_OK && status[3] == ZBZ_OK);
+	rig_close(&r);
+	peer_end(&p);
+	peer_start(&p, "*5\r\n$1\r\nx\r\n$-1\r\n$3\r\nha", 22, true);
+	CHECK(rig_open(&r, "url", p.url, "max_retries", "0", NULL) == ZBZ_OK);
+	CHECK(ops->get_many(r.self, rig_call(&r, 0), keys, 5, &out, found) == ZBZ_OK);
+	CHECK(found[0].status == ZBZ_OK && found[0].n == 1 && out.p[found[0].off] == 'x' && found[1].status == ZBZ_MISS);
+	CHECK(found[2].status == ZBZ_E_UNAVAILABLE && found[4].status == ZBZ_E_UNAVAILABLE);
+	rig_close(&r);
+	peer_end(&p);
+	zbz_buf_clear(&out);
+}
+
+static void *kill_soon(void *ud) {
+	server *v = ud;
+	nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+	kill(v->pid, SIGKILL);
+	return NULL;
+}
+
+static void test_killed_and_restarted(void) {
+	enum { N = 200000 };
+	server v;
+	rig r;
+	zbz_write *writes = calloc(N, sizeof *writes);
+	zbz_status *status = calloc(N, sizeof *status);
+	zbz_provider_stats st;
+	pthread_t thread;
+	size_t i, done = 0, failed = 0;
+	zbz_status s;
+	CHECK(server_start(&v, 0, NULL, NULL));
+	r = quick(v.url);
+	for (i = 0; i < N; i++) writes[i] = (zbz_write){ .key = zbz_b((const char *)&writes[i], sizeof(void *)), .value = zbz_bstr("some value") };
+	CHECK(rig_set(&r, "a", "b") == ZBZ_OK);
+	pthread_create(&thread, NULL, kill_soon, &v);
+	s = ops->set_many(r.self, rig_call(&r, 0), writes, N, status);
+	pthread_join(thread, NULL);
+	for (i = 0; i < N; i++) {
+		done += status[i] == ZBZ_OK;
+		failed += status[i] == ZBZ_E_UNAVAILABLE;
+	}
+	CHECK(done + failed == N && (s == ZBZ_OK ? done > 0 : done == 0));
+	server_end(&v);
+	CHECK(get(&r, "a", 0) == ZBZ_E_UNAVAILABLE);
+	CHECK(server_start(&v, v.port, NULL, NULL)); /* as after a restart: same place, no data, no scripts */
+	CHECK(get(&r, "a", 0) == ZBZ_MISS);
+	CHECK(rig_set(&r, "a", "b") == ZBZ_OK && rig_has(&r, "a", "b"));
+	server_end(&v);
+	CHECK(server_start(&v, v.port, NULL, NULL));
+	{ /* the parked connection is dead: found out before anything is sent, so that even a counter goes through */
+		zbz_incr how = { .delta = 2 };
+		int64_t n = 0;
+		CHECK(ops->incr(r.self, rig_call(&r, 0), zbz_bstr("n"), &how, &n) == ZBZ_OK && n == 2);
+	}
+	ops->stats(r.self, rig_call(&r, 0), &st);
+	CHECK(st.connections == 1);
+	rig_close(&r);
+	server_end(&v);
+	free(writes);
+	free(status);
+}
+
+static void test_client_kill(void) {
+	rig r = quick(live.url), other = quick(live.url);
+	zbz_buf out = { 0 };
+	CHECK(rig_set(&r, "kept", "v") == ZBZ_OK);
+	CHECK(rig_command(&other, "CLIENT KILL TYPE normal SKIPME yes", &out) == ZBZ_OK && out.p[0] >= 1);
+	CHECK(rig_has(&r, "kept", "v"));
+	zbz_buf_clear(&out);
+	rig_close(&other);
+	rig_close(&r);
+}
+
+/* ---- nonsense -------------------------------------------------------------------------------------------------------- */
+
+static void test_nonsense(void) {
+#define TEXT(s) { s, sizeof(s) - 1 }
+	static const struct {
+		const char *p;
+		size_t n;
+	} answers[] = {
+		TEXT("HTTP/1.1 400 Bad Request\r\n\r\n"), TEXT("\0\0\0\0"), TEXT("$5\r\nab"), TEXT("$-5\r\n"), TEXT("$99999999999999999999\r\nx"), TEXT("*-7\r\n"),
+		TEXT("*99999999999\r\n"), TEXT("*2147483647\r\n"), TEXT(":12x\r\n"), TEXT(":\r\n"), TEXT("$\r\n"), TEXT("%1\r\n+a\r\n+b\r\n"), TEXT("+OK"),
+		TEXT("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n$1\r\nx\r\n"), TEXT("\r\n"), TEXT("*2\r\n$1\r\n0\r\n*1\r\n:5\r\n"), TEXT("*0\r\n"),
+		TEXT("$1\r\nxyz"),
+	};
+	size_t i;
+	for (i = 0; i < sizeof answers / sizeof *answers; i++) {
+		rig r;
+		peer p;
+		zbz_found found[2];
+		zbz_bytes keys[2] = { zbz_bstr("a"), zbz_bstr("b") };
+		zbz_cursor *cursor;
+		zbz_buf out = { 0 };
+		zbz_status s;
+		size_t n = 0;
+		bool fits;
+		peer_start(&p, answers[i].p, answers[i].n, true);
+		CHECK(rig_open(&r, "url", p.url, "max_retries", "0", "read_timeout", "2s", NULL) == ZBZ_OK);
+		s = get(&r, "a", 0);
+		if (answers[i].p[0] == '$' && answers[i].p[1] == '1') CHECK(s == ZBZ_OK || s < 0); /* the answer is whole, what follows it is not ours */
+		else CHECK(s < 0);
+		fits = memcmp(answers[i].p, "*2\r\n$1", 6) == 0; /* as far as the first key */
+		s = ops->get_many(r.self, rig_call(&r, 0), keys, 2, &out, found);
+		CHECK(fits ? s == ZBZ_OK : s < 0);
+		CHECK((found[0].status < 0 || fits) && found[1].status < 0);
+		CHECK(ops->scan_open(r.self, rig_call(&r, 0), zbz_bstr("p"), zbz_bstr("*"), &cursor) == ZBZ_OK);
+		CHECK(ops->scan_next(r.self, rig_call(&r, 0), cursor, 10, &out, &n) != ZBZ_OK);
+		ops->scan_close(r.self, cursor);
+		rig_command(&r, "GET a", &out);
+		CHECK(connections(&r) == 0); /* none of them may be used again */
+		rig_close(&r);
+		peer_end(&p);
+		zbz_buf_clear(&out);
+	}
+}
+
+static void test_too_many_replies(void) {
+	static const char three[] = "$1\r\nx\r\n$1\r\ny\r\n$1\r\nz\r\n";
+	rig r;
+	peer p;
+	peer_start(&p, three, sizeof three - 1, false);
+	CHECK(rig_open(&r, "url", p.url, NULL) == ZBZ_OK);
+	CHECK(rig_has(&r, "a", "x") && rig_has(&r, "a", "x")); /* never y */
+	CHECK(p.connections == 2);
+	rig_close(&r);
+	peer_end(&p);
+}
+
+static void test_endless_reply(void) {
+	rig r;
+	peer p;
+	char *junk = malloc(1 << 20);
+	memset(junk, 'j', 1 << 20);
+	junk[0] = '+';
+	peer_start(&p, junk, 1 << 20, false); /* a line that never ends */
+	CHECK(rig_open(&r, "url", p.url, "max_retries", "0", "read_timeout", "200ms", NULL) == ZBZ_OK);
+	CHECK(get(&r, "a", 0) == ZBZ_E_TIMEOUT);
+	rig_close(&r);
+	peer_end(&p);
+	free(junk);
+}
+
+/* ---- what is sent again, and what is not ------------------------------------------------------------------------------ */
+
+static void test_retries(void) {
+	rig r;
+	peer p;
+	zbz_incr how = { .delta = 1 };
+	zbz_write add = { .key = zbz_bstr("k"), .value = zbz_bstr("v"), .only = ZBZ_ONLY_ABSENT };
+	zbz_buf out = { 0 };
+	int64_t n;
+	peer_start(&p, "", 0, true); /* reads a command, then closes */
+	CHECK(rig_open(&r, "url", p.url, "max_retries", "2", NULL) == ZBZ_OK);
+	CHECK(get(&r, "a", 0) == ZBZ_E_UNAVAILABLE && p.pieces == 3);
+	CHECK(rig_set(&r, "a", "b") == ZBZ_E_UNAVAILABLE && p.pieces == 6);
+	CHECK(ops->incr(r.self, rig_call(&r, 0), zbz_bstr("k"), &how, &n) == ZBZ_E_UNAVAILABLE && p.pieces == 7);
+	CHECK(ops->set(r.self, rig_call(&r, 0), &add, NULL) == ZBZ_E_UNAVAILABLE && p.pieces == 8);
+	CHECK(rig_command(&r, "GET a", &out) == ZBZ_E_UNAVAILABLE && p.pieces == 9);
+	CHECK(ops->expire(r.self, rig_call(&r, 0), zbz_bstr("k"), r.c.now + 1000) == ZBZ_E_UNAVAILABLE && p.pieces == 10);
+	rig_close(&r);
+	peer_end(&p);
+	peer_start(&p, "-LOADING Redis is loading the dataset in memory\r\n", 49, false);
+	CHECK(rig_open(&r, "url", p.url, "max_retries", "2", NULL) == ZBZ_OK);
+	CHECK(get(&r, "a", 0) == ZBZ_E_UNAVAILABLE && r.c.err.retryable && p.pieces == 3 && p.connections == 1);
+	rig_close(&r);
+	peer_end(&p);
+	peer_start(&p, "-READONLY You can't write against a read only replica.\r\n", 56, false);
+	CHECK(rig_open(&r, "url", p.url, "max_retries", "0", NULL) == ZBZ_OK);
+	CHECK(rig_set(&r, "a", "b") == ZBZ_E_UNAVAILABLE && r.c.err.retryable);
+	rig_close(&r);
+	peer_end(&p);
+	peer_start(&p, "-ERR something else\r\n", 21, false);
+	CHECK(rig_open(&r, "url", p.url, "max_retries", "9", NULL) == ZBZ_OK);
+	CHECK(rig_set(&r, "a", "b") == ZBZ_E_UNAVAILABLE && !r.c.err.retryable && p.pieces == 1);
+	rig_close(&r);
+	peer_end(&p);
+	zbz_buf_clear(&out);
+}
+
+/* An old server repeats the words of a command it does not know: the password must not be passed on. */
+static void test_secret_in_reply(void) {
+	static const char echo[] = "-ERR unknown command `AUTH`, with args beginning with: `s3cret`\r\n";
+	rig r;
+	peer p;
+	peer_start(&p, echo, sizeof echo - 1, false);
+	CHECK(rig_open(&r, "url", p.url, "password", "s3cret", NULL) == ZBZ_OK);
+	CHECK(get(&r, "a", 0) == ZBZ_E_DENIED && !strstr(r.c.err.text, "s3cret"));
+	rig_close(&r);
+	peer_end(&p);
+}
+
+static void test_out_of_memory_server(void) {
+	server v;
+	rig r;
+	zbz_buf out = { 0 };
+	CHECK(server_start(&v, 0, NULL, NULL));
+	r = quick(v.url);
+	CHECK(rig_command(&r, "CONFIG SET maxmemory 1", &out) == ZBZ_OK);
+	CHECK(rig_set(&r, "a", "b") == ZBZ_E_UNAVAILABLE && r.c.err.retryable && strstr(r.c.err.text, "OOM"));
+	CHECK(get(&r, "a", 0) == ZBZ_MISS);
+	zbz_buf_clear(&out);
+	rig_close(&r);
+	server_end(&v);
+}
+
+/* ---- the pool -------------------------------------------------------------------------------------------------------- */
+
+static void *block(void *ud) {
+	rig mine = *(rig *)ud;
+	zbz_buf out = { 0 };
+	rig_command(&mine, "BLPOP gate 0", &out);
+	zbz_buf_clear(&out);
+	return NULL;
+}
+
+static void test_pool_exhausted(void) {
+	rig r, other = quick(live.url);
+	pthread_t threads[2];
+	zbz_buf out = { 0 };
+	int64_t begun;
+	CHECK(rig_open(&r, "url", live.url, "pool_size", "2", "timeout", "10s", "read_timeout", "20s", NULL) == ZBZ_OK);
+	rig_command(&other, "DEL gate", &out);
+	pthread_create(&threads[0], NULL, block, &r);
+	pthread_create(&threads[1], NULL, block, &r);
+	do {
+		CHECK(rig_command(&other, "INFO clients", &out) == ZBZ_OK);
+	} while (!memmem(out.p, out.n, "blocked_clients:2", 17));
+	begun = rig_now();
+	CHECK(get(&r, "a", 100) == ZBZ_E_TIMEOUT && strstr(r.c.err.text, "in use") && rig_now() - begun >= 95 && rig_now() - begun < 1500);
+	rig_command(&other, "RPUSH gate 1 2", &out);
+	CHECK(get(&r, "a", 5000) >= 0); /* waited for one */
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	CHECK(connections(&r) == 2);
+	zbz_buf_clear(&out);
+	rig_close(&other);
+	rig_close(&r);
+}
+
+static void test_lifetime(void) {
+	rig r;
+	zbz_buf out = { 0 };
+	char first[32];
+	size_t n;
+	CHECK(rig_open(&r, "url", live.url, "conn_max_lifetime", "30ms", NULL) == ZBZ_OK);
+	CHECK(rig_command(&r, "TYPE x", &out) == ZBZ_OK);
+	CHECK(rig_command(&r, "OBJECT HELP", &out) == ZBZ_OK);
+	CHECK(rig_command(&r, "CLIENT ID", &out) == ZBZ_OK && out.n < sizeof first);
+	memcpy(first, out.p, n = out.n);
+	nanosleep(&(struct timespec){ .tv_nsec = 40000000 }, NULL); /* its age is the only thing there is to wait for */
+	CHECK(rig_command(&r, "CLIENT ID", &out) == ZBZ_OK && (out.n != n || memcmp(out.p, first, n) != 0));
+	zbz_buf_clear(&out);
+	rig_close(&r);
+}
+
+static void test_fork(void) {
+	rig r = quick(live.url);
+	zbz_buf out = { 0 };
+	int status = 1;
+	pid_t child;
+	CHECK(rig_set(&r, "fork", "parent") == ZBZ_OK && connections(&r) == 1);
+	child = fork();
+	if (child == 0) { /* own connections, the parent's closed without a word */
+		bool ok = rig_set(&r, "fork", "child") == ZBZ_OK && rig_has(&r, "fork", "child") && connections(&r) == 1;
+		rig_close(&r);
+		_exit(ok ? 0 : 1);
+	}
+	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	CHECK(rig_has(&r, "fork", "child") && connections(&r) == 1);
+	zbz_buf_clear(&out);
+	rig_close(&r);
+}
+
+/* ---- subscriptions --------------------------------------------------------------------------------------------------- */
+
+typedef struct inbox {
+	pthread_mutex_t lock;
+	pthread_cond_t came;
+	int messages, gaps;
+} inbox;
+
+static void on_message(void *ud, zbz_bytes channel, zbz_bytes payload) {
+	inbox *b = ud;
+	pthread_mutex_lock(&b->lock);
+	if (payload.p) b->messages++;
+	else b->gaps += zbz_bytes_eq(channel, zbz_bstr("news"));
+	pthread_cond_broadcast(&b->came);
+	pthread_mutex_unlock(&b->lock);
+}
+
+static bool await(inbox *b, int messages, int gaps) {
+	struct timespec ts;
+	bool ok;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += 20;
+	pthread_mutex_lock(&b->lock);
+	while ((b->messages < messages || b->gaps < gaps) && pthread_cond_timedwait(&b->came, &b->lock, &ts) == 0) {}
+	ok = b->messages >= messages && b->gaps >= gaps;
+	pthread_mutex_unlock(&b->lock);
+	return ok;
+}
+
+static void test_subscriber(void) {
+	server v;
+	rig r, other;
+	inbox b = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0 };
+	zbz_bytes channel = zbz_bstr("news");
+	zbz_buf out = { 0 };
+	void *sub = NULL;
+	int64_t begun;
+	int status = 1;
+	pid_t child;
+	CHECK(server_start(&v, 0, NULL, NULL));
+	r = quick(v.url);
+	CHECK(ops->subscribe(r.self, rig_call(&r, 0), &channel, 1, false, on_message, &b, &sub) == ZBZ_OK);
+	other = quick(v.url);
+	CHECK(rig_command(&other, "CLIENT KILL TYPE pubsub", &out) == ZBZ_OK && await(&b, 0, 1)); /* told once it is back */
+	CHECK(rig_command(&other, "PUBLISH news x", &out) == ZBZ_OK && await(&b, 1, 1));
+	child = fork();
+	if (child == 0) {
+		ops->unsubscribe(r.self, sub);
+		rig_close(&r);
+		_exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	CHECK(rig_command(&other, "PUBLISH news y", &out) == ZBZ_OK && await(&b, 2, 1)); /* the child took nothing away */
+	server_end(&v);
+	CHECK(server_start(&v, v.port, NULL, NULL) && await(&b, 2, 2));
+	kill(v.pid, SIGSTOP); /* silence is found out too */
+	nanosleep(&(struct timespec){ .tv_nsec = 700000000 }, NULL); /* longer than two read_timeouts */
+	kill(v.pid, SIGCONT);
+	CHECK(await(&b, 2, 3));
+	server_end(&v);
+	begun = rig_now();
+	ops->unsubscribe(r.self, sub); /* while it tries to come back */
+	CHECK(rig_now() - begun < 1500);
+	CHECK(ops->subscribe(r.self, rig_call(&r, 0), &channel, 1, false, on_message, &b, &sub) == ZBZ_E_UNAVAILABLE);
+	zbz_buf_clear(&out);
+	rig_close(&other);
+	rig_close(&r);
+}
+
+/* ---- no memory ------------------------------------------------------------------------------------------------------- */
+
+static atomic_long countdown, balance;
+
+static void *stingy(void *ud, void *ptr, size_t size) {
+	(void)ud;
+	if (size == 0) {
+		if (ptr) balance--;
+		free(ptr);
+		return NULL;
+	}
+	if (--countdown == 0) return NULL;
+	if (!ptr) balance++;
+	return realloc(ptr, size);
+}
+
+/* One of everything. False when some call failed for want of memory; any other failure is a defect. */
+static bool one_of_everything(rig *r, const char *url) {
+	zbz_bytes keys[2] = { zbz_bstr("mem:1"), zbz_bstr("mem:2") }, words[2] = { zbz_bstr("GET"), keys[0] };
+	zbz_write w[2] = { { .key = keys[0], .value = zbz_bstr("v") }, { .key = keys[1], .value = zbz_bstr("w") } };
+	zbz_status s, status[2];
+	zbz_found found[2];
+	zbz_version version;
+	zbz_meta meta;
+	zbz_cursor *cursor = NULL;
+	zbz_buf out = { 0 };
+	zbz_incr how = { .delta = 1, .has_initial = true };
+	size_t n = 0, two = 2;
+	int64_t v;
+	uint64_t removed;
+	s = rig_open(r, "url", url, NULL);
+	if (s != ZBZ_OK) {
+		CHECK(r->err.sys_errno == ENOMEM);
+		return false;
+	}
+#define TRY(call)                                            \
+	do {                                                     \
+		if (s >= 0) s = (call);                              \
+		if (s < 0) CHECK(r->c.err.sys_errno == ENOMEM);      \
+	} while (0)
+	TRY(ops->set(r->self, rig_call(r, 0), &w[0], &version));
+	TRY(ops->get(r->self, rig_call(r, 0), keys[0], &out, &meta));
+	w[0].only = ZBZ_ONLY_VERSION, w[0].version = &version;
+	TRY(ops->set(r->self, rig_call(r, 0), &w[0], NULL));
+	w[0].only = ZBZ_ALWAYS;
+	TRY(ops->set_many(r->self, rig_call(r, 0), w, 2, status));
+	TRY(ops->get_many(r->self, rig_call(r, 0), keys, 2, &out, found));
+	TRY(ops->command(r->self, rig_call(r, 0), words, &two, 1, &out));
+	TRY(ops->incr(r->self, rig_call(r, 0), zbz_bstr("mem:3"), &how, &v));
+	TRY(ops->version(r->self, rig_call(r, 0), &out));
+	TRY(ops->inspect(r->self, rig_call(r, 0), keys[0], &out));
+	TRY(ops->scan_open(r->self, rig_call(r, 0), zbz_bstr("mem:"), zbz_bstr("*"), &cursor));
+	TRY(ops->scan_next(r->self, rig_call(r, 0), cursor, 10, &out, &n));
+	ops->scan_close(r->self, cursor);
+	TRY(ops->clear(r->self, rig_call(r, 0), zbz_bstr("mem:"), &removed));
+	zbz_buf_clear(&out);
+	rig_close(r);
+	return s >= 0;
+}
+
+static void test_no_memory(void) {
+	rig r;
+	long n;
+	bool whole = false;
+	for (n = 1; n < 2000 && !whole; n++) {
+		countdown = n;
+		balance = 0;
+		zbz_set_alloc(stingy, NULL);
+		whole = one_of_everything(&r, live.url) && countdown > 0;
+		zbz_set_alloc(NULL, NULL);
+		CHECK(balance == 0);
+	}
+	CHECK(whole && n > 20);
+}
+
+int main(void) {
+	zbz_err err;
+	if (zbz_cache_find("redis", &ops, &err) != ZBZ_OK) {
+		fprintf(stderr, "%s\n", err.text);
+		return 1;
+	}
+	if (!server_start(&live, 0, NULL, NULL)) return 1;
+	RUN(test_absent);
+	RUN(test_denied);
+	RUN(test_hanging);
+	RUN(test_fake_deadline);
+	RUN(test_killed_in_pipeline);
+	RUN(test_killed_and_restarted);
+	RUN(test_client_kill);
+	RUN(test_nonsense);
+	RUN(test_too_many_replies);
+	RUN(test_endless_reply);
+	RUN(test_retries);
+	RUN(test_secret_in_reply);
+	RUN(test_out_of_memory_server);
+	RUN(test_pool_exhausted);
+	RUN(test_lifetime);
+	RUN(test_fork);
+	RUN(test_subscriber);
+	RUN(test_no_memory);
+	server_end(&live);
+	return DONE();
+}

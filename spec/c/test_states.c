@@ -1,0 +1,263 @@
+/* Lua states from outside: memory that runs out at every single allocation (of Lua's and of the core's), states that close with everything
+ * open, several states in several threads. Links Lua 5.4 and the objects of the binding. */
+#include <pthread.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+#include "check.h"
+#include "faults.h"
+
+int luaopen_zbz_core(lua_State *L);
+
+/* ---- Lua's own allocator: from the n-th request on, everything fails (Lua collects and asks again) ------------------------------------ */
+
+typedef struct meter {
+	long calls, fail_from;
+	size_t in_use;
+	bool failed;
+} meter;
+
+static void *metered(void *ud, void *ptr, size_t old, size_t size) {
+	meter *m = ud;
+	void *p;
+	if (ptr == NULL) old = 0;
+	if (size == 0) {
+		m->in_use -= old;
+		free(ptr);
+		return NULL;
+	}
+	if (size > old && ++m->calls >= m->fail_from && m->fail_from > 0) {
+		m->failed = true;
+		return NULL;
+	}
+	p = realloc(ptr, size);
+	if (p == NULL) return NULL;
+	m->in_use += size - old;
+	return p;
+}
+
+static const char setup[] =
+	"core = require('zbz.core')\n"
+	"store = assert(core.open_store{provider='memory'})\n"
+	"cache = assert(core.new_cache(store, {key_prefix='p:'}))\n"
+	"function new(codec) return assert(core.new_table(cache, {name=codec, codec=codec, envelope=codec=='json'})) end\n"
+	"bytes, json, pack, auto = new'bytes', new'json', new'msgpack', new'auto'\n"
+	"for i = 1, 40 do bytes:set('k'..i, 'v'..i); json:set('k'..i, {i, {x='v'}}); pack:set('k'..i, {i}); auto:set('k'..i, i) end\n"
+	"keys = {'k1', 'k2', 'none', 'k3'}\n"
+	"map = {a={1, {2}}, b=core.item({3}, 5)}\n";
+
+static const char verify[] =
+	"assert(bytes:get('k1') == 'v1')\n"
+	"assert(json:get('k1')[2].x == 'v' and pack:get('k2')[1] == 2 and auto:get('k3') == 3)\n"
+	"assert(bytes:get_multi(keys).k2 == 'v2')\n"
+	"local f, seat = json:flight('load'); assert(seat == 'leads', seat); f:leave()\n"
+	"local n = 0; for k in bytes:keys() do n = n + 1 end; assert(n >= 40)\n";
+
+/* Each runs on its own, with all the memory up to the n-th request. */
+static const char *const scripts[] = {
+	"assert(bytes:get('k1'))",
+	"assert(json:get('k1'))",
+	"assert(json:get_with('k1'))",
+	"assert(json:set('s', {1, {2}, 'x'}, {ttl=5}))",
+	"assert(json:get_multi(keys))",
+	"assert(json:set_multi(map, '5s'))",
+	"assert(bytes:delete_multi{'q1', 'q2'})",
+	"local f, seat = json:flight('load'); local w = json:flight('load')\n"
+	"local lease = json:lease('load', nil, nil, 1000)\n"
+	"local b = assert(json:encode{1, 2}); assert(json:commit(f, 'load', b, {ttl_ms=1000, lease=lease}) ~= nil)\n"
+	"f:land('value', b); w:wait(core.mono() + 1000); w:result(); json:entry('load'); json:delete('load')",
+	"local n = 0; for k in bytes:keys() do n = n + #k end",
+	"bytes:keys('k*')()",
+	"local s = assert(core.open_store{provider='memory', max_size='1MB'}); local c = assert(core.new_cache(s, {clock=core.fake_clock(5)}))\n"
+	"local t = assert(core.new_table(c, {name='n', codec='auto', env={}})); t:set('k', {1}); t:get('k'); c:store():config(); c:close()",
+	"core.uri('redis://me:pw@host:1/x?a=b'); core.providers(); core.provider_info('memory'); core.fd(); core.poll_next(0)",
+	"cache:provider_stats(); cache:inspect('p:bytes:k1'); cache:command{{'GET', 'x', 5}}",
+	"local s, e = json:get(''); assert(e.code == 'invalid_key'); pcall(json.get, json, 5); pcall(json.set, json, 'k', 1, {tl=5})",
+	"core.envelope_open(core.envelope_seal({expire_at=5, stored_at=1}, 'x'), 3)",
+};
+enum { SCRIPTS = sizeof(scripts) / sizeof(scripts[0]) };
+
+static bool run(lua_State *L, const char *code) {
+	bool ok = luaL_dostring(L, code) == LUA_OK;
+	if (!ok && getenv("VERBOSE") != NULL) fprintf(stderr, "  %s\n", lua_tostring(L, -1));
+	lua_settop(L, 0);
+	return ok;
+}
+
+static lua_State *open_state(lua_Alloc alloc, void *ud) {
+	lua_State *L = alloc != NULL ? lua_newstate(alloc, ud) : luaL_newstate();
+	if (L == NULL) return NULL;
+	luaL_openlibs(L);
+	luaL_requiref(L, "zbz.core", luaopen_zbz_core, 0);
+	lua_settop(L, 0);
+	return L;
+}
+
+/* The script is compiled before memory runs short. */
+static bool run_short(lua_State *L, const char *code, void (*begin)(void *, long), void (*end)(void *), void *ud, long n) {
+	int status;
+	if (luaL_loadstring(L, code) != LUA_OK) return false;
+	begin(ud, n);
+	status = lua_pcall(L, 0, 0, 0);
+	end(ud);
+	lua_settop(L, 0);
+	return status == LUA_OK;
+}
+
+static void meter_begin(void *ud, long n) {
+	meter *m = ud;
+	m->calls = 0;
+	m->failed = false;
+	m->fail_from = n;
+}
+static void meter_end(void *ud) { ((meter *)ud)->fail_from = 0; }
+
+/* One state survives all the failures; what they leave behind would show as a flight that is still led, or as memory at the end. */
+static void test_lua_memory(void) {
+	long live;
+	int i;
+	faults_begin(0);
+	for (i = 0; i < SCRIPTS; i++) {
+		meter m = {0};
+		lua_State *L = open_state(metered, &m);
+		bool ok = false;
+		long n;
+		CHECK(run(L, setup));
+		for (n = 1; n < 2000; n++) {
+			ok = run_short(L, scripts[i], meter_begin, meter_end, &m, n);
+			if (!m.failed) break;
+			lua_gc(L, LUA_GCCOLLECT);
+		}
+		if (!ok || n >= 2000) fprintf(stderr, "script %d, request %ld\n", i, n);
+		CHECK(ok && n < 2000);
+		CHECK(run(L, verify));
+		lua_close(L);
+		CHECK(m.in_use == 0);
+	}
+	faults_end(&live);
+	CHECK(live == 0);
+}
+
+/* Even while the module is opened. */
+static void test_lua_memory_opening(void) {
+	long live, n;
+	faults_begin(0);
+	for (n = 1; n < 5000; n++) {
+		meter m = {0};
+		lua_State *L = lua_newstate(metered, &m);
+		bool ok;
+		luaL_openlibs(L);
+		meter_begin(&m, n);
+		lua_pushcfunction(L, luaopen_zbz_core);
+		ok = lua_pcall(L, 0, 0, 0) == LUA_OK;
+		meter_end(&m);
+		lua_close(L);
+		CHECK(m.in_use == 0);
+		CHECK(ok == !m.failed);
+		if (ok) break;
+	}
+	CHECK(n < 5000);
+	faults_end(&live);
+	CHECK(live == 0);
+}
+
+/* ---- the core's allocator --------------------------------------------------------------------------------------------------------------- */
+
+static void faults_on(void *ud, long n) {
+	(void)ud;
+	faults.calls = 0;
+	faults.failed = false;
+	faults.fail = n;
+}
+static void faults_off(void *ud) {
+	(void)ud;
+	faults.fail = 0;
+}
+
+static void test_core_memory(void) {
+	long live;
+	int i;
+	faults_begin(0);
+	for (i = 0; i < SCRIPTS; i++) {
+		lua_State *L = open_state(NULL, NULL);
+		long n;
+		CHECK(run(L, setup));
+		for (n = 1; n < 2000; n++) {
+			run_short(L, scripts[i], faults_on, faults_off, NULL, n);
+			if (!faults.failed) break;
+		}
+		CHECK(n < 2000);
+		lua_gc(L, LUA_GCCOLLECT);
+		CHECK(run(L, verify));
+		lua_close(L);
+	}
+	faults_end(&live);
+	CHECK(live == 0);
+}
+
+/* ---- closing with everything open ---------------------------------------------------------------------------------------------------------- */
+
+static void test_close_with_all_open(void) {
+	static const char open_all[] =
+		"clock = core.fake_clock(1000); fs = core.flights()\n"
+		"it = bytes:keys(); it(); f = json:flight('x'); w = json:flight('x'); g = fs:flight('y')\n"
+		"setmetatable({}, {__gc = function() pcall(bytes.get, bytes, 'k1'); pcall(json.set, json, 'z', {1}); pcall(bytes.keys, bytes)\n"
+		"  pcall(core.poll_next, 0); pcall(core.fd); pcall(json.get_multi, json, keys) end})\n"
+		"other = core.new_cache(core.open_store({provider='memory'}, clock), {clock=clock}); core.fd()\n";
+	static const char *const order[] = {"", "collectgarbage('generational')", "core=nil store=nil cache=nil collectgarbage()",
+	                                    "cache:close()", "store:close() cache:close() clock=nil"};
+	long live;
+	size_t i;
+	faults_begin(0);
+	for (i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		lua_State *L = open_state(NULL, NULL);
+		CHECK(run(L, setup));
+		CHECK(run(L, open_all));
+		CHECK(run(L, order[i]));
+		lua_close(L);
+	}
+	faults_end(&live);
+	CHECK(live == 0);
+}
+
+/* ---- states in threads ----------------------------------------------------------------------------------------------------------------------- */
+
+static const char busy[] =
+	"for round = 1, 300 do\n"
+	"  local k = 'k' .. round % 40 + 1\n"
+	"  assert(bytes:get(k)); assert(json:set(k, {round})); assert(json:get(k)[1] == round)\n"
+	"  assert(json:get_multi(keys)); local f <close> = json:flight(k); json:commit(f, k, '[0]'); f:land('value', '[0]')\n"
+	"  if round % 50 == 0 then for _ in bytes:keys('k1*') do end collectgarbage() core.poll_next(0) end\n"
+	"end\n";
+
+static void *thread_main(void *result) {
+	int round;
+	bool ok = true;
+	for (round = 0; round < 5 && ok; round++) {
+		lua_State *L = open_state(NULL, NULL);
+		ok = run(L, setup) && run(L, busy) && run(L, "assert(bytes:get('k1') == 'v1' and pack:get('k2')[1] == 2)");
+		lua_close(L);
+	}
+	*(bool *)result = ok;
+	return NULL;
+}
+
+static void test_threads(void) {
+	pthread_t thread[4];
+	bool ok[4] = {false};
+	int i;
+	for (i = 0; i < 4; i++) CHECK(pthread_create(&thread[i], NULL, thread_main, &ok[i]) == 0);
+	for (i = 0; i < 4; i++) pthread_join(thread[i], NULL);
+	for (i = 0; i < 4; i++) CHECK(ok[i]);
+}
+
+int main(void) {
+	RUN(test_lua_memory);
+	RUN(test_lua_memory_opening);
+	RUN(test_core_memory);
+	RUN(test_close_with_all_open);
+	RUN(test_threads);
+	return DONE();
+}

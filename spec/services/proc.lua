@@ -1,0 +1,71 @@
+-- Real servers for the tests: free ports, processes with a recorded pid, readiness awaited by connecting, never by sleeping.
+-- Plain Lua 5.4 / LuaJIT over /bin/sh and bash's /dev/tcp; nothing else is needed.
+local proc = {}
+
+local function quote(s) return "'" .. tostring(s):gsub("'", "'\\''") .. "'" end
+
+--- What a shell command prints, without the last newline; second result: did it end with status 0.
+function proc.output(cmd)
+	local p = assert(io.popen(cmd))
+	local out = p:read("*a") or ""
+	local ok = p:close()
+	return (out:gsub("\n$", "")), ok == true or ok == 0
+end
+
+local function run(cmd)
+	local r = os.execute(cmd)
+	return r == true or r == 0
+end
+
+--- Is something listening on 127.0.0.1:port?
+function proc.listening(port)
+	return run(("bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d' 2>/dev/null"):format(port))
+end
+
+local last = 0
+--- A port nobody listens on. Candidates are spread by process and time, so that suites side by side do not collide.
+function proc.free_port()
+	if last == 0 then last = 20000 + (tonumber((proc.output("echo $$"))) * 37 + os.time()) % 20000 end
+	repeat last = last % 45000 < 20000 and 20000 or last % 45000 + 1 until not proc.listening(last)
+	return last
+end
+
+--- A temporary folder that tests may fill; remove it with proc.remove.
+function proc.folder() return (proc.output("mktemp -d /tmp/zbz-test-XXXXXX")) end
+function proc.remove(dir)
+	assert(dir:match("^/tmp/zbz%-test%-%w+$"), "not a folder of ours: " .. dir)
+	run("rm -rf " .. quote(dir))
+end
+
+--- Starts argv in the background, its output in logfile. It dies with the shell's session only when told: keep the pid.
+function proc.spawn(argv, logfile)
+	local words = {}
+	for i, w in ipairs(argv) do words[i] = quote(w) end
+	local cmd = ("exec %s >%s 2>&1 </dev/null & echo $!"):format(table.concat(words, " "), quote(logfile or "/dev/null"))
+	local pid = proc.output(cmd)
+	return assert(tonumber(pid), "no pid for " .. argv[1])
+end
+
+--- Sends a signal by name (KILL, STOP, CONT, TERM). True when the process existed.
+function proc.signal(pid, name) return run(("kill -%s %d 2>/dev/null"):format(name, pid)) end
+function proc.alive(pid) return run(("kill -0 %d 2>/dev/null"):format(pid)) end
+
+--- Waits until the shell test succeeds, retrying inside one shell with a short pause; false after the deadline (seconds).
+function proc.wait_until(test, deadline)
+	return run(("timeout %d bash -c 'until %s; do sleep 0.02; done' 2>/dev/null"):format(deadline or 10, (test:gsub("'", "'\\''"))))
+end
+function proc.wait_port(port, deadline)
+	return proc.wait_until(("(exec 3<>/dev/tcp/127.0.0.1/%d) 2>/dev/null"):format(port), deadline)
+end
+
+--- Ends a process and waits until it is gone: TERM, and KILL when it does not listen within five seconds.
+function proc.stop(pid)
+	proc.signal(pid, "CONT")
+	if not proc.signal(pid, "TERM") then return end
+	if not proc.wait_until(("! kill -0 %d 2>/dev/null"):format(pid), 5) then
+		proc.signal(pid, "KILL")
+		proc.wait_until(("! kill -0 %d 2>/dev/null"):format(pid), 5)
+	end
+end
+
+return proc
