@@ -63,10 +63,10 @@ $(B)/luajit/%.o: csrc/%.c
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-# C unit tests: one program per spec/c/test_*.c
-CTESTS := $(patsubst spec/c/%.c,$(B)/spec/%,$(wildcard spec/c/test_*.c))
+# C unit tests: one program per spec/c/test_*.c, and the conformance program
+CTESTS := $(patsubst spec/c/%.c,$(B)/spec/%,$(wildcard spec/c/test_*.c)) $(B)/spec/conformance
 CTESTS := $(if $(LUA54_PC),$(CTESTS),$(filter-out %/test_states,$(CTESTS)))
-$(B)/spec/test_%: spec/c/test_%.c $(B)/libzbz.so
+$(B)/spec/%: spec/c/%.c $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -o $@ $< -L$(B) -lzbz -pthread '-Wl,-rpath,$$ORIGIN/..'
 # The one that speaks Lua: it links Lua 5.4 and the binding's objects.

@@ -26,20 +26,25 @@ int main(void) {
 
 	/* Another provider is another configuration: "redis" with a "url", "memcached" with "servers" ... */
 	if (zbz_config_set_text(config, "provider", zbz_bstr("memory"), &err) != ZBZ_OK ||
-	    zbz_config_set_text(config, "max_size", zbz_bstr("10MB"), &err) != ZBZ_OK || zbz_store_open(config, NULL, &store, &err) != ZBZ_OK ||
-	    zbz_cache_new(store, &cache_opts, &cache, &err) != ZBZ_OK || zbz_table_new(cache, &table_opts, &users, &err) != ZBZ_OK) {
+	    zbz_config_set_text(config, "max_size", zbz_bstr("10MB"), &err) != ZBZ_OK ||
+	    zbz_store_open(config, NULL, &store, &err) != ZBZ_OK ||
+	    zbz_cache_new(store, &cache_opts, &cache, &err) != ZBZ_OK ||
+	    zbz_table_new(cache, &table_opts, &users, &err) != ZBZ_OK) {
 		code = failed("opening", &err);
 		goto done;
 	}
 
 	zbz_table_begin(users, &call, -1); /* every call begins: it reads the clock and sets the deadline */
-	if (zbz_table_set(users, &call, zbz_bstr("123"), zbz_bstr("Alice"), NULL, NULL) < 0) code = failed("set", &call.err);
+	if (zbz_table_set(users, &call, zbz_bstr("123"), zbz_bstr("Alice"), NULL, NULL) < 0)
+		code = failed("set", &call.err);
 
 	zbz_table_begin(users, &call, -1);
-	if (zbz_table_get(users, &call, zbz_bstr("123"), &value) == ZBZ_OK) printf("users 123 = %.*s\n", (int)value.n, value.p);
+	if (zbz_table_get(users, &call, zbz_bstr("123"), &value) == ZBZ_OK)
+		printf("users 123 = %.*s\n", (int)value.n, value.p);
 
 	zbz_table_begin(users, &call, -1);
-	if (zbz_table_ttl(users, &call, zbz_bstr("123"), &left) == ZBZ_OK) printf("lives for %lld more minutes\n", (long long)(left + 59999) / 60000);
+	if (zbz_table_ttl(users, &call, zbz_bstr("123"), &left) == ZBZ_OK)
+		printf("lives for %lld more minutes\n", (long long)(left + 59999) / 60000);
 
 	zbz_table_begin(users, &call, -1);
 	if (zbz_table_get(users, &call, zbz_bstr("456"), &value) == ZBZ_MISS) printf("users 456 is not there\n");

@@ -8,7 +8,10 @@ local function files(pattern)
 	return t
 end
 
-local servers = { test_redis = "redis", test_memcached = "memcached" } -- C programs that talk to a real server
+local function with(name) -- C programs that talk to a real server
+	local server = name:match("redis") or name:match("memcached")
+	return server and ("lua5.4 spec/services/with.lua " .. server .. " -- ") or ""
+end
 local paths = 'LUA_PATH="$PWD/?.lua;$LUA_PATH" '
 local luas = {
 	{ name = "lua5.4", busted = paths .. "lua5.4 /usr/bin/busted -o plainTerminal " },
@@ -17,14 +20,14 @@ local luas = {
 
 for _, f in ipairs(files("spec/c/test_*.c")) do
 	local name = f:match("([^/]+)%.c$")
-	local with = servers[name] and ("lua5.4 spec/services/with.lua " .. servers[name] .. " -- ") or ""
-	add("c " .. name, with .. B .. "/spec/" .. name)
+	add("c " .. name, with(name) .. B .. "/spec/" .. name)
 end
-for _, target in ipairs { "provider=memory clock=fake", "provider=filesystem base_dir=$dir", "provider=fault inner.provider=memory",
-	"provider=redis", "provider=memcached" } do
-	local name = target:match("provider=(%w+)")
-	local with = (name == "redis" or name == "memcached") and ("lua5.4 spec/services/with.lua " .. name .. " -- ") or ""
-	add("c conformance " .. name, "dir=$(mktemp -d); " .. with .. B .. "/spec/conformance " .. target .. "; code=$?; rm -rf \"$dir\"; exit $code")
+for _, case in ipairs {
+	{ "memory", "clock=fake" }, { "ristretto", "clock=fake" }, { "filesystem", "clock=fake base_dir=$dir" },
+	{ "fault", "inner.provider=memory" }, { "redis", "url=$REDIS_URL" }, { "memcached", "servers=$MEMCACHED_SERVERS" },
+} do
+	add("c conformance " .. case[1], ([[dir=$(mktemp -d); export dir; %ssh -c '%s/spec/conformance provider=%s %s'; code=$?; rm -rf "$dir"; exit $code]])
+		:format(with(case[1]), B, case[1], case[2]))
 end
 for _, lua in ipairs(luas) do
 	for _, f in ipairs(files("spec/lua/*_spec.lua")) do

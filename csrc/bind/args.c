@@ -8,7 +8,7 @@ int zbz_not_string(lua_State *L, int idx, const char *op, const char *what) {
 	return luaL_error(L, "zbz: %s: %s must be a string, got %s", op, what, luaL_typename(L, idx));
 }
 
-/* ---- numbers ----------------------------------------------------------------------------------------------------------- */
+/* ---- numbers ---- */
 
 bool zbz_int_at(lua_State *L, int idx, int64_t *v) {
 	lua_Number n;
@@ -48,7 +48,7 @@ void zbz_push_int(lua_State *L, int64_t v) {
 
 void zbz_push_seconds(lua_State *L, int64_t ms) { lua_pushnumber(L, (lua_Number)ms / 1000.0); }
 
-/* ---- durations ------------------------------------------------------------------------------------------------------- */
+/* ---- durations ---- */
 
 static zbz_status duration_number(double seconds, int64_t *ms, zbz_err *err) {
 	double whole;
@@ -71,8 +71,7 @@ zbz_status zbz_duration_at(lua_State *L, int idx, int64_t *ms, zbz_err *err) {
 	switch (lua_type(L, idx)) {
 	case LUA_TNUMBER: return duration_number((double)lua_tonumber(L, idx), ms, err);
 	case LUA_TSTRING: return zbz_parse_duration(zbz_string_at(L, idx), ms, err);
-	default:
-		return zbz_fail(err, ZBZ_E_CONFIG, "expects seconds or text like \"30m\", got %s", luaL_typename(L, idx));
+	default: return zbz_fail(err, ZBZ_E_CONFIG, "expects seconds or text like \"30m\", got %s", luaL_typename(L, idx));
 	}
 }
 
@@ -83,7 +82,7 @@ int64_t zbz_duration_arg(lua_State *L, int idx, const char *op, const char *name
 	return ms;
 }
 
-/* ---- options ------------------------------------------------------------------------------------------------------------ */
+/* ---- options ---- */
 
 static int unknown_option(lua_State *L, const char *op, const zbz_arg *args, const char *name) {
 	const char *nearest = NULL;
@@ -101,7 +100,8 @@ static int unknown_option(lua_State *L, const char *op, const zbz_arg *args, con
 	}
 	luaL_pushresult(&known);
 	if (nearest == NULL) return luaL_error(L, "zbz: %s: unknown option '%s'; known: %s", op, name, lua_tostring(L, -1));
-	return luaL_error(L, "zbz: %s: unknown option '%s', did you mean '%s'? known: %s", op, name, nearest, lua_tostring(L, -1));
+	return luaL_error(L, "zbz: %s: unknown option '%s', did you mean '%s'? known: %s", op, name, nearest,
+	                  lua_tostring(L, -1));
 }
 
 static int wrong(lua_State *L, const char *op, const char *name, const char *expected, int idx) {
@@ -165,26 +165,26 @@ void zbz_args_read(lua_State *L, int idx, const char *op, const zbz_arg *args, v
 
 #define FIELD(f) offsetof(zbz_options_in, f)
 const zbz_arg zbz_args_set[] = {
-	{"ttl", ZBZ_ARG_DURATION, FIELD(ttl)},
-	{"only", ZBZ_ARG_ONLY, FIELD(only)},
-	{"if_version", ZBZ_ARG_VERSION, FIELD(version)},
-	{"deadline", ZBZ_ARG_DURATION, FIELD(deadline)},
-	{NULL, ZBZ_ARG_ANY, 0},
+	{ "ttl", ZBZ_ARG_DURATION, FIELD(ttl) },
+	{ "only", ZBZ_ARG_ONLY, FIELD(only) },
+	{ "if_version", ZBZ_ARG_VERSION, FIELD(version) },
+	{ "deadline", ZBZ_ARG_DURATION, FIELD(deadline) },
+	{ NULL, ZBZ_ARG_ANY, 0 },
 };
 const zbz_arg zbz_args_ttl[] = {
-	{"ttl", ZBZ_ARG_DURATION, FIELD(ttl)},
-	{"deadline", ZBZ_ARG_DURATION, FIELD(deadline)},
-	{NULL, ZBZ_ARG_ANY, 0},
+	{ "ttl", ZBZ_ARG_DURATION, FIELD(ttl) },
+	{ "deadline", ZBZ_ARG_DURATION, FIELD(deadline) },
+	{ NULL, ZBZ_ARG_ANY, 0 },
 };
 const zbz_arg zbz_args_item[] = {
-	{"ttl", ZBZ_ARG_DURATION, FIELD(ttl)},
-	{NULL, ZBZ_ARG_ANY, 0},
+	{ "ttl", ZBZ_ARG_DURATION, FIELD(ttl) },
+	{ NULL, ZBZ_ARG_ANY, 0 },
 };
 const zbz_arg zbz_args_incr[] = {
-	{"initial", ZBZ_ARG_INT, FIELD(initial)},
-	{"ttl", ZBZ_ARG_DURATION, FIELD(ttl)},
-	{"deadline", ZBZ_ARG_DURATION, FIELD(deadline)},
-	{NULL, ZBZ_ARG_ANY, 0},
+	{ "initial", ZBZ_ARG_INT, FIELD(initial) },
+	{ "ttl", ZBZ_ARG_DURATION, FIELD(ttl) },
+	{ "deadline", ZBZ_ARG_DURATION, FIELD(deadline) },
+	{ NULL, ZBZ_ARG_ANY, 0 },
 };
 
 int64_t zbz_deadline_read(lua_State *L, int idx, const char *op) {

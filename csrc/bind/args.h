@@ -16,9 +16,12 @@ static inline zbz_bytes zbz_string_arg(lua_State *L, int idx, const char *op, co
 	if (lua_type(L, idx) != LUA_TSTRING) zbz_not_string(L, idx, op, what);
 	return zbz_string_at(L, idx);
 }
-static inline zbz_bytes zbz_key_arg(lua_State *L, int idx, const char *op) { return zbz_string_arg(L, idx, op, "the key"); }
+static inline zbz_bytes zbz_key_arg(lua_State *L, int idx, const char *op) {
+	return zbz_string_arg(L, idx, op, "the key");
+}
 
-/* What stands at idx as milliseconds: seconds as a number or a duration text; math.huge gives ZBZ_NO_EXPIRY. Raises nothing. */
+/* What stands at idx as milliseconds: seconds as a number or a duration text; math.huge gives ZBZ_NO_EXPIRY. Raises
+ * nothing. */
 zbz_status zbz_duration_at(lua_State *L, int idx, int64_t *ms, zbz_err *err);
 int64_t zbz_duration_arg(lua_State *L, int idx, const char *op, const char *name);
 
@@ -48,8 +51,8 @@ typedef struct zbz_arg {
 	size_t offset;
 } zbz_arg;
 
-/* Reads the table of options at idx into the struct *out, which holds the defaults. nil and none leave it alone. An unknown name raises
- * and tells the known ones and the nearest. */
+/* Reads the table of options at idx into the struct *out, which holds the defaults. nil and none leave it alone. An
+ * unknown name raises and tells the known ones and the nearest. */
 void zbz_args_read(lua_State *L, int idx, const char *op, const zbz_arg *args, void *out);
 
 /* The options of public methods. Zero durations of -1: not given. */

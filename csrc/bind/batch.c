@@ -1,15 +1,12 @@
-/* Many keys in one call, and the items that carry their own TTL. Whole calls fail with nil and an error; single keys in the third result. */
+/* Many keys in one call, and the items that carry their own TTL. Whole calls fail with nil and an error; single
+ * keys in the third result. */
 #include "table.h"
 
 #define BATCH_MAX ((size_t)1 << 24)
 
-static int push_batch_failure(lua_State *L, const zbz_table_box *t, const char *op, const zbz_err *err) {
-	zbz_where at = zbz_at_key(op, t, zbz_b(NULL, 0));
-	return zbz_push_failure(L, err, &at);
-}
-
 /* errs[key] = error; the table is made at index `errs` (nil so far) when the first one comes. */
-static void note_error(lua_State *L, int errs, const zbz_table_box *t, const char *op, zbz_bytes key, zbz_status s, const zbz_err *err) {
+static void note_error(lua_State *L, int errs, const zbz_table_box *t, const char *op, zbz_bytes key, zbz_status s,
+                       const zbz_err *err) {
 	zbz_where at = zbz_at_key(op, t, key);
 	if (lua_isnil(L, errs)) {
 		lua_newtable(L);
@@ -20,7 +17,7 @@ static void note_error(lua_State *L, int errs, const zbz_table_box *t, const cha
 	lua_rawset(L, errs);
 }
 
-/* ---- lists of keys -------------------------------------------------------------------------------------------------------------- */
+/* ---- lists of keys ---- */
 
 static size_t count_keys(lua_State *L, const char *op) {
 	size_t n;
@@ -34,7 +31,8 @@ static size_t count_keys(lua_State *L, const char *op) {
 	return n;
 }
 
-/* Allocates nothing, so that no finalizer runs before the keys are used. False: the value left on the top is no string. */
+/* Allocates nothing, so that no finalizer runs before the keys are used. False: the value left on the top is no
+ * string. */
 static bool borrow_keys(lua_State *L, zbz_bytes *keys, size_t n) {
 	size_t i;
 	for (i = 0; i < n; i++) {
@@ -59,11 +57,11 @@ static zbz_bytes push_key(lua_State *L, const char *op, const zbz_bytes *keys, s
 	return keys[i];
 }
 
-/* ---- get_multi ------------------------------------------------------------------------------------------------------------------ */
+/* ---- get_multi ---- */
 
 /* Stack: map, errs. */
-static void push_each(lua_State *L, const zbz_table_box *t, const zbz_bytes *keys, const zbz_found *found, size_t n, const zbz_buf *buf,
-                      const zbz_err *call_err) {
+static void push_each(lua_State *L, const zbz_table_box *t, const zbz_bytes *keys, const zbz_found *found, size_t n,
+                      const zbz_buf *buf, const zbz_err *call_err) {
 	int errs = lua_gettop(L), map = errs - 1;
 	size_t i;
 	for (i = 0; i < n; i++) {
@@ -117,7 +115,7 @@ static int table_get_multi(lua_State *L) {
 	memset(&c.err, 0, sizeof(c.err));
 	if (zbz_table_get_many(t->t, &c, keys, n, buf, found) < 0) {
 		zbz_scratch_give(b, buf);
-		return push_batch_failure(L, t, "get_multi", &c.err);
+		return zbz_push_table_failure(L, t, "get_multi", zbz_b(NULL, 0), &c.err);
 	}
 	lua_createtable(L, 0, (int)count_found(found, n));
 	lua_pushnil(L);
@@ -142,7 +140,7 @@ static int push_done(lua_State *L) {
 	return 3;
 }
 
-/* ---- delete_multi ---------------------------------------------------------------------------------------------------------------- */
+/* ---- delete_multi ---- */
 
 static int table_delete_multi(lua_State *L) {
 	zbz_bind *b = zbz_bind_of(L);
@@ -160,7 +158,8 @@ static int table_delete_multi(lua_State *L) {
 		if (!borrow_keys(L, keys, n)) return bad_key(L, "delete_multi");
 		zbz_table_begin(t->t, &c, deadline);
 		memset(&c.err, 0, sizeof(c.err));
-		if (zbz_table_del_many(t->t, &c, keys, n, status) < 0) return push_batch_failure(L, t, "delete_multi", &c.err);
+		if (zbz_table_del_many(t->t, &c, keys, n, status) < 0)
+			return zbz_push_table_failure(L, t, "delete_multi", zbz_b(NULL, 0), &c.err);
 		lua_pushnil(L);
 		errs = lua_gettop(L);
 		for (i = 0; i < n; i++) {
@@ -174,9 +173,10 @@ static int table_delete_multi(lua_State *L) {
 	return push_done(L);
 }
 
-/* ---- set_multi ------------------------------------------------------------------------------------------------------------------- */
+/* ---- set_multi ---- */
 
-/* Keys and encoded values stand in the scratch buffer one after another, so a finalizer that empties the caller's table hurts nobody. */
+/* Keys and encoded values stand in the scratch buffer one after another, so a finalizer that empties the caller's
+ * table hurts nobody. */
 typedef struct writes {
 	zbz_bytes *keys, *values;
 	const zbz_put **puts;
@@ -187,9 +187,11 @@ typedef struct writes {
 
 static size_t count_entries(lua_State *L) {
 	size_t n = 0;
-	if (!lua_istable(L, 2)) luaL_error(L, "zbz: set_multi: a table of key = value expected, got %s", luaL_typename(L, 2));
+	if (!lua_istable(L, 2))
+		luaL_error(L, "zbz: set_multi: a table of key = value expected, got %s", luaL_typename(L, 2));
 	for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
-		if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "zbz: set_multi: keys are strings, got a %s", luaL_typename(L, -2));
+		if (lua_type(L, -2) != LUA_TSTRING)
+			luaL_error(L, "zbz: set_multi: keys are strings, got a %s", luaL_typename(L, -2));
 		n++;
 	}
 	if (n > BATCH_MAX) luaL_error(L, "zbz: set_multi: more than %d keys", (int)BATCH_MAX);
@@ -197,7 +199,8 @@ static size_t count_entries(lua_State *L) {
 }
 
 static void make_room(lua_State *L, writes *w, size_t n) {
-	char *p = zbz_newuserdata(L, n * (2 * sizeof(zbz_bytes) + sizeof(zbz_put) + sizeof(zbz_put *) + sizeof(zbz_status)));
+	char *p =
+	    zbz_newuserdata(L, n * (2 * sizeof(zbz_bytes) + sizeof(zbz_put) + sizeof(zbz_put *) + sizeof(zbz_status)));
 	w->put = (zbz_put *)(void *)p;
 	w->keys = (zbz_bytes *)(void *)(w->put + n);
 	w->values = w->keys + n;
@@ -219,11 +222,13 @@ static zbz_status open_item(lua_State *L, const zbz_bind *b, int64_t *ttl, zbz_e
 	lua_rawget(L, idx);
 	lua_replace(L, idx);
 	lua_settop(L, idx);
-	if (lua_isnil(L, idx) || !whole) return zbz_fail(err, ZBZ_E_ARGUMENT, "an item without a value or with a wrong ttl");
+	if (lua_isnil(L, idx) || !whole)
+		return zbz_fail(err, ZBZ_E_ARGUMENT, "an item without a value or with a wrong ttl");
 	return ZBZ_OK;
 }
 
-static zbz_status add_entry(lua_State *L, const zbz_bind *b, const zbz_table_box *t, int64_t ttl, writes *w, zbz_buf *buf, zbz_err *err) {
+static zbz_status add_entry(lua_State *L, const zbz_bind *b, const zbz_table_box *t, int64_t ttl, writes *w,
+                            zbz_buf *buf, zbz_err *err) {
 	zbz_bytes key = zbz_string_at(L, lua_gettop(L) - 1);
 	size_t i = w->n++, before;
 	zbz_status s = zbz_buf_append(buf, key.p, key.n, err);
@@ -252,12 +257,14 @@ static void place(writes *w, const zbz_buf *buf) {
 }
 
 /* On failure the key at fault is at index `key`. */
-static zbz_status gather(lua_State *L, const zbz_bind *b, const zbz_table_box *t, int64_t ttl, writes *w, zbz_buf *buf, zbz_err *err) {
+static zbz_status gather(lua_State *L, const zbz_bind *b, const zbz_table_box *t, int64_t ttl, writes *w, zbz_buf *buf,
+                         zbz_err *err) {
 	int key = lua_gettop(L) + 1;
 	lua_pushnil(L);
 	while (lua_next(L, 2)) {
 		zbz_status s;
-		if (w->n == w->room || lua_type(L, key) != LUA_TSTRING) luaL_error(L, "zbz: set_multi: the table changed during the call");
+		if (w->n == w->room || lua_type(L, key) != LUA_TSTRING)
+			luaL_error(L, "zbz: set_multi: the table changed during the call");
 		s = add_entry(L, b, t, ttl, w, buf, err);
 		lua_settop(L, key);
 		if (s != ZBZ_OK) return s;
@@ -279,7 +286,7 @@ static int write_all(lua_State *L, zbz_bind *b, const zbz_table_box *t, writes *
 	memset(&c.err, 0, sizeof(c.err));
 	if (zbz_table_set_many(t->t, &c, w->keys, w->values, w->puts, w->n, w->status) < 0) {
 		zbz_scratch_give(b, buf);
-		return push_batch_failure(L, t, "set_multi", &c.err);
+		return zbz_push_table_failure(L, t, "set_multi", zbz_b(NULL, 0), &c.err);
 	}
 	lua_pushnil(L);
 	errs = lua_gettop(L);
@@ -314,7 +321,7 @@ static int table_set_multi(lua_State *L) {
 	return write_all(L, b, t, &w, buf, o.deadline);
 }
 
-/* ---- items ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- items ---- */
 
 static int item(lua_State *L) {
 	zbz_options_in o;
@@ -333,9 +340,12 @@ static int item(lua_State *L) {
 }
 
 const luaL_Reg zbz_table_batch_methods[] = {
-	{"get_multi", table_get_multi}, {"set_multi", table_set_multi}, {"delete_multi", table_delete_multi}, {NULL, NULL},
+	{ "get_multi", table_get_multi },
+	{ "set_multi", table_set_multi },
+	{ "delete_multi", table_delete_multi },
+	{ NULL, NULL },
 };
-static const luaL_Reg functions[] = {{"item", item}, {NULL, NULL}};
+static const luaL_Reg functions[] = { { "item", item }, { NULL, NULL } };
 
 void zbz_open_batch(lua_State *L) {
 	zbz_bind *b = zbz_bind_of(L);

@@ -21,11 +21,11 @@ static int cache_closed(lua_State *L) {
 }
 
 static const zbz_arg cache_args[] = {
-	{"key_prefix", ZBZ_ARG_TEXT, offsetof(zbz_cache_opts, key_prefix)},
-	{"default_ttl", ZBZ_ARG_MS, offsetof(zbz_cache_opts, default_ttl)},
-	{"deadline", ZBZ_ARG_MS, offsetof(zbz_cache_opts, deadline)},
-	{"clock", ZBZ_ARG_ANY, 0},
-	{NULL, ZBZ_ARG_ANY, 0},
+	{ "key_prefix", ZBZ_ARG_TEXT, offsetof(zbz_cache_opts, key_prefix) },
+	{ "default_ttl", ZBZ_ARG_MS, offsetof(zbz_cache_opts, default_ttl) },
+	{ "deadline", ZBZ_ARG_MS, offsetof(zbz_cache_opts, deadline) },
+	{ "clock", ZBZ_ARG_ANY, 0 },
+	{ NULL, ZBZ_ARG_ANY, 0 },
 };
 
 /* Pushes the option `clock`, or nil. */
@@ -67,7 +67,7 @@ static int new_cache(lua_State *L) {
 	return 1;
 }
 
-/* ---- calls on the whole instance ----------------------------------------------------------------------------------------- */
+/* ---- calls on the whole instance ---- */
 
 void zbz_cache_begin(const zbz_cache_box *box, zbz_call *c, int64_t timeout_ms) {
 	memset(&c->err, 0, sizeof(c->err));
@@ -164,7 +164,7 @@ static void set_known(lua_State *L, const char *name, int64_t v) {
 
 static int cache_stats(lua_State *L) {
 	zbz_call c;
-	zbz_provider_stats stats = {-1, -1, -1, -1, -1, -1};
+	zbz_provider_stats stats = { -1, -1, -1, -1, -1, -1 };
 	zbz_store *store = zbz_cache_begin_store(L, 2, "provider_stats", &c);
 	if (store == NULL) return push_closed(L, "provider_stats");
 	zbz_store_stats(store, &c, &stats);
@@ -180,10 +180,11 @@ static int cache_stats(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-	{"swap", cache_swap}, {"store", cache_store},           {"closed", cache_closed},          {"ping", cache_ping},
-	{"version", cache_version}, {"provider_stats", cache_stats}, {NULL, NULL},
+	{ "swap", cache_swap }, { "store", cache_store },     { "closed", cache_closed },
+	{ "ping", cache_ping }, { "version", cache_version }, { "provider_stats", cache_stats },
+	{ NULL, NULL },
 };
-static const luaL_Reg functions[] = {{"new_cache", new_cache}, {NULL, NULL}};
+static const luaL_Reg functions[] = { { "new_cache", new_cache }, { NULL, NULL } };
 
 void zbz_open_cache(lua_State *L) {
 	zbz_class(L, ZBZ_BOX_CACHE, "zbz.Cache", cache_release, "close", methods);

@@ -7,7 +7,8 @@
 
 #define WORDS_MAX ((size_t)1 << 20)
 
-/* Both arrays stand in one userdata; the words' bytes in the scratch buffer, so `argv` is filled once that has stopped moving. */
+/* Both arrays stand in one userdata; the words' bytes in the scratch buffer, so `argv` is filled once that has
+ * stopped moving. */
 typedef struct pipeline {
 	zbz_bytes *argv;
 	size_t *ends;
@@ -132,7 +133,7 @@ static int cache_command(lua_State *L) {
 	measure(L, &p);
 	p.argv = zbz_newuserdata(L, p.words * sizeof(*p.argv) + p.count * sizeof(*p.ends));
 	p.ends = (size_t *)(void *)(p.argv + p.words);
-	words = zbz_scratch_take(L, b);
+	words = zbz_scratch_second(L);
 	out = zbz_scratch_take(L, b);
 	memset(&c.err, 0, sizeof(c.err));
 	s = gather(L, &p, words, &c.err);
@@ -143,7 +144,7 @@ static int cache_command(lua_State *L) {
 	return s == ZBZ_OK ? 1 : zbz_push_failure(L, &c.err, &at);
 }
 
-/* ---- inspect --------------------------------------------------------------------------------------------------------------- */
+/* ---- inspect ---- */
 
 static int cache_inspect(lua_State *L) {
 	zbz_bind *b = zbz_bind_of(L);
@@ -172,4 +173,6 @@ static int cache_inspect(lua_State *L) {
 	return 1;
 }
 
-const luaL_Reg zbz_cache_native_methods[] = {{"command", cache_command}, {"inspect", cache_inspect}, {NULL, NULL}};
+const luaL_Reg zbz_cache_native_methods[] = { { "command", cache_command },
+	                                          { "inspect", cache_inspect },
+	                                          { NULL, NULL } };

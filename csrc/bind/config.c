@@ -51,7 +51,8 @@ static zbz_status add_list(lua_State *L, int idx, zbz_config *cfg, const char *n
 	zbz_status s = ZBZ_OK;
 	size_t n = lua_rawlen(L, idx), i, entries = 0;
 	for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1)) entries++;
-	if (entries != n) return zbz_fail(err, ZBZ_E_ARGUMENT, "expects a list of texts, or a configuration with a provider");
+	if (entries != n)
+		return zbz_fail(err, ZBZ_E_ARGUMENT, "expects a list of texts, or a configuration with a provider");
 	for (i = 1; i <= n && s == ZBZ_OK; i++) {
 		lua_rawgeti(L, idx, (int)i);
 		if (lua_type(L, -1) == LUA_TSTRING) {
@@ -110,7 +111,7 @@ static zbz_config_box *read_table(lua_State *L, int idx, const reader *r) {
 }
 
 zbz_config_box *zbz_config_from(lua_State *L, int idx, const char *op, zbz_keep *keep) {
-	reader r = {op, keep, 0};
+	reader r = { op, keep, 0 };
 	return read_table(L, idx, &r);
 }
 

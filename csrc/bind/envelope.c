@@ -2,12 +2,12 @@
 #include "args.h"
 
 static const zbz_arg seal_args[] = {
-	{"expire_at", ZBZ_ARG_MS, offsetof(zbz_seal, expire_at)},
-	{"stored_at", ZBZ_ARG_MS, offsetof(zbz_seal, stored_at)},
-	{"negative", ZBZ_ARG_BOOL, offsetof(zbz_seal, negative)},
-	{"stale", ZBZ_ARG_BOOL, offsetof(zbz_seal, stale)},
-	{"lease", ZBZ_ARG_BOOL, offsetof(zbz_seal, lease)},
-	{NULL, ZBZ_ARG_ANY, 0},
+	{ "expire_at", ZBZ_ARG_MS, offsetof(zbz_seal, expire_at) },
+	{ "stored_at", ZBZ_ARG_MS, offsetof(zbz_seal, stored_at) },
+	{ "negative", ZBZ_ARG_BOOL, offsetof(zbz_seal, negative) },
+	{ "stale", ZBZ_ARG_BOOL, offsetof(zbz_seal, stale) },
+	{ "lease", ZBZ_ARG_BOOL, offsetof(zbz_seal, lease) },
+	{ NULL, ZBZ_ARG_ANY, 0 },
 };
 
 static int envelope_seal(lua_State *L) {
@@ -33,7 +33,7 @@ static void set_flag(lua_State *L, const char *name, bool v) {
 }
 
 static int envelope_open(lua_State *L) {
-	zbz_bytes stored = zbz_string_arg(L, 1, "envelope_open", "the bytes"), value = {NULL, 0};
+	zbz_bytes stored = zbz_string_arg(L, 1, "envelope_open", "the bytes"), value = { NULL, 0 };
 	int64_t now = zbz_int_arg(L, 2, "envelope_open", "now_ms");
 	zbz_where at = zbz_at("envelope_open");
 	zbz_entry e;
@@ -63,7 +63,10 @@ static int envelope_is(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-	{"envelope_seal", envelope_seal}, {"envelope_open", envelope_open}, {"envelope_is", envelope_is}, {NULL, NULL},
+	{ "envelope_seal", envelope_seal },
+	{ "envelope_open", envelope_open },
+	{ "envelope_is", envelope_is },
+	{ NULL, NULL },
 };
 
 void zbz_open_envelope(lua_State *L) { zbz_functions(L, 1, functions); }

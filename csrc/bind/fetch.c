@@ -27,12 +27,7 @@ static flight_box *flight_check(lua_State *L, int idx, const char *op) {
 	return box;
 }
 
-static int fail_at(lua_State *L, const zbz_table_box *t, const char *op, zbz_bytes key, const zbz_err *err) {
-	zbz_where at = zbz_at_key(op, t, key);
-	return zbz_push_failure(L, err, &at);
-}
-
-/* ---- entries ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- entries ---- */
 
 static const char *state_of(const zbz_entry *e) {
 	if (e->lease) return "lease";
@@ -65,7 +60,7 @@ static void push_times(lua_State *L, const zbz_entry *e, int64_t now) {
 
 static int entry_failure(lua_State *L, const zbz_table_box *t, zbz_bytes key, const zbz_err *err) {
 	lua_pushnil(L);
-	return 1 + fail_at(L, t, "entry", key, err);
+	return 1 + zbz_push_table_failure(L, t, "entry", key, err);
 }
 
 static int table_entry(lua_State *L) {
@@ -112,19 +107,21 @@ static int table_encode(lua_State *L) {
 	s = zbz_value_read(L, (zbz_codec)t->codec, 2, buf, &err);
 	if (s == ZBZ_OK) lua_pushlstring(L, buf->p, buf->n);
 	zbz_scratch_give(b, buf);
-	return s == ZBZ_OK ? 1 : fail_at(L, t, "encode", zbz_b(NULL, 0), &err);
+	return s == ZBZ_OK ? 1 : zbz_push_table_failure(L, t, "encode", zbz_b(NULL, 0), &err);
 }
 
 static int table_decode(lua_State *L) {
 	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "decode");
 	zbz_err err;
 	if (zbz_value_push(L, t, zbz_string_arg(L, 2, "decode", "the bytes"), &err) == ZBZ_OK) return 1;
-	return fail_at(L, t, "decode", zbz_b(NULL, 0), &err);
+	return zbz_push_table_failure(L, t, "decode", zbz_b(NULL, 0), &err);
 }
 
-/* ---- flights ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- flights ---- */
 
-static const char *const seats[] = {[ZBZ_LEADS] = "leads", [ZBZ_WAITS] = "waits", [ZBZ_WAITS_FOR_SELF] = "waits_for_self"};
+static const char *const seats[] = {
+	[ZBZ_LEADS] = "leads", [ZBZ_WAITS] = "waits", [ZBZ_WAITS_FOR_SELF] = "waits_for_self"
+};
 
 static int push_seat(lua_State *L, flight_box *box, zbz_seat seat) {
 	box->leads = seat == ZBZ_LEADS;
@@ -142,7 +139,7 @@ static int table_flight(lua_State *L) {
 	if (t->t == NULL) return luaL_error(L, "zbz: flight: the table is closed");
 	if (zbz_table_flight(t->t, key, b, &box->flight, &seat, &err) < 0) {
 		box->flight = NULL;
-		return fail_at(L, t, "flight", key, &err);
+		return zbz_push_table_failure(L, t, "flight", key, &err);
 	}
 	return push_seat(L, box, seat);
 }
@@ -171,7 +168,9 @@ static int flight_moved(lua_State *L) {
 }
 
 static const char *const landings[] = {
-	[ZBZ_LANDED_VALUE] = "value", [ZBZ_LANDED_NEGATIVE] = "negative", [ZBZ_LANDED_FAILED] = "failed",
+	[ZBZ_LANDED_VALUE] = "value",
+	[ZBZ_LANDED_NEGATIVE] = "negative",
+	[ZBZ_LANDED_FAILED] = "failed",
 };
 
 /* The bytes go through the scratch buffer: they end with the flight, which a finalizer may leave. */
@@ -180,7 +179,7 @@ static int flight_result(lua_State *L) {
 	flight_box *box = flight_check(L, 1, "result");
 	zbz_where at = zbz_at("result");
 	zbz_landing how = ZBZ_LANDED_FAILED;
-	zbz_bytes result = {NULL, 0};
+	zbz_bytes result = { NULL, 0 };
 	zbz_buf *buf = zbz_scratch_take(L, b);
 	zbz_err err;
 	zbz_status s;
@@ -200,12 +199,13 @@ static int flight_result(lua_State *L) {
 
 static int flight_land(lua_State *L) {
 	flight_box *box = flight_check(L, 1, "land");
-	zbz_bytes how = zbz_string_arg(L, 2, "land", "how"), result = {NULL, 0};
+	zbz_bytes how = zbz_string_arg(L, 2, "land", "how"), result = { NULL, 0 };
 	zbz_landing landing = ZBZ_LANDED_VALUE;
 	zbz_where at = zbz_at("land");
 	zbz_err err;
 	while (landing <= ZBZ_LANDED_FAILED && !zbz_bytes_eq(how, zbz_bstr(landings[landing]))) landing++;
-	if (landing > ZBZ_LANDED_FAILED) return luaL_error(L, "zbz: land: how must be \"value\", \"negative\" or \"failed\"");
+	if (landing > ZBZ_LANDED_FAILED)
+		return luaL_error(L, "zbz: land: how must be \"value\", \"negative\" or \"failed\"");
 	if (!box->leads || box->landed) return luaL_error(L, "zbz: land: only the leader lands a flight, and once");
 	if (landing != ZBZ_LANDED_NEGATIVE) result = zbz_string_arg(L, 3, "land", "the result");
 	if (zbz_flight_land(box->flight, landing, result, &err) < 0) return zbz_push_failure(L, &err, &at);
@@ -214,7 +214,7 @@ static int flight_land(lua_State *L) {
 	return 1;
 }
 
-/* ---- lease and commit ---------------------------------------------------------------------------------------------------------------- */
+/* ---- lease and commit ---- */
 
 /* What Table:entry told, as far as a lease needs it. False: there was nothing. */
 static bool read_seen(lua_State *L, zbz_entry *seen) {
@@ -227,7 +227,8 @@ static bool read_seen(lua_State *L, zbz_entry *seen) {
 	seen->stale = zbz_bytes_eq(state, zbz_bstr("stale"));
 	seen->lease = zbz_bytes_eq(state, zbz_bstr("lease"));
 	seen->sealed = seen->negative || seen->stale || seen->lease;
-	if (!seen->sealed && !zbz_bytes_eq(state, zbz_bstr("hit"))) luaL_error(L, "zbz: lease: unknown state '%s'", state.p);
+	if (!seen->sealed && !zbz_bytes_eq(state, zbz_bstr("hit")))
+		luaL_error(L, "zbz: lease: unknown state '%s'", state.p);
 	if (lua_isnoneornil(L, 4)) return true;
 	version = zbz_string_arg(L, 4, "lease", "version");
 	if (version.n > sizeof(seen->version.b)) luaL_error(L, "zbz: lease: the version is too long");
@@ -246,7 +247,8 @@ static int table_lease(lua_State *L) {
 	zbz_call c;
 	memset(&version, 0, sizeof(version));
 	zbz_table_begin(t->t, &c, zbz_ms_arg(L, 6, "lease", "deadline", -1));
-	if (zbz_table_lease(t->t, &c, key, there ? &seen : NULL, lease_ms, &version) < 0) return fail_at(L, t, "lease", key, &c.err);
+	if (zbz_table_lease(t->t, &c, key, there ? &seen : NULL, lease_ms, &version) < 0)
+		return zbz_push_table_failure(L, t, "lease", key, &c.err);
 	push_version(L, &version);
 	return 1;
 }
@@ -258,18 +260,18 @@ typedef struct commit_in {
 } commit_in;
 
 static const zbz_arg commit_args[] = {
-	{"ttl_ms", ZBZ_ARG_MS, offsetof(commit_in, ttl)},
-	{"stale_ttl_ms", ZBZ_ARG_MS, offsetof(commit_in, stale_ttl)},
-	{"negative", ZBZ_ARG_BOOL, offsetof(commit_in, negative)},
-	{"lease", ZBZ_ARG_VERSION, offsetof(commit_in, lease)},
-	{"deadline_ms", ZBZ_ARG_MS, offsetof(commit_in, deadline)},
-	{NULL, ZBZ_ARG_ANY, 0},
+	{ "ttl_ms", ZBZ_ARG_MS, offsetof(commit_in, ttl) },
+	{ "stale_ttl_ms", ZBZ_ARG_MS, offsetof(commit_in, stale_ttl) },
+	{ "negative", ZBZ_ARG_BOOL, offsetof(commit_in, negative) },
+	{ "lease", ZBZ_ARG_VERSION, offsetof(commit_in, lease) },
+	{ "deadline_ms", ZBZ_ARG_MS, offsetof(commit_in, deadline) },
+	{ NULL, ZBZ_ARG_ANY, 0 },
 };
 
 static int table_commit(lua_State *L) {
 	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "commit");
 	flight_box *flight = flight_check(L, 2, "commit");
-	zbz_bytes key = zbz_key_arg(L, 3, "commit"), value = {NULL, 0};
+	zbz_bytes key = zbz_key_arg(L, 3, "commit"), value = { NULL, 0 };
 	commit_in in;
 	zbz_put put;
 	zbz_call c;
@@ -285,17 +287,15 @@ static int table_commit(lua_State *L) {
 	put.negative = in.negative;
 	zbz_table_begin(t->t, &c, in.deadline);
 	s = zbz_table_commit(t->t, &c, flight->flight, key, value, &put, &in.lease);
-	if (s < 0) return fail_at(L, t, "commit", key, &c.err);
+	if (s < 0) return zbz_push_table_failure(L, t, "commit", key, &c.err);
 	lua_pushboolean(L, s == ZBZ_OK);
 	return 1;
 }
 
 static int table_count(lua_State *L) {
 	static const char *const names[] = {
-		[ZBZ_COUNT_LOADS] = "loads",
-		[ZBZ_COUNT_LOAD_FAILURES] = "load_failures",
-		[ZBZ_COUNT_WAITS] = "waits",
-		[ZBZ_COUNT_STALE_SERVED] = "stale_served",
+		[ZBZ_COUNT_LOADS] = "loads",   [ZBZ_COUNT_LOAD_FAILURES] = "load_failures",
+		[ZBZ_COUNT_WAITS] = "waits",   [ZBZ_COUNT_STALE_SERVED] = "stale_served",
 		[ZBZ_COUNT_FENCED] = "fenced",
 	};
 	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "count");
@@ -309,7 +309,7 @@ static int table_count(lua_State *L) {
 	return luaL_error(L, "zbz: count: unknown counter '%s'", which.p);
 }
 
-/* ---- flights of a provider written in Lua ------------------------------------------------------------------------------------------------ */
+/* ---- flights of a provider written in Lua ---- */
 
 static void flights_release(lua_State *L, void *self) {
 	flights_box *box = self;
@@ -359,17 +359,20 @@ static int flights_touch_prefix(lua_State *L) {
 }
 
 const luaL_Reg zbz_table_fetch_methods[] = {
-	{"entry", table_entry}, {"encode", table_encode}, {"decode", table_decode}, {"flight", table_flight},
-	{"lease", table_lease}, {"commit", table_commit}, {"count", table_count},   {NULL, NULL},
+	{ "entry", table_entry }, { "encode", table_encode }, { "decode", table_decode }, { "flight", table_flight },
+	{ "lease", table_lease }, { "commit", table_commit }, { "count", table_count },   { NULL, NULL },
 };
 static const luaL_Reg flight_methods[] = {
-	{"wait", wait_for},    {"landed", flight_landed}, {"result", flight_result}, {"moved", flight_moved},
-	{"land", flight_land}, {NULL, NULL},
+	{ "wait", wait_for },      { "landed", flight_landed }, { "result", flight_result },
+	{ "moved", flight_moved }, { "land", flight_land },     { NULL, NULL },
 };
 static const luaL_Reg flights_methods[] = {
-	{"flight", flights_flight}, {"touch", flights_touch}, {"touch_prefix", flights_touch_prefix}, {NULL, NULL},
+	{ "flight", flights_flight },
+	{ "touch", flights_touch },
+	{ "touch_prefix", flights_touch_prefix },
+	{ NULL, NULL },
 };
-static const luaL_Reg functions[] = {{"flights", new_flights}, {NULL, NULL}};
+static const luaL_Reg functions[] = { { "flights", new_flights }, { NULL, NULL } };
 
 void zbz_open_fetch(lua_State *L) {
 	zbz_class(L, ZBZ_BOX_FLIGHT, "zbz.Flight", flight_release, "leave", flight_methods);

@@ -1,4 +1,5 @@
-/* zbz.core: one module for Lua 5.4 and for LuaJIT. A state has one record and one module table, however often it is opened. */
+/* zbz.core: one module for Lua 5.4 and for LuaJIT. A state has one record and one module table, however often it is
+ * opened. */
 #include "codec.h"
 #include "object.h"
 

@@ -1,5 +1,6 @@
-/* Keeps fake clocks alive for as long as anything runs on them. A store may be held by other stores, caches and tables, and the
- * finalizers of a closing Lua state come in any order: a Lua reference is not enough. Counts are plain: one state, one thread. */
+/* Keeps fake clocks alive for as long as anything runs on them. A store may be held by other stores, caches and
+ * tables, and the finalizers of a closing Lua state come in any order: a Lua reference is not enough. Counts are
+ * plain: one state, one thread. */
 #ifndef ZBZ_BIND_KEEP_H
 #define ZBZ_BIND_KEEP_H
 

@@ -9,9 +9,9 @@ typedef struct listing_box {
 	zbz_table_box *table; /* pinned; its userdata is kept by this box's own table */
 	zbz_keep *keep;
 	zbz_buf page;
-	size_t at;       /* next key in the page */
+	size_t at; /* next key in the page */
 	int64_t deadline;
-	bool last;       /* the page is the last one */
+	bool last; /* the page is the last one */
 } listing_box;
 
 static void listing_release(lua_State *L, void *self) {
@@ -29,7 +29,7 @@ static void listing_release(lua_State *L, void *self) {
 	zbz_keep_unref(keep);
 }
 
-/* ---- the iterator -------------------------------------------------------------------------------------------------------------- */
+/* ---- the iterator ---- */
 
 /* Until there is a key or the end: a page may be empty. */
 static zbz_status next_page(listing_box *box, zbz_call *c) {
@@ -61,7 +61,8 @@ static int push_listing_failure(lua_State *L, listing_box *box, const zbz_err *e
 	return n;
 }
 
-/* By way of the scratch buffer: a finalizer that runs while the string is made could ask this listing for its next page. */
+/* By way of the scratch buffer: a finalizer that runs while the string is made could ask this listing for its next
+ * page. */
 static int push_next(lua_State *L, listing_box *box) {
 	zbz_bind *b = zbz_bind_of(L);
 	zbz_buf *key = zbz_scratch_take(L, b);
@@ -145,6 +146,6 @@ static int table_clear(lua_State *L) {
 	return 2;
 }
 
-const luaL_Reg zbz_table_keys_methods[] = {{"keys", table_keys}, {"clear", table_clear}, {NULL, NULL}};
+const luaL_Reg zbz_table_keys_methods[] = { { "keys", table_keys }, { "clear", table_clear }, { NULL, NULL } };
 
 void zbz_open_keys(lua_State *L) { zbz_class(L, ZBZ_BOX_LISTING, "zbz.listing", listing_release, NULL, NULL); }

@@ -1,12 +1,13 @@
-/* The mailbox of a Lua state: messages of subscriptions, handed out one by one. A provider's thread copies a message and posts it; nothing
- * of Lua is touched there. What the mailbox refuses becomes a gap, told with the next message or the next poll. */
+/* The mailbox of a Lua state: messages of subscriptions, handed out one by one. A provider's thread copies a
+ * message and posts it; nothing of Lua is touched there. What the mailbox refuses becomes a gap, told with the next
+ * message or the next poll. */
 #include <stdatomic.h>
 #include <stddef.h>
 
 #include "cache.h"
 
-#define MAIL_MAX ((size_t)16384)
-#define DRAIN_MAX ((size_t)256)
+#define MAIL_MAX     ((size_t)16384)
+#define DRAIN_MAX    ((size_t)256)
 #define CHANNELS_MAX 1024
 
 /* Held by the state and by every open subscription: finalizers come in any order, and the last one closes it. */
@@ -89,7 +90,7 @@ static zbz_mail *mail_of(zbz_bind *b, zbz_err *err) {
 	return mail;
 }
 
-/* ---- on a provider's thread --------------------------------------------------------------------------------------------------------- */
+/* ---- on a provider's thread ---- */
 
 static bool post(feed *f, zbz_bytes channel, zbz_bytes payload, bool gap) {
 	event *e;
@@ -114,7 +115,7 @@ static void on_message(void *ud, zbz_bytes channel, zbz_bytes payload) {
 	if (!post(f, channel, payload, payload.p == NULL)) atomic_store(&f->gap, true);
 }
 
-/* ---- subscriptions ------------------------------------------------------------------------------------------------------------------- */
+/* ---- subscriptions ---- */
 
 static void unlink_box(zbz_subscription_box *box) {
 	zbz_subscription_box **at;
@@ -183,13 +184,15 @@ static size_t read_channels(lua_State *L, zbz_bytes *channels, size_t n) {
 static size_t count_channels(lua_State *L) {
 	size_t n;
 	if (lua_type(L, 2) == LUA_TSTRING) return 1;
-	if (!lua_istable(L, 2)) luaL_error(L, "zbz: subscribe: a channel or a list of channels expected, got %s", luaL_typename(L, 2));
+	if (!lua_istable(L, 2))
+		luaL_error(L, "zbz: subscribe: a channel or a list of channels expected, got %s", luaL_typename(L, 2));
 	n = lua_rawlen(L, 2);
 	if (n == 0 || n > CHANNELS_MAX) luaL_error(L, "zbz: subscribe: 1 to %d channels expected", CHANNELS_MAX);
 	return n;
 }
 
-static zbz_status open_subscription(lua_State *L, zbz_subscription_box *box, const zbz_bytes *channels, size_t n, zbz_call *c) {
+static zbz_status open_subscription(lua_State *L, zbz_subscription_box *box, const zbz_bytes *channels, size_t n,
+                                    zbz_call *c) {
 	bool pattern = lua_toboolean(L, 3) != 0;
 	zbz_store *store = zbz_cache_begin_store(L, 5, "subscribe", c);
 	zbz_status s;
@@ -272,7 +275,7 @@ static int cache_subscribe(lua_State *L) {
 	return zbz_push_failure(L, &c.err, &at);
 }
 
-/* ---- poll ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- poll ---- */
 
 static void event_release(lua_State *L, void *self) {
 	event_box *box = self;
@@ -376,9 +379,9 @@ static int fd(lua_State *L) {
 	return 1;
 }
 
-const luaL_Reg zbz_cache_mail_methods[] = {{"subscribe", cache_subscribe}, {NULL, NULL}};
-static const luaL_Reg subscription_methods[] = {{"closed", subscription_closed}, {NULL, NULL}};
-static const luaL_Reg functions[] = {{"poll_next", poll_next}, {"fd", fd}, {NULL, NULL}};
+const luaL_Reg zbz_cache_mail_methods[] = { { "subscribe", cache_subscribe }, { NULL, NULL } };
+static const luaL_Reg subscription_methods[] = { { "closed", subscription_closed }, { NULL, NULL } };
+static const luaL_Reg functions[] = { { "poll_next", poll_next }, { "fd", fd }, { NULL, NULL } };
 
 void zbz_open_mailbox(lua_State *L) {
 	zbz_class(L, ZBZ_BOX_SUBSCRIPTION, "zbz.Subscription", subscription_close, "close", subscription_methods);

@@ -1,8 +1,12 @@
 #include "object.h"
 
 static const char *const kind_names[ZBZ_BOX_KINDS] = {
-	[ZBZ_BOX_STORE] = "zbz.Store",     [ZBZ_BOX_CACHE] = "zbz.Cache",     [ZBZ_BOX_TABLE] = "zbz.Table",
-	[ZBZ_BOX_FLIGHT] = "zbz.Flight",   [ZBZ_BOX_FLIGHTS] = "zbz.Flights", [ZBZ_BOX_CLOCK] = "zbz.Clock",
+	[ZBZ_BOX_STORE] = "zbz.Store",
+	[ZBZ_BOX_CACHE] = "zbz.Cache",
+	[ZBZ_BOX_TABLE] = "zbz.Table",
+	[ZBZ_BOX_FLIGHT] = "zbz.Flight",
+	[ZBZ_BOX_FLIGHTS] = "zbz.Flights",
+	[ZBZ_BOX_CLOCK] = "zbz.Clock",
 	[ZBZ_BOX_SUBSCRIPTION] = "zbz.Subscription",
 };
 
@@ -78,7 +82,7 @@ const zbz_clock *zbz_clock_arg(lua_State *L, const zbz_bind *b, int idx, const c
 	return box->clock;
 }
 
-/* ---- scratch ---------------------------------------------------------------------------------------------------------- */
+/* ---- scratch ---- */
 
 typedef struct buffer_box {
 	zbz_box head;
@@ -102,21 +106,24 @@ static bool under_way(lua_State *L, const zbz_bind *b) {
 	return ours;
 }
 
-/* Busy means: a finalizer calls us inside one of our calls, or an earlier call was left by a Lua error (out of memory) and the buffer is
- * in truth free. The Lua stack tells which, for the coroutine that took it. */
+/* Busy means: a finalizer calls us inside one of our calls, or an earlier call was left by a Lua error (out of
+ * memory) and the buffer is in truth free. The Lua stack tells which, for the coroutine that took it. */
 zbz_buf *zbz_scratch_nested(lua_State *L, zbz_bind *b) {
-	buffer_box *box;
 	if (!b->closing && b->scratch_owner == L && !under_way(L, b)) {
 		zbz_buf_reset(&b->scratch);
 		return &b->scratch;
 	}
-	box = zbz_box_new(L, ZBZ_BOX_BUFFER, sizeof(*box));
+	return zbz_scratch_second(L);
+}
+
+zbz_buf *zbz_scratch_second(lua_State *L) {
+	buffer_box *box = zbz_box_new(L, ZBZ_BOX_BUFFER, sizeof(*box));
 	return &box->buf;
 }
 
 static void buffer_release(lua_State *L, void *box) { zbz_buf_clear(&((buffer_box *)box)->buf); }
 
-/* ---- registration -------------------------------------------------------------------------------------------------- */
+/* ---- registration ---- */
 
 void zbz_functions(lua_State *L, int idx, const luaL_Reg *list) {
 	for (; list->name != NULL; list++) {
@@ -135,8 +142,8 @@ static void add_close(lua_State *L, int idx, const char *name, zbz_kind kind) {
 	lua_rawset(L, idx);
 }
 
-void zbz_class(lua_State *L, zbz_kind kind, const char *name, void (*release)(lua_State *, void *), const char *close_name,
-               const luaL_Reg *methods) {
+void zbz_class(lua_State *L, zbz_kind kind, const char *name, void (*release)(lua_State *, void *),
+               const char *close_name, const luaL_Reg *methods) {
 	zbz_bind *b = zbz_bind_of(L);
 	int top = lua_gettop(L), mt = top + 1;
 	luaL_checkstack(L, 8, "zbz");

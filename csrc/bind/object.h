@@ -1,8 +1,8 @@
 /* What the files of the binding share: the per-state record, handles, scratch buffers, the two Lua ABIs.
  *
- * A handle ("box") is a userdata that is created closed and zeroed, then opened; its __gc, __close and close are one function that may
- * run twice and in any order. Whatever a C function of ours owns while it calls a Lua function that may raise lives in a box or in
- * the scratch buffer, so a longjmp leaves nothing behind.
+ * A handle ("box") is a userdata that is created closed and zeroed, then opened; its __gc, __close and close are
+ * one function that may run twice and in any order. Whatever a C function of ours owns while it calls a Lua
+ * function that may raise lives in a box or in the scratch buffer, so a longjmp leaves nothing behind.
  *
  * Every closure of the binding has the zbz_bind of its Lua state as its first upvalue. */
 #ifndef ZBZ_BIND_OBJECT_H
@@ -16,16 +16,17 @@
 #include "keep.h"
 
 #if LUA_VERSION_NUM >= 504
-#define ZBZ_EXACT_INTEGERS 1
+#define ZBZ_EXACT_INTEGERS       1
 #define zbz_newuserdata(L, size) lua_newuserdatauv(L, size, 1)
-#define zbz_setenv(L, idx) ((void)lua_setiuservalue(L, idx, 1)) /* the table on the top becomes the box's own; popped */
+/* The table on the top becomes the own one of the userdata at idx; popped. */
+#define zbz_setenv(L, idx) ((void)lua_setiuservalue(L, idx, 1))
 #define zbz_getenv(L, idx) ((void)lua_getiuservalue(L, idx, 1))
 #else
-#define ZBZ_EXACT_INTEGERS 0
+#define ZBZ_EXACT_INTEGERS       0
 #define zbz_newuserdata(L, size) lua_newuserdata(L, size)
-#define zbz_setenv(L, idx) ((void)lua_setfenv(L, idx))
-#define zbz_getenv(L, idx) lua_getfenv(L, idx)
-#define lua_rawlen(L, idx) lua_objlen(L, idx)
+#define zbz_setenv(L, idx)       ((void)lua_setfenv(L, idx))
+#define zbz_getenv(L, idx)       lua_getfenv(L, idx)
+#define lua_rawlen(L, idx)       lua_objlen(L, idx)
 #endif
 
 typedef enum zbz_kind {
@@ -45,18 +46,19 @@ typedef enum zbz_kind {
 } zbz_kind;
 
 enum { /* further slots of the record's own table, after the metatables of the kinds */
-	ZBZ_SLOT_ERROR_MT = ZBZ_BOX_KINDS,
-	ZBZ_SLOT_ITEM_MT,
-	ZBZ_SLOT_SUBSCRIPTIONS
+	   ZBZ_SLOT_ERROR_MT = ZBZ_BOX_KINDS,
+	   ZBZ_SLOT_ITEM_MT,
+	   ZBZ_SLOT_SUBSCRIPTIONS
 };
 
 struct zbz_mail;
 struct zbz_subscription_box;
 
-/* Heads every box. The open ones of a state are linked, because a state that closes runs no finalizer of what is made while it does. */
+/* Heads every box. The open ones of a state are linked, because a state that closes runs no finalizer of what is
+ * made while it does. */
 typedef struct zbz_box {
-	struct zbz_box *next, **at;                /* at NULL: not linked */
-	void (*release)(lua_State *L, void *box);  /* gives everything back; may run again */
+	struct zbz_box *next, **at;               /* at NULL: not linked */
+	void (*release)(lua_State *L, void *box); /* gives everything back; may run again */
 } zbz_box;
 
 /* One per Lua state. */
@@ -65,18 +67,18 @@ typedef struct zbz_bind {
 	zbz_buf scratch;
 	lua_State *scratch_owner;
 	bool scratch_busy;
-	bool closing;                     /* its own __gc has run: the state is going away */
+	bool closing; /* its own __gc has run: the state is going away */
 	void (*release[ZBZ_BOX_KINDS])(lua_State *, void *);
-	const void *mt[ZBZ_BOX_KINDS];    /* identity of each kind's metatable, which the record's table keeps alive */
+	const void *mt[ZBZ_BOX_KINDS]; /* identity of each kind's metatable, which the record's table keeps alive */
 	const void *item_mt;
-	struct zbz_mail *mail;            /* NULL until somebody listens */
+	struct zbz_mail *mail;                      /* NULL until somebody listens */
 	struct zbz_subscription_box *subscriptions; /* the open ones */
 	uint64_t subscription_ids;
 } zbz_bind;
 
 static inline zbz_bind *zbz_bind_of(lua_State *L) { return (zbz_bind *)lua_touserdata(L, lua_upvalueindex(1)); }
 
-/* ---- 1. Boxes ------------------------------------------------------------------------------------------------------ */
+/* ---- 1. Boxes ---- */
 
 typedef struct zbz_store_box {
 	zbz_box head;
@@ -142,11 +144,13 @@ static inline zbz_table_box *zbz_table_check(lua_State *L, const zbz_bind *b, in
 /* nil and none: *keep NULL and the system's clock. */
 const zbz_clock *zbz_clock_arg(lua_State *L, const zbz_bind *b, int idx, const char *op, zbz_keep **keep);
 
-/* ---- 2. Scratch buffer ---------------------------------------------------------------------------------------------- */
+/* ---- 2. Scratch buffer ---- */
 
-/* An empty buffer for one call. A finalizer may run inside any of our calls and call us: the inner one gets a buffer of its own, pushed
- * as a box, so address the arguments by positive index. give makes no Lua call. */
+/* An empty buffer for one call. A finalizer may run inside any of our calls and call us: the inner one gets a
+ * buffer of its own, pushed as a box, so address the arguments by positive index. give makes no Lua call. */
 zbz_buf *zbz_scratch_nested(lua_State *L, zbz_bind *b);
+/* A further buffer, for a function that already has one. */
+zbz_buf *zbz_scratch_second(lua_State *L);
 static inline zbz_buf *zbz_scratch_take(lua_State *L, zbz_bind *b) {
 	if (b->scratch_busy || b->closing) return zbz_scratch_nested(L, b);
 	b->scratch_busy = true;
@@ -162,7 +166,7 @@ static inline void zbz_scratch_give(zbz_bind *b, zbz_buf *buf) {
 	}
 }
 
-/* ---- 3. Errors ------------------------------------------------------------------------------------------------------ */
+/* ---- 3. Errors ---- */
 
 typedef struct zbz_where { /* what an error tells beside its text; all borrowed from values on the Lua stack */
 	const char *op;
@@ -170,7 +174,7 @@ typedef struct zbz_where { /* what an error tells beside its text; all borrowed 
 } zbz_where;
 
 static inline zbz_where zbz_at(const char *op) {
-	zbz_where w = {op, {NULL, 0}, {NULL, 0}};
+	zbz_where w = { op, { NULL, 0 }, { NULL, 0 } };
 	return w;
 }
 static inline zbz_where zbz_at_key(const char *op, const zbz_table_box *t, zbz_bytes key) {
@@ -188,15 +192,16 @@ int zbz_push_failure(lua_State *L, const zbz_err *err, const zbz_where *where);
 /* For one key of a batch, whose status is all there is unless `err` tells of the same one. */
 void zbz_push_key_error(lua_State *L, zbz_status status, const zbz_err *err, const zbz_where *where);
 
-/* ---- 4. Registration ------------------------------------------------------------------------------------------------ */
+/* ---- 4. Registration ---- */
 
 /* Pushes slot n of the record's own table. */
 void zbz_push_slot(lua_State *L, int slot);
 /* Adds the functions, as closures over the record, to the table at idx. */
 void zbz_functions(lua_State *L, int idx, const luaL_Reg *list);
-/* Makes the metatable of a kind. `close_name`, unless NULL, is the method that releases. Leaves nothing on the stack. */
-void zbz_class(lua_State *L, zbz_kind kind, const char *name, void (*release)(lua_State *, void *), const char *close_name,
-               const luaL_Reg *methods);
+/* Makes the metatable of a kind. `close_name`, unless NULL, is the method that releases. Leaves nothing on the
+ * stack. */
+void zbz_class(lua_State *L, zbz_kind kind, const char *name, void (*release)(lua_State *, void *),
+               const char *close_name, const luaL_Reg *methods);
 
 /* Pushes the method table of a kind. */
 void zbz_push_methods(lua_State *L, zbz_kind kind);
@@ -218,6 +223,7 @@ void zbz_open_mailbox(lua_State *L);
 /* Parts of classes that stand in other files. */
 extern const luaL_Reg zbz_cache_native_methods[]; /* command.c */
 extern const luaL_Reg zbz_cache_mail_methods[];   /* mailbox.c */
+extern const luaL_Reg zbz_table_count_methods[];  /* count.c */
 extern const luaL_Reg zbz_table_batch_methods[];  /* batch.c */
 extern const luaL_Reg zbz_table_keys_methods[];   /* keys.c */
 extern const luaL_Reg zbz_table_fetch_methods[];  /* fetch.c */

@@ -27,9 +27,11 @@ static int duration(lua_State *L) {
 static zbz_status size_at(lua_State *L, int64_t *bytes, zbz_err *err) {
 	int type = lua_type(L, 1);
 	if (type == LUA_TSTRING) return zbz_parse_size(zbz_string_at(L, 1), bytes, err);
-	if (type != LUA_TNUMBER) return zbz_fail(err, ZBZ_E_CONFIG, "expects bytes or text like \"50MB\", got %s", luaL_typename(L, 1));
+	if (type != LUA_TNUMBER)
+		return zbz_fail(err, ZBZ_E_CONFIG, "expects bytes or text like \"50MB\", got %s", luaL_typename(L, 1));
 	if (!zbz_int_at(L, 1, bytes)) return zbz_fail(err, ZBZ_E_CONFIG, "expects a whole number of bytes");
-	if (*bytes < 0) return zbz_fail(err, ZBZ_E_CONFIG, "expects a size, got the negative number %lld", (long long)*bytes);
+	if (*bytes < 0)
+		return zbz_fail(err, ZBZ_E_CONFIG, "expects a size, got the negative number %lld", (long long)*bytes);
 	return ZBZ_OK;
 }
 
@@ -48,7 +50,7 @@ static int glob(lua_State *L) {
 	return 1;
 }
 
-/* ---- addresses -------------------------------------------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 static void uri_release(lua_State *L, void *self) {
 	uri_box *box = self;
@@ -95,7 +97,7 @@ static int uri(lua_State *L) {
 	return 1;
 }
 
-/* ---- clocks ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- clocks ---- */
 
 static int wall(lua_State *L) {
 	zbz_push_int(L, zbz_wall(zbz_clock_system()));
@@ -155,10 +157,18 @@ static int clock_mono(lua_State *L) {
 	return 1;
 }
 
-static const luaL_Reg clock_methods[] = {{"advance", clock_advance}, {"wall", clock_wall}, {"mono", clock_mono}, {NULL, NULL}};
+static const luaL_Reg clock_methods[] = {
+	{ "advance", clock_advance }, { "wall", clock_wall }, { "mono", clock_mono }, { NULL, NULL }
+};
 static const luaL_Reg functions[] = {
-	{"duration", duration}, {"size", size}, {"glob", glob},             {"uri", uri},
-	{"wall", wall},         {"mono", mono}, {"fake_clock", fake_clock}, {NULL, NULL},
+	{ "duration", duration },
+	{ "size", size },
+	{ "glob", glob },
+	{ "uri", uri },
+	{ "wall", wall },
+	{ "mono", mono },
+	{ "fake_clock", fake_clock },
+	{ NULL, NULL },
 };
 
 void zbz_open_parse(lua_State *L) {

@@ -102,7 +102,11 @@ static int scheme(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-	{"plugin_dir", plugin_dir}, {"providers", providers}, {"provider_info", provider_info}, {"scheme", scheme}, {NULL, NULL},
+	{ "plugin_dir", plugin_dir },
+	{ "providers", providers },
+	{ "provider_info", provider_info },
+	{ "scheme", scheme },
+	{ NULL, NULL },
 };
 
 void zbz_open_registry(lua_State *L) { zbz_functions(L, 1, functions); }

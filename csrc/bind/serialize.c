@@ -40,9 +40,14 @@ static int array(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-	{"json_encode", json_encode},       {"json_decode", json_decode}, {"msgpack_encode", msgpack_encode},
-	{"msgpack_decode", msgpack_decode}, {"auto_encode", auto_encode}, {"auto_decode", auto_decode},
-	{"array", array},                   {NULL, NULL},
+	{ "json_encode", json_encode },
+	{ "json_decode", json_decode },
+	{ "msgpack_encode", msgpack_encode },
+	{ "msgpack_decode", msgpack_decode },
+	{ "auto_encode", auto_encode },
+	{ "auto_decode", auto_decode },
+	{ "array", array },
+	{ NULL, NULL },
 };
 
 void zbz_open_codecs(lua_State *L) {

@@ -47,7 +47,7 @@ static int open_store(lua_State *L) {
 	return 1;
 }
 
-/* ---- what it is ---------------------------------------------------------------------------------------------------------- */
+/* ---- what it is ---- */
 
 static int store_ops_name(lua_State *L) {
 	zbz_store_box *s = zbz_store_check(L, zbz_bind_of(L), 1, "ops_name");
@@ -65,9 +65,10 @@ static const struct {
 	uint32_t bit;
 	const char *name;
 } can_names[] = {
-	{ZBZ_CAN_TTL, "ttl"},         {ZBZ_CAN_EXPIRE, "expire"}, {ZBZ_CAN_ADD, "add"},   {ZBZ_CAN_PRESENT, "present"},
-	{ZBZ_CAN_VERSION, "version"}, {ZBZ_CAN_INCR, "incr"},     {ZBZ_CAN_KEYS, "keys"}, {ZBZ_CAN_CLEAR, "clear"},
-	{ZBZ_CAN_NATIVE, "native"},   {ZBZ_CAN_BATCH, "batch"},
+	{ ZBZ_CAN_TTL, "ttl" },         { ZBZ_CAN_EXPIRE, "expire" },   { ZBZ_CAN_ADD, "add" },
+	{ ZBZ_CAN_PRESENT, "present" }, { ZBZ_CAN_VERSION, "version" }, { ZBZ_CAN_INCR, "incr" },
+	{ ZBZ_CAN_KEYS, "keys" },       { ZBZ_CAN_CLEAR, "clear" },     { ZBZ_CAN_NATIVE, "native" },
+	{ ZBZ_CAN_BATCH, "batch" },
 };
 
 static void set_bool(lua_State *L, const char *name, bool v) {
@@ -138,10 +139,10 @@ static int store_config(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-	{"ops_name", store_ops_name}, {"kind", store_kind},     {"caps", store_caps},
-	{"config", store_config},     {"closed", store_closed}, {NULL, NULL},
+	{ "ops_name", store_ops_name }, { "kind", store_kind },     { "caps", store_caps },
+	{ "config", store_config },     { "closed", store_closed }, { NULL, NULL },
 };
-static const luaL_Reg functions[] = {{"open_store", open_store}, {NULL, NULL}};
+static const luaL_Reg functions[] = { { "open_store", open_store }, { NULL, NULL } };
 
 void zbz_open_store(lua_State *L) {
 	zbz_open_config(L);

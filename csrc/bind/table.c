@@ -20,7 +20,7 @@ void zbz_table_unpin(zbz_table_box *box) {
 
 static void table_release(lua_State *L, void *box) { release(box); }
 
-/* ---- making one ---------------------------------------------------------------------------------------------------------- */
+/* ---- making one ---- */
 
 typedef struct table_in {
 	zbz_table_opts core;
@@ -28,15 +28,15 @@ typedef struct table_in {
 } table_in;
 
 static const zbz_arg table_args[] = {
-	{"name", ZBZ_ARG_TEXT, offsetof(table_in, core.name)},
-	{"prefix", ZBZ_ARG_TEXT, offsetof(table_in, core.prefix)},
-	{"ttl", ZBZ_ARG_MS, offsetof(table_in, core.ttl)},
-	{"deadline", ZBZ_ARG_MS, offsetof(table_in, core.deadline)},
-	{"stale_ttl", ZBZ_ARG_MS, offsetof(table_in, core.stale_ttl)},
-	{"envelope", ZBZ_ARG_BOOL, offsetof(table_in, core.envelope)},
-	{"codec", ZBZ_ARG_TEXT, offsetof(table_in, codec)},
-	{"env", ZBZ_ARG_ANY, 0},
-	{NULL, ZBZ_ARG_ANY, 0},
+	{ "name", ZBZ_ARG_TEXT, offsetof(table_in, core.name) },
+	{ "prefix", ZBZ_ARG_TEXT, offsetof(table_in, core.prefix) },
+	{ "ttl", ZBZ_ARG_MS, offsetof(table_in, core.ttl) },
+	{ "deadline", ZBZ_ARG_MS, offsetof(table_in, core.deadline) },
+	{ "stale_ttl", ZBZ_ARG_MS, offsetof(table_in, core.stale_ttl) },
+	{ "envelope", ZBZ_ARG_BOOL, offsetof(table_in, core.envelope) },
+	{ "codec", ZBZ_ARG_TEXT, offsetof(table_in, codec) },
+	{ "env", ZBZ_ARG_ANY, 0 },
+	{ NULL, ZBZ_ARG_ANY, 0 },
 };
 
 static zbz_codec codec_named(lua_State *L, zbz_bytes name) {
@@ -79,9 +79,11 @@ static int new_table(lua_State *L) {
 	room = in.core.name.n;
 	box = zbz_box_new(L, ZBZ_BOX_TABLE, sizeof(*box) + room);
 	set_table_env(L, 3);
-	/* A finalizer may have changed the options since: what they point to is read again, now that nothing more is allocated. */
+	/* A finalizer may have changed the options since: what they point to is read again, now that nothing more is
+	 * allocated. */
 	read_table_options(L, &in);
-	if (in.core.name.n > room || cache->cache == NULL) return luaL_error(L, "zbz: new_table: the options changed during the call");
+	if (in.core.name.n > room || cache->cache == NULL)
+		return luaL_error(L, "zbz: new_table: the options changed during the call");
 	box->codec = (int)codec_named(L, in.codec);
 	box->name_n = in.core.name.n;
 	if (in.core.name.n > 0) memcpy(box->name, in.core.name.p, in.core.name.n);
@@ -100,18 +102,13 @@ static int table_env(lua_State *L) {
 	return 1;
 }
 
-/* ---- reading -------------------------------------------------------------------------------------------------------------- */
-
-static int push_table_failure(lua_State *L, const zbz_table_box *t, const char *op, zbz_bytes key, const zbz_err *err) {
-	zbz_where at = zbz_at_key(op, t, key);
-	return zbz_push_failure(L, err, &at);
-}
+/* ---- reading ---- */
 
 static int push_found(lua_State *L, zbz_bind *b, const zbz_table_box *t, zbz_bytes key, zbz_buf *buf) {
 	zbz_err err;
 	zbz_status s = zbz_value_push(L, t, zbz_buf_bytes(buf), &err);
 	zbz_scratch_give(b, buf);
-	return s == ZBZ_OK ? 1 : push_table_failure(L, t, "get", key, &err);
+	return s == ZBZ_OK ? 1 : zbz_push_table_failure(L, t, "get", key, &err);
 }
 
 static int table_get(lua_State *L) {
@@ -126,7 +123,7 @@ static int table_get(lua_State *L) {
 	s = zbz_table_get(t->t, &c, key, buf);
 	if (s == ZBZ_OK) return push_found(L, b, t, key, buf);
 	zbz_scratch_give(b, buf);
-	if (s < 0) return push_table_failure(L, t, "get", key, &c.err);
+	if (s < 0) return zbz_push_table_failure(L, t, "get", key, &c.err);
 	lua_pushnil(L);
 	return 1;
 }
@@ -143,7 +140,7 @@ static int table_get_raw(lua_State *L) {
 	s = zbz_table_get_raw(t->t, &c, key, buf);
 	if (s == ZBZ_OK) lua_pushlstring(L, buf->p, buf->n);
 	zbz_scratch_give(b, buf);
-	if (s < 0) return push_table_failure(L, t, "get_raw", key, &c.err);
+	if (s < 0) return zbz_push_table_failure(L, t, "get_raw", key, &c.err);
 	if (s != ZBZ_OK) lua_pushnil(L);
 	return 1;
 }
@@ -155,7 +152,7 @@ static int table_exists(lua_State *L) {
 	zbz_status s;
 	zbz_table_begin(t->t, &c, zbz_deadline_arg(L, 3, "exists"));
 	s = zbz_table_exists(t->t, &c, key);
-	if (s < 0) return push_table_failure(L, t, "exists", key, &c.err);
+	if (s < 0) return zbz_push_table_failure(L, t, "exists", key, &c.err);
 	lua_pushboolean(L, s == ZBZ_OK);
 	return 1;
 }
@@ -176,7 +173,7 @@ static int table_ttl(lua_State *L) {
 	zbz_status s;
 	zbz_table_begin(t->t, &c, zbz_deadline_arg(L, 3, "ttl"));
 	s = zbz_table_ttl(t->t, &c, key, &left);
-	if (s < 0) return push_table_failure(L, t, "ttl", key, &c.err);
+	if (s < 0) return zbz_push_table_failure(L, t, "ttl", key, &c.err);
 	if (s == ZBZ_OK) {
 		push_left(L, left);
 	} else {
@@ -219,7 +216,7 @@ static int table_get_with(lua_State *L) {
 	if (s == ZBZ_OK && (e.negative || e.stale || e.lease)) s = ZBZ_MISS;
 	if (s == ZBZ_OK) s = zbz_value_push(L, t, zbz_buf_bytes(buf), &c.err);
 	zbz_scratch_give(b, buf);
-	if (s < 0) return push_table_failure(L, t, "get_with", key, &c.err);
+	if (s < 0) return zbz_push_table_failure(L, t, "get_with", key, &c.err);
 	if (s != ZBZ_OK) {
 		lua_pushnil(L);
 		return 1;
@@ -228,7 +225,7 @@ static int table_get_with(lua_State *L) {
 	return 2;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 bool zbz_is_item(lua_State *L, const zbz_bind *b, int idx) {
 	bool yes;
@@ -244,8 +241,9 @@ int zbz_no_value(lua_State *L, int idx, const char *op) {
 }
 
 /* true, false (refused) or nil and the error. */
-static int push_written(lua_State *L, const zbz_table_box *t, const char *op, zbz_bytes key, zbz_status s, const zbz_err *err) {
-	if (s < 0) return push_table_failure(L, t, op, key, err);
+static int push_written(lua_State *L, const zbz_table_box *t, const char *op, zbz_bytes key, zbz_status s,
+                        const zbz_err *err) {
+	if (s < 0) return zbz_push_table_failure(L, t, op, key, err);
 	lua_pushboolean(L, s == ZBZ_OK);
 	return 1;
 }
@@ -304,7 +302,7 @@ static int touch_key(lua_State *L, const char *op, zbz_status (*fn)(zbz_table *,
 	zbz_status s;
 	zbz_table_begin(t->t, &c, zbz_deadline_arg(L, 3, op));
 	s = fn(t->t, &c, key);
-	if (s < 0) return push_table_failure(L, t, op, key, &c.err);
+	if (s < 0) return zbz_push_table_failure(L, t, op, key, &c.err);
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -320,7 +318,7 @@ static int table_expire(lua_State *L) {
 	zbz_status s;
 	zbz_table_begin(t->t, &c, zbz_deadline_arg(L, 4, "expire"));
 	s = zbz_table_expire(t->t, &c, key, ttl);
-	if (s < 0) return push_table_failure(L, t, "expire", key, &c.err);
+	if (s < 0) return zbz_push_table_failure(L, t, "expire", key, &c.err);
 	if (s == ZBZ_OK) {
 		lua_pushboolean(L, 1);
 	} else {
@@ -329,95 +327,19 @@ static int table_expire(lua_State *L) {
 	return 1;
 }
 
-/* ---- counters ---------------------------------------------------------------------------------------------------------------- */
-
-static zbz_status push_counter(lua_State *L, int64_t value, zbz_err *err) {
-#if !ZBZ_EXACT_INTEGERS
-	if (value > INT64_C(9007199254740992) || value < -INT64_C(9007199254740992)) {
-		memset(err, 0, sizeof(*err));
-		return zbz_fail(err, ZBZ_E_TOO_LARGE, "the counter is now %lld and does not fit a number of this Lua", (long long)value);
-	}
-#endif
-	(void)err;
-	zbz_push_int(L, value);
-	return ZBZ_OK;
-}
-
-static int count_by(lua_State *L, const char *op, bool down) {
-	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, op);
-	zbz_bytes key = zbz_key_arg(L, 2, op);
-	int64_t by = lua_isnoneornil(L, 3) ? 1 : zbz_int_arg(L, 3, op, "n"), value = 0;
-	zbz_options_in o;
-	zbz_call c;
-	zbz_status s;
-	if (lua_type(L, 4) == LUA_TNUMBER || lua_type(L, 4) == LUA_TSTRING) {
-		return luaL_error(L, "zbz: %s: options must be a table, got %s", op, luaL_typename(L, 4));
-	}
-	zbz_write_arg(L, 4, op, zbz_args_incr, &o);
-	if (down && by == INT64_MIN) return luaL_error(L, "zbz: %s: n is too small", op);
-	zbz_table_begin(t->t, &c, o.deadline);
-	if (t->codec == ZBZ_CODEC_MSGPACK) {
-		memset(&c.err, 0, sizeof(c.err));
-		s = zbz_fail(&c.err, ZBZ_E_UNSUPPORTED, "counters are stored as decimal text, which is not MessagePack: use another serializer");
-	} else {
-		s = zbz_table_incr(t->t, &c, key, down ? -by : by, o.has_initial, o.initial, o.ttl, &value);
-	}
-	if (s == ZBZ_OK) s = push_counter(L, value, &c.err);
-	return s == ZBZ_OK ? 1 : push_table_failure(L, t, op, key, &c.err);
-}
-
-static int table_incr(lua_State *L) { return count_by(L, "incr", false); }
-static int table_decr(lua_State *L) { return count_by(L, "decr", true); }
-
-/* ---- the window itself --------------------------------------------------------------------------------------------------------- */
-
-static int table_prefix(lua_State *L) {
-	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "prefix");
-	zbz_bytes prefix = zbz_table_prefix(t->t);
-	lua_pushlstring(L, prefix.p, prefix.n);
-	return 1;
-}
-
-static void set_count(lua_State *L, const char *name, uint64_t v) {
-	zbz_push_int(L, v > INT64_MAX ? INT64_MAX : (int64_t)v);
-	lua_setfield(L, -2, name);
-}
-
-static int table_counters(lua_State *L) {
-	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "counters");
-	zbz_table_stats st;
-	zbz_table_stats_read(t->t, &st);
-	lua_createtable(L, 0, 13);
-	set_count(L, "hits", st.hits);
-	set_count(L, "misses", st.misses);
-	set_count(L, "sets", st.sets);
-	set_count(L, "deletes", st.deletes);
-	set_count(L, "errors", st.errors);
-	set_count(L, "lost_writes", st.lost_writes);
-	set_count(L, "loads", st.loads);
-	set_count(L, "load_failures", st.load_failures);
-	set_count(L, "waits", st.waits);
-	set_count(L, "stale_served", st.stale_served);
-	set_count(L, "fenced", st.fenced);
-	zbz_push_seconds(L, st.created_at);
-	lua_setfield(L, -2, "created_at");
-	zbz_push_seconds(L, st.last_access);
-	lua_setfield(L, -2, "last_access");
-	return 1;
-}
-
 static const luaL_Reg methods[] = {
-	{"get", table_get},         {"set", table_set},         {"add", table_add},           {"delete", table_delete},
-	{"exists", table_exists},   {"ttl", table_ttl},         {"expire", table_expire},     {"incr", table_incr},
-	{"decr", table_decr},       {"get_with", table_get_with}, {"invalidate", table_invalidate}, {"get_raw", table_get_raw},
-	{"set_raw", table_set_raw}, {"prefix", table_prefix},   {"counters", table_counters}, {NULL, NULL},
+	{ "get", table_get },         { "set", table_set },           { "add", table_add },
+	{ "delete", table_delete },   { "exists", table_exists },     { "ttl", table_ttl },
+	{ "expire", table_expire },   { "get_with", table_get_with }, { "invalidate", table_invalidate },
+	{ "get_raw", table_get_raw }, { "set_raw", table_set_raw },   { NULL, NULL },
 };
-static const luaL_Reg functions[] = {{"new_table", new_table}, {"env", table_env}, {NULL, NULL}};
+static const luaL_Reg functions[] = { { "new_table", new_table }, { "env", table_env }, { NULL, NULL } };
 
 void zbz_open_table(lua_State *L) {
 	int top = lua_gettop(L);
 	zbz_class(L, ZBZ_BOX_TABLE, "zbz.Table", table_release, NULL, methods);
 	zbz_push_methods(L, ZBZ_BOX_TABLE);
+	zbz_functions(L, top + 1, zbz_table_count_methods);
 	zbz_functions(L, top + 1, zbz_table_batch_methods);
 	zbz_functions(L, top + 1, zbz_table_keys_methods);
 	zbz_functions(L, top + 1, zbz_table_fetch_methods);

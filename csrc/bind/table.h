@@ -5,6 +5,11 @@
 #include "args.h"
 #include "codec.h"
 
+static inline int zbz_push_table_failure(lua_State *L, const zbz_table_box *t, const char *op, zbz_bytes key,
+                                         const zbz_err *err) {
+	zbz_where at = zbz_at_key(op, t, key);
+	return zbz_push_failure(L, err, &at);
+}
 /* Pushes the value of `stored`. On failure nothing is pushed. */
 static inline zbz_status zbz_value_push(lua_State *L, const zbz_table_box *t, zbz_bytes stored, zbz_err *err) {
 	if (t->codec == ZBZ_CODEC_BYTES) {
@@ -13,8 +18,8 @@ static inline zbz_status zbz_value_push(lua_State *L, const zbz_table_box *t, zb
 	}
 	return zbz_codec_decode(L, (zbz_codec)t->codec, stored, err);
 }
-/* Appends the stored form of the value at idx. One value has its own bound, whatever else is in the buffer: tables that stand in each
- * other many times would fill any. */
+/* Appends the stored form of the value at idx. One value has its own bound, whatever else is in the buffer: tables
+ * that stand in each other many times would fill any. */
 static inline zbz_status zbz_value_read(lua_State *L, zbz_codec codec, int idx, zbz_buf *out, zbz_err *err) {
 	size_t max = out->max;
 	zbz_status s;

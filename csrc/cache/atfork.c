@@ -40,8 +40,10 @@ void zbz_atfork_watch(atfork_node *node) {
 
 void zbz_atfork_forget(atfork_node *node) {
 	pthread_mutex_lock(&list_lock);
-	if (node->prev != NULL) node->prev->next = node->next;
-	else head = node->next;
+	if (node->prev != NULL)
+		node->prev->next = node->next;
+	else
+		head = node->next;
 	if (node->next != NULL) node->next->prev = node->prev;
 	pthread_mutex_unlock(&list_lock);
 }

@@ -7,7 +7,8 @@ typedef struct atfork_node {
 	struct atfork_node *prev, *next;
 	void (*lock)(struct atfork_node *);   /* in the parent, before */
 	void (*unlock)(struct atfork_node *); /* in the parent, after */
-	void (*renew)(struct atfork_node *);  /* in the child: initialise the locks anew, forget other threads; no allocation */
+	void (*renew)(
+	    struct atfork_node *); /* in the child: initialise the locks anew, forget other threads; no allocation */
 } atfork_node;
 
 /* Neither may be called while holding the object's own lock. */

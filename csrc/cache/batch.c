@@ -1,11 +1,11 @@
-/* Many keys in one call. Keys that are refused do not stop the others: the good ones go to the store packed together, and the
- * answers are spread over the caller's array afterwards. */
+/* Many keys in one call. Keys that are refused do not stop the others: the good ones go to the store packed together,
+ * and the answers are spread over the caller's array afterwards. */
 #include "front.h"
 
 typedef struct batch {
 	table_op op;
 	size_t n, good;
-	void *arena;         /* the three below, and the full keys' bytes */
+	void *arena;         /* the two below, and the full keys' bytes */
 	zbz_bytes *keys;     /* full keys of the good ones, packed */
 	zbz_status *verdict; /* by position: OK goes to the store */
 } batch;
@@ -115,8 +115,10 @@ static void open_found(batch *b, zbz_buf *out, zbz_found *f) {
 static void spread_found(const batch *b, zbz_found *found) {
 	size_t i = b->n, j = b->good;
 	while (i-- > 0) {
-		if (b->verdict[i] == ZBZ_OK) found[i] = found[--j];
-		else found[i] = (zbz_found){ b->verdict[i], 0, 0 };
+		if (b->verdict[i] == ZBZ_OK)
+			found[i] = found[--j];
+		else
+			found[i] = (zbz_found){ b->verdict[i], 0, 0 };
 	}
 }
 
@@ -125,8 +127,10 @@ static void finish_found(batch *b, zbz_buf *out, zbz_found *found) {
 	size_t i;
 	for (i = 0; i < b->good; i++) {
 		open_found(b, out, &found[i]);
-		if (found[i].status == ZBZ_OK) hits++;
-		else if (found[i].status == ZBZ_MISS) misses++;
+		if (found[i].status == ZBZ_OK)
+			hits++;
+		else if (found[i].status == ZBZ_MISS)
+			misses++;
 	}
 	count_add(&b->op.counts->hits, hits);
 	count_add(&b->op.counts->misses, misses);
@@ -134,7 +138,8 @@ static void finish_found(batch *b, zbz_buf *out, zbz_found *found) {
 	spread_found(b, found);
 }
 
-zbz_status zbz_table_get_many(zbz_table *t, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out, zbz_found *found) {
+zbz_status zbz_table_get_many(zbz_table *t, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out,
+                              zbz_found *found) {
 	batch b;
 	size_t start = out->n;
 	zbz_status s;
@@ -179,16 +184,20 @@ static void judge(batch *b, const zbz_bytes *values, const zbz_put *const *puts,
 		zbz_status s;
 		if (b->verdict[i] != ZBZ_OK) continue;
 		s = verdict_of(b, values[i], puts != NULL && puts[i] != NULL ? puts[i] : &zbz_put_defaults, room);
-		if (s == ZBZ_OK) b->keys[to++] = b->keys[from];
-		else if (s == (zbz_status)ALONE) b->verdict[i] = s;
-		else refuse(b, i, s);
+		if (s == ZBZ_OK)
+			b->keys[to++] = b->keys[from];
+		else if (s == (zbz_status)ALONE)
+			b->verdict[i] = s;
+		else
+			refuse(b, i, s);
 		from++;
 	}
 	b->good = to;
 }
 
 /* The room is reserved, so the envelopes do not move while the writes point into them. */
-static zbz_status prepare(batch *b, const zbz_bytes *values, const zbz_put *const *puts, zbz_buf *sealed, zbz_write *writes) {
+static zbz_status prepare(batch *b, const zbz_bytes *values, const zbz_put *const *puts, zbz_buf *sealed,
+                          zbz_write *writes) {
 	size_t i, j = 0;
 	for (i = 0; i < b->n; i++) {
 		const zbz_put *put = puts != NULL && puts[i] != NULL ? puts[i] : &zbz_put_defaults;
@@ -210,8 +219,10 @@ static void count_writes(batch *b, const zbz_status *status, size_t n, atomic_ui
 	uint64_t good = 0, lost = 0, bad = 0;
 	size_t i;
 	for (i = 0; i < n; i++) {
-		if (status[i] >= 0) good++;
-		else bad++;
+		if (status[i] >= 0)
+			good++;
+		else
+			bad++;
 		if (status[i] == ZBZ_E_UNAVAILABLE || status[i] == ZBZ_E_TIMEOUT) lost++;
 	}
 	count_add(done, good);
@@ -219,7 +230,8 @@ static void count_writes(batch *b, const zbz_status *status, size_t n, atomic_ui
 	count_add(&b->op.counts->lost_writes, lost);
 }
 
-static zbz_status write_packed(batch *b, const zbz_bytes *values, const zbz_put *const *puts, size_t room, zbz_status *status) {
+static zbz_status write_packed(batch *b, const zbz_bytes *values, const zbz_put *const *puts, size_t room,
+                               zbz_status *status) {
 	zbz_buf sealed = { 0 };
 	zbz_write *writes = zbz_calloc(b->good, sizeof *writes);
 	zbz_status s = writes != NULL ? ZBZ_OK : zbz_fail_nomem(&b->op.c->err);
@@ -241,7 +253,8 @@ static zbz_status write_packed(batch *b, const zbz_bytes *values, const zbz_put 
 	return s;
 }
 
-zbz_status zbz_table_set_many(zbz_table *t, zbz_call *c, const zbz_bytes *keys, const zbz_bytes *values, const zbz_put *const *puts, size_t n, zbz_status *status) {
+zbz_status zbz_table_set_many(zbz_table *t, zbz_call *c, const zbz_bytes *keys, const zbz_bytes *values,
+                              const zbz_put *const *puts, size_t n, zbz_status *status) {
 	batch b;
 	size_t room = 0, i;
 	zbz_status s;

@@ -45,7 +45,8 @@ static void last_leaves(zbz_cache *cache, cache_slot *slot) {
 }
 
 void zbz_cache_leave(zbz_cache *cache, cache_slot *slot, unsigned stripe) {
-	if (atomic_fetch_sub(&slot->stripes[stripe].calls, 1) == 1 && atomic_load(&slot->draining)) last_leaves(cache, slot);
+	if (atomic_fetch_sub(&slot->stripes[stripe].calls, 1) == 1 && atomic_load(&slot->draining))
+		last_leaves(cache, slot);
 }
 
 /* ---- making and replacing ---- */

@@ -21,7 +21,9 @@ static int64_t get_i64(const char *from) {
 	return (int64_t)u;
 }
 
-bool zbz_envelope_is(zbz_bytes stored) { return stored.n >= sizeof magic && memcmp(stored.p, magic, sizeof magic) == 0; }
+bool zbz_envelope_is(zbz_bytes stored) {
+	return stored.n >= sizeof magic && memcmp(stored.p, magic, sizeof magic) == 0;
+}
 
 zbz_status zbz_envelope_seal(const zbz_seal *seal, zbz_bytes value, zbz_buf *out, zbz_err *err) {
 	char head[ZBZ_ENVELOPE_HEAD];
@@ -34,7 +36,8 @@ zbz_status zbz_envelope_seal(const zbz_seal *seal, zbz_bytes value, zbz_buf *out
 	if (value.n > SIZE_MAX - sizeof head) return zbz_fail(err, ZBZ_E_TOO_LARGE, "a value of %zu bytes", value.n);
 	memcpy(head, magic, sizeof magic);
 	head[AT_VERSION] = VERSION;
-	head[AT_FLAGS] = (char)((seal->negative ? FLAG_NEGATIVE : 0) | (seal->stale ? FLAG_STALE : 0) | (seal->lease ? FLAG_LEASE : 0));
+	head[AT_FLAGS] =
+	    (char)((seal->negative ? FLAG_NEGATIVE : 0) | (seal->stale ? FLAG_STALE : 0) | (seal->lease ? FLAG_LEASE : 0));
 	put_i64(head + AT_EXPIRE, seal->expire_at);
 	put_i64(head + AT_STORED, seal->stored_at);
 	s = zbz_buf_reserve(out, sizeof head + value.n, err); /* both or none */
@@ -48,13 +51,17 @@ static zbz_status check(zbz_bytes stored, zbz_err *err) {
 	size_t payload;
 	int flags;
 	if (stored.n < ZBZ_ENVELOPE_HEAD)
-		return zbz_fail(err, ZBZ_E_CORRUPT, "an envelope cut short: %zu of at least %d bytes", stored.n, (int)ZBZ_ENVELOPE_HEAD);
+		return zbz_fail(err, ZBZ_E_CORRUPT, "an envelope cut short: %zu of at least %d bytes", stored.n,
+		                (int)ZBZ_ENVELOPE_HEAD);
 	if (stored.p[AT_VERSION] != VERSION)
-		return zbz_fail(err, ZBZ_E_CORRUPT, "an envelope of the unknown version %d", (unsigned char)stored.p[AT_VERSION]);
+		return zbz_fail(err, ZBZ_E_CORRUPT, "an envelope of the unknown version %d",
+		                (unsigned char)stored.p[AT_VERSION]);
 	flags = (unsigned char)stored.p[AT_FLAGS];
 	payload = stored.n - ZBZ_ENVELOPE_HEAD;
-	if ((flags & ~FLAGS_KNOWN) != 0) return zbz_fail(err, ZBZ_E_CORRUPT, "an envelope with the unknown flags %#x", (unsigned)flags);
-	if ((flags & FLAG_NEGATIVE) != 0 && payload != 0) return zbz_fail(err, ZBZ_E_CORRUPT, "a negative entry with %zu bytes", payload);
+	if ((flags & ~FLAGS_KNOWN) != 0)
+		return zbz_fail(err, ZBZ_E_CORRUPT, "an envelope with the unknown flags %#x", (unsigned)flags);
+	if ((flags & FLAG_NEGATIVE) != 0 && payload != 0)
+		return zbz_fail(err, ZBZ_E_CORRUPT, "a negative entry with %zu bytes", payload);
 	if ((flags & FLAG_LEASE) != 0 && (flags != FLAG_LEASE || payload != LEASE_BYTES))
 		return zbz_fail(err, ZBZ_E_CORRUPT, "a lease with flags %#x and %zu bytes", (unsigned)flags, payload);
 	if (get_i64(stored.p + AT_EXPIRE) < 0 || get_i64(stored.p + AT_STORED) < 0)

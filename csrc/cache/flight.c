@@ -1,9 +1,9 @@
-/* Single flight with a fence. A trip is one load of one key; the map holds those under way. Every party to a trip has a
- * handle of its own (zbz_flight), so that leaving is known to be the leader's or a waiter's, and whether a waiter came too
- * late to trust the result is noted when it enters.
+/* Single flight with a fence. A trip is one load of one key; the map holds those under way. Every party to a trip has
+ * a handle of its own (zbz_flight), so that leaving is known to be the leader's or a waiter's, and whether a waiter
+ * came too late to trust the result is noted when it enters.
  *
- * The idea of one caller loading while the others wait for its answer is that of Go's singleflight; the fence is the lease of
- * "Scaling Memcache at Facebook" (Nishtala et al., 2013), kept in the process. */
+ * The idea of one caller loading while the others wait for its answer is that of Go's singleflight; the fence is the
+ * lease of "Scaling Memcache at Facebook" (Nishtala et al., 2013), kept in the process. */
 #include "base/hash.h"
 #include "trip.h"
 
@@ -148,7 +148,8 @@ static zbz_flight *lead(zbz_flights *fs, uint64_t hash, zbz_bytes key, const voi
 	t->born = ++fs->births;
 	*at = t;
 	fs->refs++;
-	/* Pairs with the load in touch: a writer either sees this trip, or its write is seen by the loader that starts after. */
+	/* Pairs with the load in touch: a writer either sees this trip, or its write is seen by the loader that starts
+	 * after. */
 	atomic_store(&fs->flying, flying + 1);
 	return &t->leader;
 }
@@ -164,7 +165,8 @@ static zbz_flight *join(trip *t) {
 	return f;
 }
 
-zbz_status zbz_flight_enter(zbz_flights *fs, zbz_bytes full_key, const void *owner, zbz_flight **out, zbz_seat *seat, zbz_err *err) {
+zbz_status zbz_flight_enter(zbz_flights *fs, zbz_bytes full_key, const void *owner, zbz_flight **out, zbz_seat *seat,
+                            zbz_err *err) {
 	uint64_t hash = zbz_hash(full_key);
 	trip *t;
 	*out = NULL;
@@ -214,8 +216,10 @@ static trip *move_prefix(zbz_flights *fs, zbz_bytes prefix, uint64_t newest) {
 	for (i = 0; i <= fs->mask; i++)
 		for (t = fs->buckets[i]; t != NULL; t = t->next) {
 			if (t->born > newest || !zbz_bytes_has_prefix(zbz_b(t->key, t->key_n), prefix)) continue;
-			if (t->committing) busy = t;
-			else t->moved = true;
+			if (t->committing)
+				busy = t;
+			else
+				t->moved = true;
 		}
 	return busy;
 }

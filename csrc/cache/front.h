@@ -22,13 +22,13 @@ typedef struct slot_stripe {
 	char pad[CACHE_LINE - sizeof(atomic_size_t)];
 } slot_stripe;
 
-/* One store while a cache uses it. Calls count themselves in; a slot that was replaced drains, gives its store up, and waits to be
- * used again. Slots are freed with their cache only, so a late call may look at one at any time. */
+/* One store while a cache uses it. Calls count themselves in; a slot that was replaced drains, gives its store up,
+ * and waits to be used again. Slots are freed with their cache only, so a late call may look at one at any time. */
 typedef struct cache_slot {
 	slot_stripe stripes[STRIPES];
 	atomic_bool draining;
-	bool unattended;        /* a swap gave up waiting: the last call drops the store */
-	zbz_store *store;       /* NULL once drained */
+	bool unattended;  /* a swap gave up waiting: the last call drops the store */
+	zbz_store *store; /* NULL once drained */
 	zbz_flights *flights;
 	zbz_caps caps;
 	struct cache_slot *next; /* retired ones */
@@ -41,7 +41,7 @@ struct zbz_cache {
 	atomic_size_t refs;
 	const zbz_clock *clock;
 	int64_t default_ttl, deadline;
-	pthread_mutex_t lock;       /* replacing, draining */
+	pthread_mutex_t lock; /* replacing, draining */
 	pthread_cond_t drained;
 	cache_slot *retired;
 	zbz_bytes key_prefix;
@@ -65,8 +65,8 @@ struct zbz_table {
 	zbz_cache *cache;
 	const zbz_clock *clock;
 	int64_t ttl, deadline, stale_ttl, created_at;
-	bool envelope;                  /* every write is sealed */
-	atomic_bool sealed;             /* sealed entries are to be expected: asking for state means reading */
+	bool envelope;      /* every write is sealed */
+	atomic_bool sealed; /* sealed entries are to be expected: asking for state means reading */
 	zbz_bytes prefix;
 };
 
@@ -110,14 +110,17 @@ int64_t zbz_expire_at(int64_t now, int64_t ttl);
 /* TTLs not negative, a version where one is needed. */
 zbz_status zbz_put_check(const zbz_put *put, zbz_err *err);
 /* The seal and the physical end of a put; true when it has to be sealed at all. */
-bool zbz_put_seal(const zbz_table *t, int64_t now, zbz_bytes value, const zbz_put *put, zbz_seal *seal, int64_t *physical);
-/* What a put of op's key comes to: bytes (sealed into *sealed where they must be), end and condition. *sealed is to be cleared. */
+bool zbz_put_seal(const zbz_table *t, int64_t now, zbz_bytes value, const zbz_put *put, zbz_seal *seal,
+                  int64_t *physical);
+/* What a put of op's key comes to: bytes (sealed into *sealed where they must be), end and condition. *sealed is to
+ * be cleared. */
 zbz_status zbz_put_prepare(table_op *op, zbz_bytes value, const zbz_put *put, zbz_buf *sealed, zbz_write *w);
 extern const zbz_put zbz_put_defaults;
 
-/* Reads what is there, the envelope opened: OK and *entry; MISS. The stored bytes start at `start` of *out, *value lies in them.
- * *physical (may be NULL) is the provider's own expiry, -1 unknown. */
-zbz_status zbz_op_read(table_op *op, zbz_buf *out, bool want_meta, zbz_bytes *value, zbz_entry *entry, int64_t *physical);
+/* Reads what is there, the envelope opened: OK and *entry; MISS. The stored bytes start at `start` of *out, *value
+ * lies in them. *physical (may be NULL) is the provider's own expiry, -1 unknown. */
+zbz_status zbz_op_read(table_op *op, zbz_buf *out, bool want_meta, zbz_bytes *value, zbz_entry *entry,
+                       int64_t *physical);
 static inline bool entry_live(const zbz_entry *e) { return !e->stale && !e->negative && !e->lease; }
 
 enum { RACE_TRIES = 16 }; /* how often a lost version race is run again */

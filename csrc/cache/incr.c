@@ -1,4 +1,4 @@
-/* Counters. The provider counts in plain decimal text; a number that lies in an envelope is counted here, by version. */
+/* Counters. The provider counts in decimal text; a number in an envelope is counted here, by version. */
 #include "front.h"
 
 #include <stdio.h>
@@ -25,7 +25,8 @@ static bool add(int64_t a, int64_t b, int64_t *sum) {
 }
 
 /* Over exactly what was read; a live number keeps its envelope and its end, a dead entry gives way to plain text. */
-static zbz_status write_number(table_op *op, int64_t number, const zbz_entry *entry, int64_t physical, bool live, int64_t expire_at) {
+static zbz_status write_number(table_op *op, int64_t number, const zbz_entry *entry, int64_t physical, bool live,
+                               int64_t expire_at) {
 	char text[24];
 	int n = snprintf(text, sizeof text, "%lld", (long long)number);
 	zbz_buf sealed = { 0 };
@@ -42,26 +43,31 @@ static zbz_status write_number(table_op *op, int64_t number, const zbz_entry *en
 	return s;
 }
 
-static zbz_status count_sealed_once(table_op *op, const zbz_incr *how, int64_t *value, const zbz_err *refusal) {
+/* The provider found no integer, and this is what is there. */
+static zbz_status count_over(table_op *op, const zbz_incr *how, zbz_bytes text, const zbz_entry *entry,
+                             int64_t physical, int64_t *value) {
+	bool live = entry_live(entry);
+	int64_t number = how->has_initial ? how->initial : how->delta;
+	zbz_status s;
+	if (!entry->sealed || entry->version.n == 0 || (live && !parse_integer(text, &number))) return ZBZ_E_TYPE;
+	if (live && !add(number, how->delta, &number))
+		return zbz_fail(&op->c->err, ZBZ_E_ARGUMENT, "the counter would leave the range of 64 bits");
+	if (op->slot->caps.unsigned_incr && number < 0) number = 0;
+	s = write_number(op, number, entry, physical, live, how->expire_at);
+	if (s == ZBZ_OK) *value = number;
+	return s;
+}
+
+static zbz_status count_sealed_once(table_op *op, const zbz_incr *how, int64_t *value) {
 	zbz_buf bytes = { 0 };
 	zbz_bytes text;
 	zbz_entry entry;
-	int64_t physical, number = 0;
+	int64_t physical;
 	zbz_status s = zbz_op_read(op, &bytes, true, &text, &entry, &physical);
-	bool live = s == ZBZ_OK && entry_live(&entry);
-	if (s == ZBZ_MISS) s = zbz_store_incr(op->slot->store, op->c, op->key, how, value);
-	else if (s != ZBZ_OK) ;
-	else if (!entry.sealed || entry.version.n == 0 || (live && !parse_integer(text, &number))) {
-		op->c->err = *refusal;
-		s = ZBZ_E_TYPE;
-	} else if (live && !add(number, how->delta, &number)) {
-		s = zbz_fail(&op->c->err, ZBZ_E_ARGUMENT, "the counter would leave the range of 64 bits");
-	} else {
-		if (!live) number = how->has_initial ? how->initial : how->delta;
-		if (op->slot->caps.unsigned_incr && number < 0) number = 0;
-		s = write_number(op, number, &entry, physical, live, how->expire_at);
-		if (s == ZBZ_OK) *value = number;
-	}
+	if (s == ZBZ_OK)
+		s = count_over(op, how, text, &entry, physical, value);
+	else if (s == ZBZ_MISS)
+		s = zbz_store_incr(op->slot->store, op->c, op->key, how, value);
 	zbz_buf_clear(&bytes);
 	return s;
 }
@@ -73,13 +79,15 @@ static zbz_status count(table_op *op, const zbz_incr *how, int64_t *value) {
 	if (s != ZBZ_E_TYPE || !slot_can(op->slot, ZBZ_CAN_VERSION)) return s;
 	refusal = op->c->err;
 	for (tries = 0; tries < RACE_TRIES; tries++) {
-		s = count_sealed_once(op, how, value, &refusal);
+		s = count_sealed_once(op, how, value);
+		if (s == ZBZ_E_TYPE) op->c->err = refusal; /* in the provider's words */
 		if (s != ZBZ_E_CONFLICT) return s;
 	}
 	return zbz_fail(&op->c->err, ZBZ_E_CONFLICT, "the counter changes faster than it can be rewritten");
 }
 
-zbz_status zbz_table_incr(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t delta, bool has_initial, int64_t initial, int64_t ttl_ms, int64_t *value) {
+zbz_status zbz_table_incr(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t delta, bool has_initial, int64_t initial,
+                          int64_t ttl_ms, int64_t *value) {
 	table_op op;
 	zbz_incr how = { delta, has_initial, initial, ZBZ_NO_EXPIRY };
 	zbz_status s;

@@ -38,8 +38,10 @@ zbz_status zbz_table_keys_open(zbz_table *t, zbz_call *c, zbz_bytes pattern, zbz
 		if (s == ZBZ_OK && l == NULL) s = zbz_fail_nomem(&c->err);
 		zbz_op_end(&op);
 		if (s == ZBZ_OK) s = zbz_store_scan_open(l->store, c, l->prefix, l->pattern, &l->cursor);
-		if (s == ZBZ_OK) *out = l;
-		else zbz_table_keys_close(l);
+		if (s == ZBZ_OK)
+			*out = l;
+		else
+			zbz_table_keys_close(l);
 	}
 	if (s != ZBZ_OK) count_add(&op.counts->errors, 1);
 	return s;
@@ -62,7 +64,8 @@ static zbz_status narrow(const zbz_listing *l, zbz_buf *out, size_t start, size_
 		zbz_bytes key, rest;
 		if (out->n - from < 4) return zbz_fail(err, ZBZ_E_CORRUPT, "a listing with a length cut short");
 		key = zbz_b(out->p + from + 4, read_u32(out->p + from));
-		if (key.n > out->n - from - 4) return zbz_fail(err, ZBZ_E_CORRUPT, "a listing with a key of %zu bytes beyond its page", key.n);
+		if (key.n > out->n - from - 4)
+			return zbz_fail(err, ZBZ_E_CORRUPT, "a listing with a key of %zu bytes beyond its page", key.n);
 		from += 4 + key.n;
 		if (key.n <= l->prefix.n || !zbz_bytes_has_prefix(key, l->prefix)) continue;
 		rest = zbz_b(key.p + l->prefix.n, key.n - l->prefix.n);
@@ -84,7 +87,8 @@ zbz_status zbz_table_keys_next(zbz_listing *l, zbz_call *c, size_t limit, zbz_bu
 	zbz_status s, narrowed;
 	if (is_closed(l->cache)) return zbz_fail(&c->err, ZBZ_E_CLOSED, "the cache is closed");
 	if (l->ended) return ZBZ_END;
-	if (c->deadline != ZBZ_NEVER && zbz_call_left(c) == 0) return zbz_fail(&c->err, ZBZ_E_TIMEOUT, "the deadline has passed");
+	if (c->deadline != ZBZ_NEVER && zbz_call_left(c) == 0)
+		return zbz_fail(&c->err, ZBZ_E_TIMEOUT, "the deadline has passed");
 	s = zbz_store_scan_next(l->store, c, l->cursor, limit != 0 ? limit : 1, out, &ignored);
 	narrowed = s >= 0 ? narrow(l, out, start, &kept, &c->err) : s;
 	if (narrowed < 0) {
@@ -114,7 +118,8 @@ zbz_status zbz_table_clear(zbz_table *t, zbz_call *c, uint64_t *removed) {
 		return s;
 	}
 	if (t->prefix.n == 0 && !op.slot->caps.exclusive)
-		s = zbz_fail(&c->err, ZBZ_E_UNSUPPORTED, "clear without a key prefix would remove keys of others from a shared store");
+		s = zbz_fail(&c->err, ZBZ_E_UNSUPPORTED,
+		             "clear without a key prefix would remove keys of others from a shared store");
 	if (s == ZBZ_OK) s = zbz_op_need(&op, ZBZ_CAN_CLEAR, "clear");
 	if (s == ZBZ_OK) {
 		zbz_flights_touch_prefix(op.slot->flights, t->prefix);

@@ -1,9 +1,11 @@
-/* The table's side of a load: its store's flights, the lease that carries the fence to other processes, and the commit. */
+/* The table's side of a load: its store's flights, the lease that carries the fence to other processes, and the
+ * commit. */
 #include "front.h"
 
 #include "base/random.h"
 
-zbz_status zbz_table_flight(zbz_table *t, zbz_bytes key, const void *owner, zbz_flight **out, zbz_seat *seat, zbz_err *err) {
+zbz_status zbz_table_flight(zbz_table *t, zbz_bytes key, const void *owner, zbz_flight **out, zbz_seat *seat,
+                            zbz_err *err) {
 	table_op op;
 	zbz_call c;
 	zbz_status s;
@@ -28,7 +30,9 @@ typedef struct lease_note {
 } lease_note;
 
 static zbz_status write_note(table_op *op, int64_t lease_ms, lease_note *note) {
-	zbz_seal seal = { .expire_at = zbz_expire_at(op->c->now, lease_ms), .stored_at = op->c->now > 0 ? op->c->now : 0, .lease = true };
+	zbz_seal seal = { .expire_at = zbz_expire_at(op->c->now, lease_ms),
+		              .stored_at = op->c->now > 0 ? op->c->now : 0,
+		              .lease = true };
 	zbz_status s = zbz_random(note->token, sizeof note->token, &op->c->err);
 	memset(&note->sealed, 0, sizeof note->sealed);
 	if (s == ZBZ_OK) s = zbz_envelope_seal(&seal, zbz_b(note->token, sizeof note->token), &note->sealed, &op->c->err);
@@ -36,7 +40,7 @@ static zbz_status write_note(table_op *op, int64_t lease_ms, lease_note *note) {
 	return s;
 }
 
-/* Whatever is there now, ours or not: the load begins after this, so this is the state it may replace. MISS: nothing. */
+/* Whatever is there now, ours or not: the load begins after this, so this is what it may replace. MISS: nothing. */
 static zbz_status version_now(table_op *op, zbz_version *version) {
 	zbz_buf bytes = { 0 };
 	zbz_meta meta = { -1, { 0, { 0 } } };
@@ -58,13 +62,15 @@ static zbz_status place(table_op *op, int64_t lease_ms, zbz_version *version) {
 		if (s != ZBZ_MISS) break;
 		s = ZBZ_OK; /* gone again between the two: once more */
 	}
-	if (tries == RACE_TRIES) s = zbz_fail(&op->c->err, ZBZ_E_CONFLICT, "the key comes and goes faster than it can be leased");
+	if (tries == RACE_TRIES)
+		s = zbz_fail(&op->c->err, ZBZ_E_CONFLICT, "the key comes and goes faster than it can be leased");
 	zbz_buf_clear(&note.sealed);
 	atomic_store_explicit(&op->t->sealed, true, memory_order_relaxed);
 	return s;
 }
 
-zbz_status zbz_table_lease(zbz_table *t, zbz_call *c, zbz_bytes key, const zbz_entry *seen, int64_t lease_ms, zbz_version *version_out) {
+zbz_status zbz_table_lease(zbz_table *t, zbz_call *c, zbz_bytes key, const zbz_entry *seen, int64_t lease_ms,
+                           zbz_version *version_out) {
 	table_op op;
 	zbz_status s;
 	version_out->n = 0;
@@ -107,7 +113,8 @@ static zbz_status commit(table_op *op, zbz_flight *f, zbz_bytes value, const zbz
 	return s;
 }
 
-zbz_status zbz_table_commit(zbz_table *t, zbz_call *c, zbz_flight *f, zbz_bytes key, zbz_bytes value, const zbz_put *put, const zbz_version *lease) {
+zbz_status zbz_table_commit(zbz_table *t, zbz_call *c, zbz_flight *f, zbz_bytes key, zbz_bytes value,
+                            const zbz_put *put, const zbz_version *lease) {
 	table_op op;
 	zbz_status s;
 	if (put == NULL) put = &zbz_put_defaults;
@@ -116,7 +123,8 @@ zbz_status zbz_table_commit(zbz_table *t, zbz_call *c, zbz_flight *f, zbz_bytes 
 	if (s != ZBZ_OK) return s;
 	s = zbz_op_begin(&op, t, c, key);
 	if (s != ZBZ_OK) return s;
-	/* After a swap the flight belongs to the former store: what was written to the new one went unseen, so it is refused. */
+	/* After a swap the flight belongs to the former store: what was written to the new one went unseen, so it is
+	 * refused. */
 	s = zbz_flight_leads_in(f, op.slot->flights) ? commit(&op, f, value, put, lease) : ZBZ_REFUSED;
 	if (s == ZBZ_REFUSED) zbz_table_count(t, ZBZ_COUNT_FENCED);
 	if (zbz_op_wrote(&op, s) == ZBZ_OK) count_add(&op.counts->sets, 1);

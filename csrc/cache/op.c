@@ -33,13 +33,15 @@ zbz_status zbz_op_check_key(const table_op *op, size_t key_n, zbz_err *err) {
 	if (key_n > SIZE_MAX - op->t->prefix.n) return zbz_fail(err, ZBZ_E_KEY, "a key of %zu bytes", key_n);
 	full = op->t->prefix.n + key_n;
 	if (max == 0 || full <= max) return ZBZ_OK;
-	return zbz_fail(err, ZBZ_E_KEY, "a key of %zu bytes with its prefix; the provider's limit is %llu", full, (unsigned long long)max);
+	return zbz_fail(err, ZBZ_E_KEY, "a key of %zu bytes with its prefix; the provider's limit is %llu", full,
+	                (unsigned long long)max);
 }
 
 zbz_status zbz_op_check_value(const table_op *op, size_t stored_n, zbz_err *err) {
 	uint64_t max = op->slot->caps.max_value;
 	if (max == 0 || stored_n <= max) return ZBZ_OK;
-	return zbz_fail(err, ZBZ_E_TOO_LARGE, "a value of %zu bytes as stored; the provider's limit is %llu", stored_n, (unsigned long long)max);
+	return zbz_fail(err, ZBZ_E_TOO_LARGE, "a value of %zu bytes as stored; the provider's limit is %llu", stored_n,
+	                (unsigned long long)max);
 }
 
 static zbz_status build_key(table_op *op, zbz_bytes key) {

@@ -7,12 +7,14 @@ zbz_status zbz_put_check(const zbz_put *put, zbz_err *err) {
 	if (put->ttl < -1) return zbz_fail(err, ZBZ_E_ARGUMENT, "a TTL is not negative");
 	if (put->stale_ttl < -1) return zbz_fail(err, ZBZ_E_ARGUMENT, "a stale_ttl is not negative");
 	if ((unsigned)put->only > ZBZ_ONLY_VERSION) return zbz_fail(err, ZBZ_E_ARGUMENT, "an unknown condition");
-	if (put->only == ZBZ_ONLY_VERSION && (put->version == NULL || put->version->n == 0 || put->version->n > sizeof put->version->b))
+	if (put->only == ZBZ_ONLY_VERSION &&
+	    (put->version == NULL || put->version->n == 0 || put->version->n > sizeof put->version->b))
 		return zbz_fail(err, ZBZ_E_ARGUMENT, "a version to compare with is missing");
 	return ZBZ_OK;
 }
 
-bool zbz_put_seal(const zbz_table *t, int64_t now, zbz_bytes value, const zbz_put *put, zbz_seal *seal, int64_t *physical) {
+bool zbz_put_seal(const zbz_table *t, int64_t now, zbz_bytes value, const zbz_put *put, zbz_seal *seal,
+                  int64_t *physical) {
 	int64_t ttl = put->ttl >= 0 ? put->ttl : t->ttl;
 	/* nobody wants to be told for longer that there was nothing */
 	int64_t stale = put->negative ? 0 : put->stale_ttl >= 0 ? put->stale_ttl : t->stale_ttl;
@@ -88,7 +90,8 @@ static zbz_status write_conditional(table_op *op, const zbz_write *w, zbz_versio
 		if (s == ZBZ_MISS || !entry_live(&entry)) return ZBZ_REFUSED;
 	}
 	s = zbz_store_set(op->slot->store, op->c, w, version_out);
-	if (s == ZBZ_REFUSED && sealed && w->only == ZBZ_ONLY_ABSENT && slot_can(op->slot, ZBZ_CAN_VERSION)) s = add_over_dead(op, w, version_out);
+	if (s == ZBZ_REFUSED && sealed && w->only == ZBZ_ONLY_ABSENT && slot_can(op->slot, ZBZ_CAN_VERSION))
+		s = add_over_dead(op, w, version_out);
 	return s;
 }
 
@@ -99,15 +102,18 @@ static zbz_status put(table_op *op, zbz_bytes value, const zbz_put *how, zbz_ver
 	if (s == ZBZ_OK) s = zbz_put_prepare(op, value, how, &sealed, &w);
 	if (s == ZBZ_OK) {
 		op_touch(op);
-		if (how->only == ZBZ_ALWAYS || how->only == ZBZ_ONLY_VERSION) s = zbz_store_set(op->slot->store, op->c, &w, version_out);
-		else s = write_conditional(op, &w, version_out);
+		if (how->only == ZBZ_ALWAYS || how->only == ZBZ_ONLY_VERSION)
+			s = zbz_store_set(op->slot->store, op->c, &w, version_out);
+		else
+			s = write_conditional(op, &w, version_out);
 		op_touch(op);
 	}
 	if (sealed.p != NULL) zbz_buf_clear(&sealed);
 	return s;
 }
 
-zbz_status zbz_table_set(zbz_table *t, zbz_call *c, zbz_bytes key, zbz_bytes value, const zbz_put *how, zbz_version *version_out) {
+zbz_status zbz_table_set(zbz_table *t, zbz_call *c, zbz_bytes key, zbz_bytes value, const zbz_put *how,
+                         zbz_version *version_out) {
 	table_op op;
 	zbz_status s;
 	if (how == NULL) how = &zbz_put_defaults;

@@ -5,7 +5,8 @@
 static bool expects_sealed(const table_op *op) { return atomic_load_explicit(&op->t->sealed, memory_order_relaxed); }
 
 /* What is there, for good or not at all. The bytes stay in *bytes, to be cleared. */
-static zbz_status read_live(table_op *op, bool want_meta, zbz_buf *bytes, zbz_bytes *value, zbz_entry *entry, int64_t *physical) {
+static zbz_status read_live(table_op *op, bool want_meta, zbz_buf *bytes, zbz_bytes *value, zbz_entry *entry,
+                            int64_t *physical) {
 	zbz_status s = zbz_op_read(op, bytes, want_meta, value, entry, physical);
 	return s == ZBZ_OK && !entry_live(entry) ? ZBZ_MISS : s;
 }
@@ -57,9 +58,12 @@ zbz_status zbz_table_ttl(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t *left
 	zbz_status s = zbz_op_begin(&op, t, c, key);
 	if (s != ZBZ_OK) return s;
 	s = ask_end(&op, &expire_at);
-	if (s == ZBZ_OK && expire_at == ZBZ_NO_EXPIRY) *left_ms = INT64_MAX;
-	else if (s == ZBZ_OK && expire_at <= c->now) s = ZBZ_MISS;
-	else if (s == ZBZ_OK) *left_ms = expire_at - c->now;
+	if (s == ZBZ_OK && expire_at == ZBZ_NO_EXPIRY)
+		*left_ms = INT64_MAX;
+	else if (s == ZBZ_OK && expire_at <= c->now)
+		s = ZBZ_MISS;
+	else if (s == ZBZ_OK)
+		*left_ms = expire_at - c->now;
 	count_failure(&op, s);
 	zbz_op_end(&op);
 	return s;
@@ -67,8 +71,10 @@ zbz_status zbz_table_ttl(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t *left
 
 /* ---- rewriting a sealed entry in place ---- */
 
-/* Over the entry that was read, and no other where the provider can tell. CONFLICT: it has changed meanwhile, look again. */
-static zbz_status rewrite(table_op *op, const zbz_seal *seal, zbz_bytes value, int64_t physical, const zbz_version *version) {
+/* Over the entry that was read, and no other where the provider can tell. CONFLICT: it has changed meanwhile, look
+ * again. */
+static zbz_status rewrite(table_op *op, const zbz_seal *seal, zbz_bytes value, int64_t physical,
+                          const zbz_version *version) {
 	zbz_buf sealed = { 0 };
 	zbz_write w;
 	zbz_status s = zbz_envelope_seal(seal, value, &sealed, &op->c->err);
@@ -82,7 +88,9 @@ static zbz_status rewrite(table_op *op, const zbz_seal *seal, zbz_bytes value, i
 	return s;
 }
 
-static zbz_status too_busy(table_op *op) { return zbz_fail(&op->c->err, ZBZ_E_CONFLICT, "the key changes faster than it can be rewritten"); }
+static zbz_status too_busy(table_op *op) {
+	return zbz_fail(&op->c->err, ZBZ_E_CONFLICT, "the key changes faster than it can be rewritten");
+}
 
 /* How long after its logical end an entry is kept. */
 static int64_t grace_of(const table_op *op, const zbz_entry *entry, int64_t physical) {
@@ -101,7 +109,8 @@ static zbz_status expire_once(table_op *op, int64_t ttl_ms) {
 	} else if (s == ZBZ_OK) {
 		zbz_seal seal = { .expire_at = end, .stored_at = entry.stored_at };
 		grace = grace_of(op, &entry, physical);
-		s = rewrite(op, &seal, value, end == ZBZ_NO_EXPIRY || grace == 0 ? end : zbz_expire_at(end, grace), &entry.version);
+		s = rewrite(op, &seal, value, end == ZBZ_NO_EXPIRY || grace == 0 ? end : zbz_expire_at(end, grace),
+		            &entry.version);
 		if (s == ZBZ_REFUSED) s = ZBZ_MISS;
 	}
 	zbz_buf_clear(&bytes);
@@ -126,7 +135,8 @@ zbz_status zbz_table_expire(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t tt
 	s = zbz_op_need(&op, ZBZ_CAN_EXPIRE, "expire");
 	if (s == ZBZ_OK) {
 		op_touch(&op);
-		s = expects_sealed(&op) ? expire_sealed(&op, ttl_ms) : zbz_store_expire(op.slot->store, c, op.key, zbz_expire_at(c->now, ttl_ms));
+		s = expects_sealed(&op) ? expire_sealed(&op, ttl_ms)
+		                        : zbz_store_expire(op.slot->store, c, op.key, zbz_expire_at(c->now, ttl_ms));
 		op_touch(&op);
 	}
 	zbz_op_wrote(&op, s);
@@ -136,8 +146,8 @@ zbz_status zbz_table_expire(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t tt
 
 /* ---- invalidate ---- */
 
-/* The logical end moves to now, or one millisecond back if it has passed, so that the bytes and with them every kind of version
- * change: a loader in another process that began with this entry must notice. */
+/* The logical end moves to now, or one millisecond back if it has passed, so that the bytes and with them every kind
+ * of version change: a loader in another process that began with this entry must notice. */
 static zbz_status make_stale(table_op *op, zbz_bytes value, const zbz_entry *entry, int64_t physical) {
 	int64_t now = op->c->now > 0 ? op->c->now : 1;
 	zbz_seal seal = { .expire_at = now, .stored_at = entry->stored_at, .stale = true };
@@ -171,7 +181,8 @@ zbz_status zbz_table_invalidate(zbz_table *t, zbz_call *c, zbz_bytes key) {
 	zbz_status s = zbz_op_begin(&op, t, c, key);
 	if (s != ZBZ_OK) return s;
 	op_touch(&op);
-	for (tries = 1, s = ZBZ_E_CONFLICT; s == ZBZ_E_CONFLICT && tries <= RACE_TRIES; tries++) s = invalidate_once(&op, tries == RACE_TRIES);
+	for (tries = 1, s = ZBZ_E_CONFLICT; s == ZBZ_E_CONFLICT && tries <= RACE_TRIES; tries++)
+		s = invalidate_once(&op, tries == RACE_TRIES);
 	op_touch(&op);
 	if (zbz_op_wrote(&op, s) >= 0) {
 		count_add(&op.counts->deletes, 1);

@@ -63,7 +63,8 @@ void zbz_table_begin(zbz_table *t, zbz_call *c, int64_t timeout_ms) {
 	c->now = zbz_wall(t->clock);
 	c->deadline = ZBZ_NEVER;
 	c->err.status = ZBZ_OK;
-	if (ms > 0 && !atomic_load_explicit(&t->cache->inline_ok, memory_order_relaxed)) c->deadline = zbz_expire_at(zbz_mono(t->clock), ms);
+	if (ms > 0 && !atomic_load_explicit(&t->cache->inline_ok, memory_order_relaxed))
+		c->deadline = zbz_expire_at(zbz_mono(t->clock), ms);
 }
 
 /* ---- reading ---- */
@@ -102,7 +103,8 @@ zbz_status zbz_table_get(zbz_table *t, zbz_call *c, zbz_bytes key, zbz_buf *out)
 	return s;
 }
 
-zbz_status zbz_op_read(table_op *op, zbz_buf *out, bool want_meta, zbz_bytes *value, zbz_entry *entry, int64_t *physical) {
+zbz_status zbz_op_read(table_op *op, zbz_buf *out, bool want_meta, zbz_bytes *value, zbz_entry *entry,
+                       int64_t *physical) {
 	zbz_meta meta = { -1, { 0, { 0 } } };
 	size_t start = out->n;
 	zbz_status s = zbz_store_get(op->slot->store, op->c, op->key, out, want_meta ? &meta : NULL);
@@ -112,8 +114,10 @@ zbz_status zbz_op_read(table_op *op, zbz_buf *out, bool want_meta, zbz_bytes *va
 		out->n = start;
 		return s;
 	}
-	if (entry->sealed) atomic_store_explicit(&op->t->sealed, true, memory_order_relaxed);
-	else entry->expire_at = meta.expire_at;
+	if (entry->sealed)
+		atomic_store_explicit(&op->t->sealed, true, memory_order_relaxed);
+	else
+		entry->expire_at = meta.expire_at;
 	entry->version = meta.version;
 	if (physical != NULL) *physical = meta.expire_at;
 	return ZBZ_OK;
@@ -201,7 +205,9 @@ void zbz_table_count(zbz_table *t, zbz_counter which) {
 	if ((unsigned)which < sizeof t->fetch / sizeof t->fetch[0]) count_add(&t->fetch[which], 1);
 }
 
-static uint64_t read_counter(const atomic_uint_least64_t *counter) { return atomic_load_explicit(counter, memory_order_relaxed); }
+static uint64_t read_counter(const atomic_uint_least64_t *counter) {
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
 
 void zbz_table_stats_read(const zbz_table *t, zbz_table_stats *out) {
 	unsigned i;

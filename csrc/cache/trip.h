@@ -35,7 +35,7 @@ struct trip {
 	char *result;
 	size_t result_n, key_n;
 	bool moved, committing, landed;
-	bool orphan;         /* begun before a fork: its leader is in the parent */
+	bool orphan; /* begun before a fork: its leader is in the parent */
 	char key[];
 };
 

@@ -1,7 +1,8 @@
-/* The layer `fault`: passes everything on, except that chosen operations fail, wait or lose a byte, the same ones in every run with
- * the same seed. For tests of what stands above it. Without options it is transparent.
+/* The layer `fault`: passes everything on, except that chosen operations fail, wait or lose a byte, the same ones in
+ * every run with the same seed. For tests of what stands above it. Without options it is transparent.
  *
- * Which calls fail by chance is drawn with splitmix64 (Sebastiano Vigna, public domain algorithm) from seed and call number. */
+ * Which calls fail by chance is drawn with splitmix64 (Sebastiano Vigna, public domain algorithm) from seed and call
+ * number. */
 #include <stdatomic.h>
 #include <stddef.h>
 #include <time.h>
@@ -11,11 +12,28 @@
 extern const zbz_cache_ops zbz_cache_fault;
 
 enum { /* in the order of op_names */
-	OP_GET, OP_SET, OP_DEL, OP_EXISTS, OP_TTL, OP_EXPIRE, OP_INCR, OP_GET_MANY, OP_SET_MANY, OP_DEL_MANY, OP_SCAN, OP_CLEAR, OP_PING,
-	OP_VERSION, OP_INSPECT, OP_COMMAND, OP_SUBSCRIBE, OPS
+	   OP_GET,
+	   OP_SET,
+	   OP_DEL,
+	   OP_EXISTS,
+	   OP_TTL,
+	   OP_EXPIRE,
+	   OP_INCR,
+	   OP_GET_MANY,
+	   OP_SET_MANY,
+	   OP_DEL_MANY,
+	   OP_SCAN,
+	   OP_CLEAR,
+	   OP_PING,
+	   OP_VERSION,
+	   OP_INSPECT,
+	   OP_COMMAND,
+	   OP_SUBSCRIBE,
+	   OPS
 };
-static const char *const op_names[OPS] = { "get", "set", "del", "exists", "ttl", "expire", "incr", "get_many", "set_many", "del_many",
-	                                       "scan", "clear", "ping", "version", "inspect", "command", "subscribe" };
+static const char *const op_names[OPS] = { "get",  "set",      "del",      "exists",   "ttl",      "expire",
+	                                       "incr", "get_many", "set_many", "del_many", "scan",     "clear",
+	                                       "ping", "version",  "inspect",  "command",  "subscribe" };
 
 typedef struct fault_options {
 	zbz_store *inner;
@@ -28,15 +46,21 @@ typedef struct fault_options {
 #define FIELD(name) offsetof(fault_options, name)
 static const zbz_option fault_option_table[] = {
 	{ "inner", NULL, ZBZ_OPT_STORE, FIELD(inner), NULL, NULL, 0, 0, "the provider whose operations are to fail" },
-	{ "seed", NULL, ZBZ_OPT_INT, FIELD(seed), "1", NULL, 0, INT64_MAX, "which calls fail by chance: the same seed, the same calls" },
-	{ "fail_per_mille", NULL, ZBZ_OPT_INT, FIELD(fail_per_mille), "0", NULL, 0, 1000, "how many of 1000 calls fail by chance" },
-	{ "fail_ops", NULL, ZBZ_OPT_LIST, FIELD(fail_ops), NULL, NULL, 0, 0, "names of the operations meant (get, set, get_many, ...); default all" },
+	{ "seed", NULL, ZBZ_OPT_INT, FIELD(seed), "1", NULL, 0, INT64_MAX,
+	  "which calls fail by chance: the same seed, the same calls" },
+	{ "fail_per_mille", NULL, ZBZ_OPT_INT, FIELD(fail_per_mille), "0", NULL, 0, 1000,
+	  "how many of 1000 calls fail by chance" },
+	{ "fail_ops", NULL, ZBZ_OPT_LIST, FIELD(fail_ops), NULL, NULL, 0, 0,
+	  "names of the operations meant (get, set, get_many, ...); default all" },
 	{ "error", NULL, ZBZ_OPT_ENUM, FIELD(error), "unavailable", "unavailable|timeout|corrupt", 0, 0, "how they fail" },
 	{ "fail_first", NULL, ZBZ_OPT_INT, FIELD(fail_first), "0", NULL, 0, INT64_MAX, "the first n calls fail" },
-	{ "fail_after", NULL, ZBZ_OPT_INT, FIELD(fail_after), "-1", NULL, -1, INT64_MAX, "all calls after the n-th fail; -1 none" },
-	{ "delay", NULL, ZBZ_OPT_DURATION, FIELD(delay), "0", NULL, 0, 0, "waited before each call, at most to its deadline" },
+	{ "fail_after", NULL, ZBZ_OPT_INT, FIELD(fail_after), "-1", NULL, -1, INT64_MAX,
+	  "all calls after the n-th fail; -1 none" },
+	{ "delay", NULL, ZBZ_OPT_DURATION, FIELD(delay), "0", NULL, 0, 0,
+	  "waited before each call, at most to its deadline" },
 	{ "truncate", NULL, ZBZ_OPT_BOOL, FIELD(truncate), "false", NULL, 0, 0, "values read lose their last byte" },
-	{ "lose_reply", NULL, ZBZ_OPT_BOOL, FIELD(lose_reply), "false", NULL, 0, 0, "a failing call is carried out, and then fails" },
+	{ "lose_reply", NULL, ZBZ_OPT_BOOL, FIELD(lose_reply), "false", NULL, 0, 0,
+	  "a failing call is carried out, and then fails" },
 	{ NULL, NULL, ZBZ_OPT_TEXT, 0, NULL, NULL, 0, 0, NULL },
 };
 
@@ -101,7 +125,8 @@ static bool is_struck(fault *f) {
 
 static zbz_status failure(const fault *f, zbz_call *c, unsigned op) {
 	static const zbz_status statuses[] = { ZBZ_E_UNAVAILABLE, ZBZ_E_TIMEOUT, ZBZ_E_CORRUPT };
-	return zbz_fail(&c->err, statuses[f->o->error], "%s made to fail%s", op_names[op], f->o->lose_reply ? " after it was carried out" : "");
+	return zbz_fail(&c->err, statuses[f->o->error], "%s made to fail%s", op_names[op],
+	                f->o->lose_reply ? " after it was carried out" : "");
 }
 
 static zbz_status wait_delay(const fault *f, zbz_call *c) {
@@ -134,10 +159,10 @@ static zbz_status after(fault *f, zbz_call *c, unsigned op, bool late, zbz_statu
 }
 
 /* The body of a slot that does nothing but pass on. */
-#define PASS(op, call)                                     \
-	fault *f = self;                                       \
-	bool late;                                             \
-	zbz_status s = before(f, c, op, &late);                \
+#define PASS(op, call)                      \
+	fault *f = self;                        \
+	bool late;                              \
+	zbz_status s = before(f, c, op, &late); \
 	return s != ZBZ_OK ? s : after(f, c, op, late, (call))
 
 /* ---- the slots ---- */
@@ -153,7 +178,8 @@ static zbz_status fault_get(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out
 	return after(f, c, OP_GET, late, s);
 }
 
-static zbz_status fault_get_many(void *self, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out, zbz_found *found) {
+static zbz_status fault_get_many(void *self, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out,
+                                 zbz_found *found) {
 	fault *f = self;
 	bool late;
 	size_t i;
@@ -170,7 +196,9 @@ static zbz_status fault_set(void *self, zbz_call *c, const zbz_write *w, zbz_ver
 	PASS(OP_SET, zbz_store_set(f->inner, c, w, version_out));
 }
 static zbz_status fault_del(void *self, zbz_call *c, zbz_bytes key) { PASS(OP_DEL, zbz_store_del(f->inner, c, key)); }
-static zbz_status fault_exists(void *self, zbz_call *c, zbz_bytes key) { PASS(OP_EXISTS, zbz_store_exists(f->inner, c, key)); }
+static zbz_status fault_exists(void *self, zbz_call *c, zbz_bytes key) {
+	PASS(OP_EXISTS, zbz_store_exists(f->inner, c, key));
+}
 static zbz_status fault_ttl(void *self, zbz_call *c, zbz_bytes key, int64_t *expire_at) {
 	PASS(OP_TTL, zbz_store_ttl(f->inner, c, key, expire_at));
 }
@@ -202,24 +230,32 @@ static zbz_status fault_clear(void *self, zbz_call *c, zbz_bytes prefix, uint64_
 	PASS(OP_CLEAR, zbz_store_clear(f->inner, c, prefix, removed));
 }
 static zbz_status fault_ping(void *self, zbz_call *c) { PASS(OP_PING, zbz_store_ping(f->inner, c)); }
-static zbz_status fault_version(void *self, zbz_call *c, zbz_buf *out) { PASS(OP_VERSION, zbz_store_version(f->inner, c, out)); }
-static void fault_stats(void *self, zbz_call *c, zbz_provider_stats *out) { zbz_store_stats(((fault *)self)->inner, c, out); }
+static zbz_status fault_version(void *self, zbz_call *c, zbz_buf *out) {
+	PASS(OP_VERSION, zbz_store_version(f->inner, c, out));
+}
+static void fault_stats(void *self, zbz_call *c, zbz_provider_stats *out) {
+	zbz_store_stats(((fault *)self)->inner, c, out);
+}
 static zbz_status fault_inspect(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out) {
 	PASS(OP_INSPECT, zbz_store_inspect(f->inner, c, key, out));
 }
-static zbz_status fault_command(void *self, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count, zbz_buf *out) {
+static zbz_status fault_command(void *self, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count,
+                                zbz_buf *out) {
 	PASS(OP_COMMAND, zbz_store_command(f->inner, c, argv, ends, count, out));
 }
 /* The same reason as for listings: a subscription is made or it is not. */
 static zbz_status fault_subscribe(void *self, zbz_call *c, const zbz_bytes *channels, size_t n, bool pattern,
-                                  void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *ud, void **subscription) {
+                                  void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *ud,
+                                  void **subscription) {
 	fault *f = self;
 	bool late;
 	zbz_status s = before(f, c, OP_SUBSCRIBE, &late);
 	if (late) s = failure(f, c, OP_SUBSCRIBE);
 	return s != ZBZ_OK ? s : zbz_store_subscribe(f->inner, c, channels, n, pattern, on_message, ud, subscription);
 }
-static void fault_unsubscribe(void *self, void *subscription) { zbz_store_unsubscribe(((fault *)self)->inner, subscription); }
+static void fault_unsubscribe(void *self, void *subscription) {
+	zbz_store_unsubscribe(((fault *)self)->inner, subscription);
+}
 
 const zbz_cache_ops zbz_cache_fault = {
 	.abi = ZBZ_ABI,

@@ -46,13 +46,14 @@ static zbz_status poll_until(struct pollfd *fds, nfds_t n, int64_t deadline, zbz
 		int timeout = poll_timeout(deadline);
 		int rc = poll(fds, n, timeout);
 		if (rc > 0) return ZBZ_OK;
-		if (rc == 0 && (timeout == 0 || zbz_net_now() >= deadline)) return zbz_fail(err, ZBZ_E_TIMEOUT, "no answer in time");
+		if (rc == 0 && (timeout == 0 || zbz_net_now() >= deadline))
+			return zbz_fail(err, ZBZ_E_TIMEOUT, "no answer in time");
 		if (rc < 0 && errno != EINTR && errno != EAGAIN) return zbz_fail_errno(err, ZBZ_E_INTERNAL, errno, "poll");
 	}
 }
 
 zbz_status zbz_net_wait(zbz_net *net, short events, int wake_fd, int64_t deadline, short *revents, zbz_err *err) {
-	struct pollfd fds[2] = {{.fd = net->fd, .events = events}, {.fd = wake_fd, .events = POLLIN}};
+	struct pollfd fds[2] = { { .fd = net->fd, .events = events }, { .fd = wake_fd, .events = POLLIN } };
 	zbz_status s;
 	if ((events & POLLIN) && net->buffered && net->buffered(net)) {
 		if (revents) *revents = POLLIN;
@@ -149,10 +150,11 @@ zbz_status zbz_net_from_fd(int fd, zbz_net **out, zbz_err *err) {
 }
 
 zbz_status zbz_net_await_connect(int fd, int64_t deadline, const char *what, zbz_err *err) {
-	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
 	int failure = 0;
 	socklen_t size = sizeof failure;
-	if (poll_until(&pfd, 1, deadline, err) != ZBZ_OK) return zbz_fail(err, ZBZ_E_TIMEOUT, "no connection to %s in time", what);
+	if (poll_until(&pfd, 1, deadline, err) != ZBZ_OK)
+		return zbz_fail(err, ZBZ_E_TIMEOUT, "no connection to %s in time", what);
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) != 0) failure = errno;
 	return failure ? zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, failure, "connecting to %s", what) : ZBZ_OK;
 }
@@ -171,7 +173,7 @@ typedef struct lookup { /* shared by the asking thread and the resolving one; th
 } lookup;
 
 static int resolve(const char *host, const char *port, int flags, struct addrinfo **found) {
-	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV};
+	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV };
 	*found = NULL;
 	return getaddrinfo(host, port, &hints, found);
 }
@@ -237,9 +239,11 @@ static bool lookup_wait(lookup *l, int64_t deadline, int *rc, struct addrinfo **
 	bool done;
 	pthread_mutex_lock(&l->lock);
 	while (!l->done) {
-		struct timespec ts = {.tv_sec = (time_t)(deadline / 1000), .tv_nsec = (long)(deadline % 1000) * 1000000};
-		if (deadline == ZBZ_NEVER) pthread_cond_wait(&l->ended, &l->lock);
-		else if (pthread_cond_timedwait(&l->ended, &l->lock, &ts) == ETIMEDOUT) break;
+		struct timespec ts = { .tv_sec = (time_t)(deadline / 1000), .tv_nsec = (long)(deadline % 1000) * 1000000 };
+		if (deadline == ZBZ_NEVER)
+			pthread_cond_wait(&l->ended, &l->lock);
+		else if (pthread_cond_timedwait(&l->ended, &l->lock, &ts) == ETIMEDOUT)
+			break;
 	}
 	done = l->done;
 	*rc = l->rc;
@@ -277,9 +281,9 @@ static void tune(int fd) {
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 #ifdef TCP_KEEPIDLE
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &(int){60}, sizeof(int));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &(int){20}, sizeof(int));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &(int){3}, sizeof(int));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &(int){ 60 }, sizeof(int));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &(int){ 20 }, sizeof(int));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &(int){ 3 }, sizeof(int));
 #endif
 }
 
@@ -289,11 +293,15 @@ static zbz_status connect_one(const struct addrinfo *a, const char *what, int64_
 	if (fd < 0) return zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "opening a socket for %s", what);
 	tune(fd);
 	if (connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
-		if (errno == EINPROGRESS || errno == EINTR) s = zbz_net_await_connect(fd, deadline, what, err);
-		else s = zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "connecting to %s", what);
+		if (errno == EINPROGRESS || errno == EINTR)
+			s = zbz_net_await_connect(fd, deadline, what, err);
+		else
+			s = zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "connecting to %s", what);
 	}
-	if (s != ZBZ_OK) close(fd);
-	else *out = fd;
+	if (s != ZBZ_OK)
+		close(fd);
+	else
+		*out = fd;
 	return s;
 }
 

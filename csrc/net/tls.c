@@ -75,12 +75,8 @@ static BIO_METHOD *below_method(void) {
 
 static zbz_status tls_result(tls_net *t, int rc, zbz_err *err) {
 	switch (SSL_get_error(t->ssl, rc)) {
-	case SSL_ERROR_WANT_READ:
-		t->net.wants = POLLIN;
-		return ZBZ_AGAIN;
-	case SSL_ERROR_WANT_WRITE:
-		t->net.wants = POLLOUT;
-		return ZBZ_AGAIN;
+	case SSL_ERROR_WANT_READ: t->net.wants = POLLIN; return ZBZ_AGAIN;
+	case SSL_ERROR_WANT_WRITE: t->net.wants = POLLOUT; return ZBZ_AGAIN;
 	case SSL_ERROR_ZERO_RETURN: return zbz_fail(err, ZBZ_E_UNAVAILABLE, "the server closed the connection");
 	case SSL_ERROR_SSL: {
 		const char *reason = ERR_reason_error_string(ERR_peek_error());
@@ -110,8 +106,10 @@ static bool tls_buffered(zbz_net *net) { return SSL_pending(((tls_net *)net)->ss
 
 static void tls_close(zbz_net *net) {
 	tls_net *t = (tls_net *)net;
-	if (t->net.fd < 0) t->below->fd = -1;
-	else if (SSL_is_init_finished(t->ssl)) SSL_shutdown(t->ssl);
+	if (t->net.fd < 0)
+		t->below->fd = -1;
+	else if (SSL_is_init_finished(t->ssl))
+		SSL_shutdown(t->ssl);
 	ERR_clear_error();
 	SSL_free(t->ssl);
 	zbz_net_close(t->below);
@@ -130,7 +128,8 @@ static zbz_status fail_file(zbz_err *err, const char *option, const char *file) 
 static zbz_status load_files(SSL_CTX *ctx, const zbz_net_tls_opts *o, zbz_err *err) {
 	const char *key = o->key ? o->key : o->cert;
 	if (o->ca && SSL_CTX_load_verify_locations(ctx, o->ca, NULL) != 1) return fail_file(err, "tls_ca", o->ca);
-	if (!o->ca && o->verify && SSL_CTX_set_default_verify_paths(ctx) != 1) return fail_file(err, "tls_ca", "the system's certificates");
+	if (!o->ca && o->verify && SSL_CTX_set_default_verify_paths(ctx) != 1)
+		return fail_file(err, "tls_ca", "the system's certificates");
 	if (!o->cert && o->key) return zbz_fail_option(err, "tls_cert", "is missing beside tls_key");
 	if (!o->cert) return ZBZ_OK;
 	if (SSL_CTX_use_certificate_chain_file(ctx, o->cert) != 1) return fail_file(err, "tls_cert", o->cert);
@@ -142,7 +141,8 @@ static zbz_status load_files(SSL_CTX *ctx, const zbz_net_tls_opts *o, zbz_err *e
 zbz_status zbz_net_tls_new(const zbz_net_tls_opts *opts, zbz_net_tls **out, zbz_err *err) {
 	zbz_net_tls *tls = zbz_calloc(1, sizeof *tls);
 	zbz_status s = tls ? ZBZ_OK : zbz_fail_nomem(err);
-	if (s == ZBZ_OK && opts->server_name && !(tls->server_name = zbz_strdup(opts->server_name))) s = zbz_fail_nomem(err);
+	if (s == ZBZ_OK && opts->server_name && !(tls->server_name = zbz_strdup(opts->server_name)))
+		s = zbz_fail_nomem(err);
 	if (s == ZBZ_OK) {
 		tls->verify = opts->verify;
 		tls->method = below_method();
@@ -151,7 +151,8 @@ zbz_status zbz_net_tls_new(const zbz_net_tls_opts *opts, zbz_net_tls **out, zbz_
 	}
 	if (s == ZBZ_OK) {
 		SSL_CTX_set_min_proto_version(tls->ctx, TLS1_2_VERSION);
-		SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+		SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+		                               SSL_MODE_RELEASE_BUFFERS);
 		SSL_CTX_set_verify(tls->ctx, opts->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
 		s = load_files(tls->ctx, opts, err);
 	}
@@ -196,7 +197,8 @@ static zbz_status shake(tls_net *t, int64_t deadline, zbz_err *err) {
 		why = SSL_get_verify_result(t->ssl);
 		ERR_clear_error();
 		if (s < 0 && why != X509_V_OK)
-			return zbz_fail(err, ZBZ_E_DENIED, "the server's certificate is refused: %s", X509_verify_cert_error_string(why));
+			return zbz_fail(err, ZBZ_E_DENIED, "the server's certificate is refused: %s",
+			                X509_verify_cert_error_string(why));
 		if (s < 0) return s;
 		s = zbz_net_wait(&t->net, t->net.wants, -1, deadline, NULL, err);
 		if (s != ZBZ_OK) return zbz_fail(err, s, "the TLS handshake did not end in time");
@@ -235,7 +237,8 @@ zbz_status zbz_net_tls_start(zbz_net_tls *tls, const char *host, zbz_net **net, 
 		*net = NULL;
 		return zbz_fail_nomem(err);
 	}
-	s = expect_name(tls, t->ssl, name) ? shake(t, deadline, err) : zbz_fail_option(err, "tls_server_name", "%s is no host name", name);
+	s = expect_name(tls, t->ssl, name) ? shake(t, deadline, err)
+	                                   : zbz_fail_option(err, "tls_server_name", "%s is no host name", name);
 	*net = s == ZBZ_OK ? &t->net : NULL;
 	if (s != ZBZ_OK) tls_close(&t->net);
 	return s;

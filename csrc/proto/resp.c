@@ -57,9 +57,12 @@ zbz_status zbz_resp_command(zbz_buf *out, zbz_err *err, const char *spec, ...) {
 	va_start(args, spec);
 	while (s == ZBZ_OK && *spec) {
 		size_t n = strcspn(spec, " ");
-		if (n == 2 && memcmp(spec, "%b", 2) == 0) s = zbz_resp_word(out, va_arg(args, zbz_bytes), err);
-		else if (n == 2 && memcmp(spec, "%l", 2) == 0) s = put_integer(out, va_arg(args, int64_t), err);
-		else s = zbz_resp_word(out, zbz_b(spec, n), err);
+		if (n == 2 && memcmp(spec, "%b", 2) == 0)
+			s = zbz_resp_word(out, va_arg(args, zbz_bytes), err);
+		else if (n == 2 && memcmp(spec, "%l", 2) == 0)
+			s = put_integer(out, va_arg(args, int64_t), err);
+		else
+			s = zbz_resp_word(out, zbz_b(spec, n), err);
 		spec += n + (spec[n] == ' ');
 	}
 	va_end(args);
@@ -93,8 +96,10 @@ static void *hand_on(const redisReadTask *task, zbz_resp_item *item) {
 }
 
 static void *on_string(const redisReadTask *task, char *p, size_t n) {
-	zbz_resp_item item = {.bytes = zbz_b(p, n)};
-	item.type = task->type == REDIS_REPLY_ERROR ? ZBZ_RESP_ERROR : task->type == REDIS_REPLY_STATUS ? ZBZ_RESP_STATUS : ZBZ_RESP_BULK;
+	zbz_resp_item item = { .bytes = zbz_b(p, n) };
+	item.type = task->type == REDIS_REPLY_ERROR    ? ZBZ_RESP_ERROR
+	            : task->type == REDIS_REPLY_STATUS ? ZBZ_RESP_STATUS
+	                                               : ZBZ_RESP_BULK;
 	return hand_on(task, &item);
 }
 
@@ -106,24 +111,27 @@ typedef int part_count;
 #endif
 
 static void *on_array(const redisReadTask *task, part_count n) {
-	zbz_resp_item item = {.type = ZBZ_RESP_ARRAY, .integer = (int64_t)n};
+	zbz_resp_item item = { .type = ZBZ_RESP_ARRAY, .integer = (int64_t)n };
 	return hand_on(task, &item);
 }
 
 static void *on_integer(const redisReadTask *task, long long v) {
-	zbz_resp_item item = {.type = ZBZ_RESP_INTEGER, .integer = v};
+	zbz_resp_item item = { .type = ZBZ_RESP_INTEGER, .integer = v };
 	return hand_on(task, &item);
 }
 
 static void *on_nil(const redisReadTask *task) {
-	zbz_resp_item item = {.type = ZBZ_RESP_NIL};
+	zbz_resp_item item = { .type = ZBZ_RESP_NIL };
 	return hand_on(task, &item);
 }
 
 static void on_free(void *object) { (void)object; }
 
-static redisReplyObjectFunctions hooks = {
-	.createString = on_string, .createArray = on_array, .createInteger = on_integer, .createNil = on_nil, .freeObject = on_free};
+static redisReplyObjectFunctions hooks = { .createString = on_string,
+	                                       .createArray = on_array,
+	                                       .createInteger = on_integer,
+	                                       .createNil = on_nil,
+	                                       .freeObject = on_free };
 
 zbz_resp *zbz_resp_new(size_t max_reply) {
 	zbz_resp *resp = zbz_calloc(1, sizeof *resp);
@@ -147,7 +155,8 @@ void zbz_resp_free(zbz_resp *resp) {
 size_t zbz_resp_held(const zbz_resp *resp) { return resp->reader->len - resp->reader->pos; }
 
 zbz_status zbz_resp_feed(zbz_resp *resp, const void *p, size_t n, zbz_err *err) {
-	if (zbz_resp_held(resp) + n > resp->max_reply) return zbz_fail(err, ZBZ_E_TOO_LARGE, "a reply of the server is larger than %zu bytes", resp->max_reply);
+	if (zbz_resp_held(resp) + n > resp->max_reply)
+		return zbz_fail(err, ZBZ_E_TOO_LARGE, "a reply of the server is larger than %zu bytes", resp->max_reply);
 	return redisReaderFeed(resp->reader, p, n) == REDIS_OK ? ZBZ_OK : zbz_fail_nomem(err);
 }
 

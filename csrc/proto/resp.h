@@ -16,15 +16,22 @@ zbz_status zbz_resp_command(zbz_buf *out, zbz_err *err, const char *spec, ...);
 
 /* ---- replies -------------------------------------------------------------------------------------------------------- */
 
-typedef enum zbz_resp_type { ZBZ_RESP_STATUS, ZBZ_RESP_BULK, ZBZ_RESP_INTEGER, ZBZ_RESP_NIL, ZBZ_RESP_ARRAY, ZBZ_RESP_ERROR } zbz_resp_type;
+typedef enum zbz_resp_type {
+	ZBZ_RESP_STATUS,
+	ZBZ_RESP_BULK,
+	ZBZ_RESP_INTEGER,
+	ZBZ_RESP_NIL,
+	ZBZ_RESP_ARRAY,
+	ZBZ_RESP_ERROR
+} zbz_resp_type;
 
 /* One part of a reply: a value, or the head of an array whose parts follow with depth + 1 and index 0, 1, ... */
 typedef struct zbz_resp_item {
 	zbz_resp_type type;
-	unsigned depth;   /* 0: the reply itself */
-	size_t index;     /* place in the array around it */
-	zbz_bytes bytes;  /* STATUS, BULK, ERROR; valid for the call */
-	int64_t integer;  /* INTEGER; ARRAY: number of parts */
+	unsigned depth;  /* 0: the reply itself */
+	size_t index;    /* place in the array around it */
+	zbz_bytes bytes; /* STATUS, BULK, ERROR; valid for the call */
+	int64_t integer; /* INTEGER; ARRAY: number of parts */
 } zbz_resp_item;
 
 /* Not OK stops the parse; the stream is then of no use any more. */

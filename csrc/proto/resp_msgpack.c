@@ -11,17 +11,23 @@ static zbz_status put(zbz_buf *out, unsigned char tag, uint64_t v, int bytes, zb
 
 static zbz_status put_str(zbz_buf *out, zbz_bytes b, zbz_err *err) {
 	zbz_status s;
-	if (b.n < 32) s = put(out, (unsigned char)(0xa0 | b.n), 0, 0, err);
-	else if (b.n < 256) s = put(out, 0xd9, b.n, 1, err);
-	else if (b.n < 65536) s = put(out, 0xda, b.n, 2, err);
-	else s = put(out, 0xdb, b.n, 4, err);
+	if (b.n < 32)
+		s = put(out, (unsigned char)(0xa0 | b.n), 0, 0, err);
+	else if (b.n < 256)
+		s = put(out, 0xd9, b.n, 1, err);
+	else if (b.n < 65536)
+		s = put(out, 0xda, b.n, 2, err);
+	else
+		s = put(out, 0xdb, b.n, 4, err);
 	return s == ZBZ_OK ? zbz_buf_append(out, b.p, b.n, err) : s;
 }
 
 static zbz_status put_error(zbz_buf *out, zbz_bytes b, zbz_err *err) {
 	zbz_status s;
-	if (b.n < 256) s = put(out, 0xc7, b.n, 1, err);
-	else s = put(out, 0xc9, b.n, 4, err);
+	if (b.n < 256)
+		s = put(out, 0xc7, b.n, 1, err);
+	else
+		s = put(out, 0xc9, b.n, 4, err);
 	if (s == ZBZ_OK) s = zbz_buf_putc(out, 1, err);
 	return s == ZBZ_OK ? zbz_buf_append(out, b.p, b.n, err) : s;
 }

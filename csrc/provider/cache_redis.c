@@ -12,7 +12,8 @@ zbz_status redis_write_set(zbz_buf *out, const zbz_call *c, const zbz_write *w, 
 	bool expires = w->expire_at != ZBZ_NO_EXPIRY, conditional = w->only != ZBZ_ALWAYS;
 	int64_t ttl = expires ? redis_ttl_ms(c, w->expire_at) : 0;
 	zbz_bytes condition = zbz_bstr(w->only == ZBZ_ONLY_ABSENT ? "NX" : "XX");
-	if (expires && conditional) return zbz_resp_command(out, err, "SET %b %b PX %l %b", w->key, w->value, ttl, condition);
+	if (expires && conditional)
+		return zbz_resp_command(out, err, "SET %b %b PX %l %b", w->key, w->value, ttl, condition);
 	if (expires) return zbz_resp_command(out, err, "SET %b %b PX %l", w->key, w->value, ttl);
 	if (conditional) return zbz_resp_command(out, err, "SET %b %b %b", w->key, w->value, condition);
 	return zbz_resp_command(out, err, "SET %b %b", w->key, w->value);
@@ -38,29 +39,28 @@ static zbz_status get(void *ud, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_me
 		s = redis_attempt_begin(&a);
 		if (s == ZBZ_OK && meta) s = zbz_resp_command(&a.conn->out, &c->err, "PTTL %b", key);
 		if (s == ZBZ_OK) s = zbz_resp_command(&a.conn->out, &c->err, "GET %b", key);
-		if (s == ZBZ_OK) s = redis_attempt_ask(&a, answers, meta ? 2 : 1, out);
+		if (s == ZBZ_OK) s = redis_attempt_ask(&a, answers, meta ? "ib" : "b", out);
 	} while (redis_attempt_again(&a, s));
 	if (s != ZBZ_OK) return s;
 	if (value->type == ZBZ_RESP_NIL) return ZBZ_MISS;
-	if (value->type != ZBZ_RESP_BULK) return zbz_fail(&c->err, ZBZ_E_UNAVAILABLE, "the server's reply does not fit the command");
 	if (!meta) return ZBZ_OK;
 	meta->expire_at = expiry_from(c, answers[0].integer);
 	return redis_digest(self, zbz_b(out->p + value->off, value->n), &meta->version, &c->err);
 }
 
-/* One command whose reply is an integer (or anything else, told by answer->type). */
-#define ASK_ONE(self_, c_, repeatable_, answer_, attempt_, ...)                                      \
-	do {                                                                                             \
-		redis_attempt_init(&(attempt_), (self_), (c_), (repeatable_));                               \
-		do {                                                                                         \
-			s = redis_attempt_begin(&(attempt_));                                                    \
-			if (s == ZBZ_OK) s = zbz_resp_command(&(attempt_).conn->out, &(c_)->err, __VA_ARGS__);   \
-			if (s == ZBZ_OK) s = redis_attempt_ask(&(attempt_), (answer_), 1, NULL);                 \
-		} while (redis_attempt_again(&(attempt_), s));                                               \
+/* One command whose reply is an integer. */
+#define ASK_ONE(self_, c_, repeatable_, answer_, attempt_, ...)                                    \
+	do {                                                                                           \
+		redis_attempt_init(&(attempt_), (self_), (c_), (repeatable_));                             \
+		do {                                                                                       \
+			s = redis_attempt_begin(&(attempt_));                                                  \
+			if (s == ZBZ_OK) s = zbz_resp_command(&(attempt_).conn->out, &(c_)->err, __VA_ARGS__); \
+			if (s == ZBZ_OK) s = redis_attempt_ask(&(attempt_), (answer_), "i", NULL);             \
+		} while (redis_attempt_again(&(attempt_), s));                                             \
 	} while (0)
 
 static zbz_status exists(void *ud, zbz_call *c, zbz_bytes key) {
-	redis_answer answer = {0};
+	redis_answer answer = { 0 };
 	redis_attempt a;
 	zbz_status s;
 	ASK_ONE(ud, c, true, &answer, a, "EXISTS %b", key);
@@ -68,7 +68,7 @@ static zbz_status exists(void *ud, zbz_call *c, zbz_bytes key) {
 }
 
 static zbz_status ttl(void *ud, zbz_call *c, zbz_bytes key, int64_t *expire_at) {
-	redis_answer answer = {0};
+	redis_answer answer = { 0 };
 	redis_attempt a;
 	zbz_status s;
 	ASK_ONE(ud, c, true, &answer, a, "PTTL %b", key);
@@ -82,7 +82,7 @@ static zbz_status ttl(void *ud, zbz_call *c, zbz_bytes key, int64_t *expire_at) 
 
 static zbz_status set(void *ud, zbz_call *c, const zbz_write *w, zbz_version *version_out) {
 	redis_self *self = ud;
-	redis_answer answer = {0};
+	redis_answer answer = { 0 };
 	redis_attempt a;
 	zbz_status s;
 	if (w->only == ZBZ_ONLY_VERSION) {
@@ -92,7 +92,7 @@ static zbz_status set(void *ud, zbz_call *c, const zbz_write *w, zbz_version *ve
 		do {
 			s = redis_attempt_begin(&a);
 			if (s == ZBZ_OK) s = redis_write_set(&a.conn->out, c, w, &c->err);
-			if (s == ZBZ_OK) s = redis_attempt_ask(&a, &answer, 1, NULL);
+			if (s == ZBZ_OK) s = redis_attempt_ask(&a, &answer, "s", NULL);
 		} while (redis_attempt_again(&a, s));
 		if (s == ZBZ_OK && answer.type == ZBZ_RESP_NIL) return ZBZ_REFUSED;
 	}
@@ -100,7 +100,7 @@ static zbz_status set(void *ud, zbz_call *c, const zbz_write *w, zbz_version *ve
 }
 
 static zbz_status del(void *ud, zbz_call *c, zbz_bytes key) {
-	redis_answer answer = {0};
+	redis_answer answer = { 0 };
 	redis_attempt a;
 	zbz_status s;
 	ASK_ONE(ud, c, true, &answer, a, "UNLINK %b", key);
@@ -109,7 +109,7 @@ static zbz_status del(void *ud, zbz_call *c, zbz_bytes key) {
 
 /* PERSIST answers 0 for "no such key" and for "no expiry" alike, so EXISTS goes with it. */
 static zbz_status persist(redis_self *self, zbz_call *c, zbz_bytes key) {
-	redis_answer answers[2] = {{0}};
+	redis_answer answers[2] = { { 0 } };
 	redis_attempt a;
 	zbz_status s;
 	redis_attempt_init(&a, self, c, false);
@@ -117,13 +117,13 @@ static zbz_status persist(redis_self *self, zbz_call *c, zbz_bytes key) {
 		s = redis_attempt_begin(&a);
 		if (s == ZBZ_OK) s = zbz_resp_command(&a.conn->out, &c->err, "PERSIST %b", key);
 		if (s == ZBZ_OK) s = zbz_resp_command(&a.conn->out, &c->err, "EXISTS %b", key);
-		if (s == ZBZ_OK) s = redis_attempt_ask(&a, answers, 2, NULL);
+		if (s == ZBZ_OK) s = redis_attempt_ask(&a, answers, "ii", NULL);
 	} while (redis_attempt_again(&a, s));
 	return s == ZBZ_OK && answers[1].integer == 0 ? ZBZ_MISS : s;
 }
 
 static zbz_status expire(void *ud, zbz_call *c, zbz_bytes key, int64_t expire_at) {
-	redis_answer answer = {0};
+	redis_answer answer = { 0 };
 	redis_attempt a;
 	zbz_status s;
 	if (expire_at == ZBZ_NO_EXPIRY) return persist(ud, c, key);
@@ -152,15 +152,18 @@ static zbz_status open_self(void **out, const void *options, const zbz_clock *cl
 	s = redis_target_init(&self->target, options, err);
 	if (s == ZBZ_OK) s = redis_scripts_init(self, err);
 	if (s == ZBZ_OK) s = redis_pool_new(&self->target, &self->pool, err);
-	if (s != ZBZ_OK) close_self(self);
-	else *out = self;
+	if (s != ZBZ_OK)
+		close_self(self);
+	else
+		*out = self;
 	return s;
 }
 
 static void caps(void *ud, zbz_caps *out) {
 	const redis_self *self = ud;
 	memset(out, 0, sizeof *out);
-	out->can = ZBZ_CAN_TTL | ZBZ_CAN_EXPIRE | ZBZ_CAN_ADD | ZBZ_CAN_PRESENT | ZBZ_CAN_VERSION | ZBZ_CAN_INCR | ZBZ_CAN_KEYS | ZBZ_CAN_CLEAR | ZBZ_CAN_NATIVE;
+	out->can = ZBZ_CAN_TTL | ZBZ_CAN_EXPIRE | ZBZ_CAN_ADD | ZBZ_CAN_PRESENT | ZBZ_CAN_VERSION | ZBZ_CAN_INCR |
+	           ZBZ_CAN_KEYS | ZBZ_CAN_CLEAR | ZBZ_CAN_NATIVE;
 	if (self->opt->enable_pipelining) out->can |= ZBZ_CAN_BATCH;
 	out->emulated = ZBZ_CAN_VERSION | ZBZ_CAN_CLEAR;
 	out->shared = true;

@@ -45,7 +45,7 @@ static zbz_status head_read(const zbz_fs *fs, zbz_fs_file *f, const char *name, 
 	if (!S_ISREG(st.st_mode)) return corrupt(fs, err, name, "not a regular file");
 	f->size = (uint64_t)st.st_size;
 	f->inode = st.st_ino;
-	ssize_t got = read_at(f->fd, f->head, sizeof f->head, 0);
+	ssize_t got = read_at(f->fd, f->head, f->size < sizeof f->head ? (size_t)f->size : sizeof f->head, 0);
 	if (got < 0) return zbz_fs_fail(fs, err, errno, "read", name);
 	f->head_n = (size_t)got;
 	f->ours = zbz_fs_record_is(f->head, f->head_n);
@@ -104,26 +104,33 @@ void zbz_fs_file_close(zbz_fs_file *f) {
 	zbz_buf_clear(&f->long_key);
 }
 
-static zbz_status head_write(const zbz_fs *fs, const zbz_fs_record *rec, zbz_bytes key, zbz_fs_temp *t, zbz_err *err) {
-	uint8_t head[2048];
+/* Header and key, and as much of the value as fits beside them: one write for a small entry. *done is how much that was. */
+static zbz_status head_write(const zbz_fs *fs, const zbz_fs_record *rec, zbz_bytes key, zbz_bytes value, size_t *done,
+                             zbz_fs_temp *t, zbz_err *err) {
+	uint8_t head[4096];
+	size_t n = ZBZ_FS_HEADER;
+	bool whole_key = key.n <= sizeof head - ZBZ_FS_HEADER;
 	zbz_fs_record_pack(rec, key, head);
-	if (key.n <= sizeof head - ZBZ_FS_HEADER) {
-		memcpy(head + ZBZ_FS_HEADER, key.p, key.n);
-		return zbz_fs_temp_write(fs, t, head, ZBZ_FS_HEADER + key.n, err);
+	if (whole_key) {
+		memcpy(head + n, key.p, key.n);
+		n += key.n;
 	}
-	zbz_status s = zbz_fs_temp_write(fs, t, head, ZBZ_FS_HEADER, err);
-	return s != ZBZ_OK ? s : zbz_fs_temp_write(fs, t, key.p, key.n, err);
+	*done = !whole_key ? 0 : value.n < sizeof head - n ? value.n : sizeof head - n;
+	if (*done > 0) memcpy(head + n, value.p, *done);
+	zbz_status s = zbz_fs_temp_write(fs, t, head, n + *done, err);
+	return s != ZBZ_OK || whole_key ? s : zbz_fs_temp_write(fs, t, key.p, key.n, err);
 }
 
 zbz_status zbz_fs_file_new(const zbz_fs *fs, zbz_fs_record *rec, zbz_bytes key, zbz_bytes value, zbz_fs_temp *t,
                            zbz_err *err) {
+	size_t done = 0;
 	rec->value_len = value.n;
 	rec->value_crc = zbz_fs_crc(0, value.p, value.n);
 	rec->key_len = (uint32_t)key.n;
 	zbz_status s = zbz_fs_temp_make(fs, t, err);
 	if (s == ZBZ_OK) s = zbz_random(rec->version, sizeof rec->version, err);
-	if (s == ZBZ_OK) s = head_write(fs, rec, key, t, err);
-	if (s == ZBZ_OK) s = zbz_fs_temp_write(fs, t, value.p, value.n, err);
+	if (s == ZBZ_OK) s = head_write(fs, rec, key, value, &done, t, err);
+	if (s == ZBZ_OK && done < value.n) s = zbz_fs_temp_write(fs, t, value.p + done, value.n - done, err);
 	if (s != ZBZ_OK) zbz_fs_temp_drop(t);
 	return s;
 }
@@ -145,9 +152,10 @@ static zbz_status body_copy(const zbz_fs *fs, const zbz_fs_file *f, zbz_fs_temp 
 
 zbz_status zbz_fs_file_copy(const zbz_fs *fs, const zbz_fs_file *f, int64_t expire_at, zbz_fs_temp *t, zbz_err *err) {
 	zbz_fs_record rec = f->rec;
+	size_t done;
 	rec.expire_at = expire_at;
 	zbz_status s = zbz_fs_temp_make(fs, t, err);
-	if (s == ZBZ_OK) s = head_write(fs, &rec, f->key, t, err);
+	if (s == ZBZ_OK) s = head_write(fs, &rec, f->key, zbz_b(NULL, 0), &done, t, err);
 	if (s == ZBZ_OK) s = body_copy(fs, f, t, err);
 	if (s != ZBZ_OK) zbz_fs_temp_drop(t);
 	return s;

@@ -1,5 +1,5 @@
 /* How often was a key asked for lately, roughly: a count-min sketch of 4-bit counters, four of them for each key within one
- * cache line, behind a door that keeps keys seen only once out of it. All counts are halved after ten times as many notes as
+ * cache line, behind a door that keeps keys seen only once out of it. All counts are halved after thirty times as many notes as
  * it was made for.
  *
  * After TinyLFU (Einziger, Friedman, Manes, 2017). */

@@ -9,7 +9,7 @@
 #include "base/hash.h"
 
 enum { WINDOW, PROBATION, PROTECTED, QUEUES };
-enum { PROTECTED_PERMILLE = 800, SKETCH_FIRST = 512 };
+enum { PROTECTED_PERMILLE = 900, PERIOD = 20, SKETCH_FIRST = 512 };
 
 typedef struct tinylfu {
 	zbz_mem_list q[QUEUES];
@@ -22,7 +22,7 @@ typedef struct tinylfu {
 	uint64_t hits, misses;
 } tinylfu;
 
-static const double window_first = 0.05, step_first = 0.0625, step_decay = 0.98, restart = 0.05, window_most = 0.8;
+static const double window_first = 0.15, step_first = 0.03, step_decay = 0.98, restart = 0.05, window_most = 0.8;
 
 static uint32_t print_of(uint64_t hash) { return (uint32_t)(hash >> 20); }
 static double window_least(const zbz_mem *m) { return m->items > 100 ? 0.01 : 1.0 / (double)(m->items + 1); }
@@ -73,10 +73,10 @@ static bool tiny_reserve(zbz_mem *m) {
 
 /* ---- the climber ---- */
 
-/* After as many requests as ten times the entries: was the window better before it was changed? Then back, in smaller steps. */
+/* After as many requests as twenty times the entries: was the window better before it was changed? Then back, in smaller steps. */
 static void climb(const zbz_mem *m, tinylfu *s) {
 	double ratio, change;
-	if (s->hits + s->misses < m->items * 10 + 1000) return;
+	if (s->hits + s->misses < m->items * PERIOD + 1000) return;
 	ratio = (double)s->hits / (double)(s->hits + s->misses);
 	s->hits = s->misses = 0;
 	change = ratio - s->before;

@@ -17,10 +17,13 @@ void redis_attempt_init(redis_attempt *a, redis_self *self, zbz_call *c, bool re
 	a->doubtful = false;
 }
 
-zbz_status redis_attempt_begin(redis_attempt *a) { return redis_pool_take(a->self->pool, a->deadline, &a->conn, &a->c->err); }
+zbz_status redis_attempt_begin(redis_attempt *a) {
+	return redis_pool_take(a->self->pool, a->deadline, &a->conn, &a->c->err);
+}
 
-zbz_status redis_attempt_ask(redis_attempt *a, redis_answer *answers, size_t n, zbz_buf *out) {
-	redis_answers all = {.list = answers, .n = n, .out = out};
+zbz_status redis_attempt_ask(redis_attempt *a, redis_answer *answers, const char *expect, zbz_buf *out) {
+	redis_answers all = { .list = answers, .expect = expect, .out = out };
+	size_t n = strlen(expect);
 	zbz_status s = redis_exchange(a->conn, a->self->opt, a->deadline, n, redis_answers_item, &all, &a->c->err);
 	size_t i;
 	for (i = 0; s == ZBZ_OK && i < n; i++) s = answers[i].status;
@@ -40,7 +43,7 @@ static int64_t backoff(int tries, const void *salt) {
 }
 
 static void rest(int64_t ms) {
-	struct timespec ts = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+	struct timespec ts = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
 	while (nanosleep(&ts, &ts) != 0 && errno == EINTR) {}
 }
 

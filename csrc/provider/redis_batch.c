@@ -3,7 +3,7 @@
 #include "provider/redis_impl.h"
 
 #define ROUND_BYTES ((size_t)1 << 20)
-#define CHUNK_KEYS 1024 /* of one MGET: a longer one would hold up the server's other clients */
+#define CHUNK_KEYS  1024 /* of one MGET: a longer one would hold up the server's other clients */
 
 typedef struct batch {
 	redis_self *self;
@@ -12,19 +12,23 @@ typedef struct batch {
 	const zbz_write *writes; /* set */
 	size_t n, done, good;    /* keys; keys answered; of these not with an error */
 	zbz_buf *out;
-	zbz_found *found;        /* get */
-	zbz_status *status;      /* set, del */
-	size_t left;             /* values still to come of the MGET reply under way */
-	zbz_status failed;       /* the latest error */
+	zbz_found *found;   /* get */
+	zbz_status *status; /* set, del */
+	size_t left;        /* values still to come of the MGET reply under way */
+	zbz_status failed;  /* the latest error */
 	bool doubtful;
 } batch;
 
 static void note(batch *b, zbz_status s) {
-	if (b->found) b->found[b->done].status = s;
-	else b->status[b->done] = s;
+	if (b->found)
+		b->found[b->done].status = s;
+	else
+		b->status[b->done] = s;
 	b->done++;
-	if (s >= 0) b->good++;
-	else b->failed = s;
+	if (s >= 0)
+		b->good++;
+	else
+		b->failed = s;
 }
 
 /* ---- replies -------------------------------------------------------------------------------------------------------- */
@@ -35,7 +39,9 @@ static size_t chunk_length(const batch *b, size_t from) {
 	return i - from;
 }
 
-static zbz_status refuse(zbz_err *err) { return zbz_fail(err, ZBZ_E_UNAVAILABLE, "the server's reply does not fit the command"); }
+static zbz_status refuse(zbz_err *err) {
+	return zbz_fail(err, ZBZ_E_UNAVAILABLE, "the server's reply does not fit the command");
+}
 
 static zbz_status head_item(batch *b, const zbz_resp_item *item, zbz_err *err) {
 	size_t n = chunk_length(b, b->done);
@@ -52,7 +58,8 @@ static zbz_status head_item(batch *b, const zbz_resp_item *item, zbz_err *err) {
 static zbz_status value_item(void *ud, const zbz_resp_item *item, zbz_err *err) {
 	batch *b = ud;
 	if (item->depth == 0) return head_item(b, item, err);
-	if (b->left == 0 || item->depth > 1 || (item->type != ZBZ_RESP_BULK && item->type != ZBZ_RESP_NIL)) return refuse(err);
+	if (b->left == 0 || item->depth > 1 || (item->type != ZBZ_RESP_BULK && item->type != ZBZ_RESP_NIL))
+		return refuse(err);
 	b->left--;
 	if (item->type == ZBZ_RESP_BULK) {
 		zbz_found *f = &b->found[b->done];
@@ -94,9 +101,12 @@ static zbz_status write_round(const batch *b, zbz_buf *out, size_t *replies) {
 	*replies = 0;
 	while (s == ZBZ_OK && i < b->n && out->n < ROUND_BYTES) {
 		size_t n = b->found ? chunk_length(b, i) : 1;
-		if (b->found) s = write_mget(b, i, n, out);
-		else if (b->writes) s = redis_write_set(out, b->c, &b->writes[i], &b->c->err);
-		else s = zbz_resp_command(out, &b->c->err, "UNLINK %b", b->keys[i]);
+		if (b->found)
+			s = write_mget(b, i, n, out);
+		else if (b->writes)
+			s = redis_write_set(out, b->c, &b->writes[i], &b->c->err);
+		else
+			s = zbz_resp_command(out, &b->c->err, "UNLINK %b", b->keys[i]);
 		i += n;
 		++*replies;
 	}
@@ -108,7 +118,9 @@ static zbz_status run_rounds(batch *b, redis_attempt *a) {
 	while (s == ZBZ_OK && b->done < b->n) {
 		size_t replies;
 		s = write_round(b, &a->conn->out, &replies);
-		if (s == ZBZ_OK) s = redis_exchange(a->conn, b->self->opt, a->deadline, replies, b->found ? value_item : status_item, b, &b->c->err);
+		if (s == ZBZ_OK)
+			s = redis_exchange(a->conn, b->self->opt, a->deadline, replies, b->found ? value_item : status_item, b,
+			                   &b->c->err);
 	}
 	return s == ZBZ_OK && b->good == 0 ? b->failed : s;
 }
@@ -157,16 +169,16 @@ static zbz_status run_singly(batch *b) {
 static zbz_status run_batch(batch *b) { return b->self->opt->enable_pipelining ? run(b) : run_singly(b); }
 
 zbz_status redis_get_many(void *ud, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out, zbz_found *found) {
-	batch b = {.self = ud, .c = c, .keys = keys, .n = n, .out = out, .found = found};
+	batch b = { .self = ud, .c = c, .keys = keys, .n = n, .out = out, .found = found };
 	return run_batch(&b);
 }
 
 zbz_status redis_set_many(void *ud, zbz_call *c, const zbz_write *writes, size_t n, zbz_status *status) {
-	batch b = {.self = ud, .c = c, .writes = writes, .n = n, .status = status};
+	batch b = { .self = ud, .c = c, .writes = writes, .n = n, .status = status };
 	return run_batch(&b);
 }
 
 zbz_status redis_del_many(void *ud, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_status *status) {
-	batch b = {.self = ud, .c = c, .keys = keys, .n = n, .status = status};
+	batch b = { .self = ud, .c = c, .keys = keys, .n = n, .status = status };
 	return run_batch(&b);
 }

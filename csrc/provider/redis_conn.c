@@ -12,27 +12,27 @@ static const struct {
 	zbz_status status;
 	bool retryable, inside;
 } meanings[] = {
-	{"WRONGTYPE", ZBZ_E_TYPE, false, false},
-	{"NOAUTH", ZBZ_E_DENIED, false, false},
-	{"NOPERM", ZBZ_E_DENIED, false, false},
-	{"WRONGPASS", ZBZ_E_DENIED, false, false},
-	{"DENIED", ZBZ_E_DENIED, false, false}, /* protected mode */
-	{"OOM", ZBZ_E_UNAVAILABLE, true, false},
-	{"READONLY", ZBZ_E_UNAVAILABLE, true, false},
-	{"LOADING", ZBZ_E_UNAVAILABLE, true, false},
-	{"MASTERDOWN", ZBZ_E_UNAVAILABLE, true, false},
-	{"BUSY", ZBZ_E_UNAVAILABLE, true, false},
-	{"TRYAGAIN", ZBZ_E_UNAVAILABLE, true, false},
-	{"CLUSTERDOWN", ZBZ_E_UNAVAILABLE, true, false},
-	{"NOREPLICAS", ZBZ_E_UNAVAILABLE, true, false},
-	{"MISCONF", ZBZ_E_UNAVAILABLE, false, false},
-	{"NOPROTO", ZBZ_E_UNSUPPORTED, false, false},
-	{"max number of clients", ZBZ_E_UNAVAILABLE, true, true},
-	{"not an integer", ZBZ_E_TYPE, false, true},
-	{"would overflow", ZBZ_E_ARGUMENT, false, true},
-	{"unknown command", ZBZ_E_UNSUPPORTED, false, true},
-	{"string exceeds maximum", ZBZ_E_TOO_LARGE, false, true},
-	{"invalid bulk length", ZBZ_E_TOO_LARGE, false, true},
+	{ "WRONGTYPE", ZBZ_E_TYPE, false, false },
+	{ "NOAUTH", ZBZ_E_DENIED, false, false },
+	{ "NOPERM", ZBZ_E_DENIED, false, false },
+	{ "WRONGPASS", ZBZ_E_DENIED, false, false },
+	{ "DENIED", ZBZ_E_DENIED, false, false }, /* protected mode */
+	{ "OOM", ZBZ_E_UNAVAILABLE, true, false },
+	{ "READONLY", ZBZ_E_UNAVAILABLE, true, false },
+	{ "LOADING", ZBZ_E_UNAVAILABLE, true, false },
+	{ "MASTERDOWN", ZBZ_E_UNAVAILABLE, true, false },
+	{ "BUSY", ZBZ_E_UNAVAILABLE, true, false },
+	{ "TRYAGAIN", ZBZ_E_UNAVAILABLE, true, false },
+	{ "CLUSTERDOWN", ZBZ_E_UNAVAILABLE, true, false },
+	{ "NOREPLICAS", ZBZ_E_UNAVAILABLE, true, false },
+	{ "MISCONF", ZBZ_E_UNAVAILABLE, false, false },
+	{ "NOPROTO", ZBZ_E_UNSUPPORTED, false, false },
+	{ "max number of clients", ZBZ_E_UNAVAILABLE, true, true },
+	{ "not an integer", ZBZ_E_TYPE, false, true },
+	{ "would overflow", ZBZ_E_ARGUMENT, false, true },
+	{ "unknown command", ZBZ_E_UNSUPPORTED, false, true },
+	{ "string exceeds maximum", ZBZ_E_TOO_LARGE, false, true },
+	{ "invalid bulk length", ZBZ_E_TOO_LARGE, false, true },
 };
 
 static bool contains(zbz_bytes text, const char *word) { return memmem(text.p, text.n, word, strlen(word)) != NULL; }
@@ -67,12 +67,22 @@ static zbz_status keep_bytes(redis_answers *all, redis_answer *a, zbz_bytes byte
 	return zbz_buf_append(all->out, bytes.p, bytes.n, err);
 }
 
+static bool expected(char letter, zbz_resp_type type) {
+	switch (type) {
+	case ZBZ_RESP_ERROR: return true;
+	case ZBZ_RESP_INTEGER: return letter == 'i' || letter == 'n';
+	case ZBZ_RESP_BULK: return letter == 'b';
+	case ZBZ_RESP_STATUS: return letter == 's';
+	case ZBZ_RESP_NIL: return letter != 'i';
+	default: return false;
+	}
+}
+
 zbz_status redis_answers_item(void *ud, const zbz_resp_item *item, zbz_err *err) {
 	redis_answers *all = ud;
-	redis_answer *a;
-	if (item->depth != 0) return ZBZ_OK;
-	if (all->seen == all->n) return zbz_fail(err, ZBZ_E_UNAVAILABLE, "the server sent more replies than were asked for");
-	a = &all->list[all->seen++];
+	redis_answer *a = &all->list[all->seen];
+	if (!expected(all->expect[all->seen++], item->type))
+		return zbz_fail(err, ZBZ_E_UNAVAILABLE, "the server's reply does not fit the command");
 	a->type = item->type;
 	a->integer = item->integer;
 	if (item->type == ZBZ_RESP_ERROR) {
@@ -106,7 +116,8 @@ zbz_status redis_conn_take(redis_conn *conn, size_t want, size_t *got, zbz_resp_
 }
 
 /* A server that does not read on may itself be waiting for us to read: so both ways are served while writing. */
-static zbz_status send_all(redis_conn *conn, int64_t deadline, size_t want, size_t *got, zbz_resp_fn fn, void *ud, zbz_err *err) {
+static zbz_status send_all(redis_conn *conn, int64_t deadline, size_t want, size_t *got, zbz_resp_fn fn, void *ud,
+                           zbz_err *err) {
 	size_t sent = 0;
 	while (sent < conn->out.n) {
 		size_t n = 0;
@@ -120,19 +131,22 @@ static zbz_status send_all(redis_conn *conn, int64_t deadline, size_t want, size
 		}
 		s = zbz_net_wait(conn->net, (short)(conn->net->wants | POLLIN), -1, deadline, &seen, err);
 		if (s == ZBZ_OK && (seen & ~POLLOUT)) s = redis_conn_take(conn, want, got, fn, ud, err);
-		if (s == ZBZ_E_TIMEOUT) return zbz_fail(err, s, "the server took no more bytes: %zu of %zu sent in time", sent, conn->out.n);
+		if (s == ZBZ_E_TIMEOUT)
+			return zbz_fail(err, s, "the server took no more bytes: %zu of %zu sent in time", sent, conn->out.n);
 		if (s < 0) return s;
 		if (*got == want) return zbz_fail(err, ZBZ_E_UNAVAILABLE, "the server answered before it was asked");
 	}
 	return ZBZ_OK;
 }
 
-static zbz_status receive(redis_conn *conn, int64_t deadline, size_t want, size_t *got, zbz_resp_fn fn, void *ud, zbz_err *err) {
+static zbz_status receive(redis_conn *conn, int64_t deadline, size_t want, size_t *got, zbz_resp_fn fn, void *ud,
+                          zbz_err *err) {
 	bool wait = true;
 	while (*got < want) {
 		zbz_status s = ZBZ_OK;
 		if (wait) s = zbz_net_wait(conn->net, POLLIN, -1, deadline, NULL, err);
-		if (s == ZBZ_E_TIMEOUT) return zbz_fail(err, s, "the server did not answer in time (%zu of %zu replies)", *got, want);
+		if (s == ZBZ_E_TIMEOUT)
+			return zbz_fail(err, s, "the server did not answer in time (%zu of %zu replies)", *got, want);
 		if (s == ZBZ_OK) s = redis_conn_take(conn, want, got, fn, ud, err);
 		if (s < 0) return s;
 		wait = s == ZBZ_AGAIN;
@@ -143,7 +157,8 @@ static zbz_status receive(redis_conn *conn, int64_t deadline, size_t want, size_
 	return ZBZ_OK;
 }
 
-zbz_status redis_exchange(redis_conn *conn, const redis_options *opt, int64_t deadline, size_t replies, zbz_resp_fn fn, void *ud, zbz_err *err) {
+zbz_status redis_exchange(redis_conn *conn, const redis_options *opt, int64_t deadline, size_t replies, zbz_resp_fn fn,
+                          void *ud, zbz_err *err) {
 	size_t got = 0;
 	zbz_status s = send_all(conn, sooner(deadline, opt->write_timeout), replies, &got, fn, ud, err);
 	if (s == ZBZ_OK) s = receive(conn, sooner(deadline, opt->read_timeout), replies, &got, fn, ud, err);
@@ -163,28 +178,33 @@ static zbz_status check_auth(const redis_answer *a, const redis_target *t, zbz_e
 }
 
 static zbz_status hello(redis_conn *conn, const redis_target *t, int64_t deadline, zbz_err *err) {
-	redis_answer a[2] = {{0}};
-	redis_answers all = {.list = a};
+	redis_answer a[2] = { { 0 } };
+	redis_answers all = { .list = a, .expect = "ss" };
+	size_t n;
 	zbz_status s = ZBZ_OK;
 	bool auth = t->password || t->username;
-	if (auth && t->username) s = zbz_resp_command(&conn->out, err, "AUTH %b %b", zbz_bstr(t->username), zbz_bstr(t->password ? t->password : ""));
-	else if (auth) s = zbz_resp_command(&conn->out, err, "AUTH %b", zbz_bstr(t->password));
-	all.n = auth;
+	if (auth && t->username)
+		s = zbz_resp_command(&conn->out, err, "AUTH %b %b", zbz_bstr(t->username),
+		                     zbz_bstr(t->password ? t->password : ""));
+	else if (auth)
+		s = zbz_resp_command(&conn->out, err, "AUTH %b", zbz_bstr(t->password));
+	n = auth;
 	if (s == ZBZ_OK && t->database) {
 		s = zbz_resp_command(&conn->out, err, "SELECT %l", t->database);
-		all.n++;
+		n++;
 	}
-	if (s != ZBZ_OK || all.n == 0) return s;
+	if (s != ZBZ_OK || n == 0) return s;
 	{
 		redis_options limits = *t->opt;
 		limits.write_timeout = limits.read_timeout = 0;
-		s = redis_exchange(conn, &limits, deadline, all.n, redis_answers_item, &all, err);
+		s = redis_exchange(conn, &limits, deadline, n, redis_answers_item, &all, err);
 		if (conn->out.p) OPENSSL_cleanse(conn->out.p, conn->out.cap);
 	}
 	if (s == ZBZ_OK && auth) s = check_auth(&a[0], t, err);
 	if (s == ZBZ_OK && t->database && a[auth].status != ZBZ_OK) {
 		s = a[auth].status;
-		if (s == ZBZ_E_UNAVAILABLE && !err->retryable) s = zbz_fail_option(err, "database", "the server has no database %lld", (long long)t->database);
+		if (s == ZBZ_E_UNAVAILABLE && !err->retryable)
+			s = zbz_fail_option(err, "database", "the server has no database %lld", (long long)t->database);
 	}
 	return s;
 }
@@ -198,7 +218,7 @@ static zbz_status dial(const redis_target *t, int64_t deadline, zbz_net **net, z
 
 zbz_status redis_conn_open(const redis_target *t, int64_t deadline, redis_conn **out, zbz_err *err) {
 	redis_conn *conn = zbz_malloc(sizeof *conn);
-	zbz_err local = {0};
+	zbz_err local = { 0 };
 	zbz_status s;
 	if (!err) err = &local;
 	if (!conn) return zbz_fail_nomem(err);

@@ -18,7 +18,7 @@
 #include "zbz/cache.h"
 
 #define REDIS_MAX_BULK ((size_t)512 << 20) /* the server's own default, proto-max-bulk-len */
-#define REDIS_SHA_HEX 40
+#define REDIS_SHA_HEX  40
 
 /* ---- options -------------------------------------------------------------------------------------------------------- */
 
@@ -46,15 +46,15 @@ void redis_target_clear(redis_target *t);
 /* ---- one connection ------------------------------------------------------------------------------------------------- */
 
 typedef struct redis_conn {
-	struct redis_conn *newer, *older;        /* in the pool's stack of parked ones */
-	struct redis_conn *all_next, *all_prev;  /* among all of the pool's */
+	struct redis_conn *newer, *older;       /* in the pool's stack of parked ones */
+	struct redis_conn *all_next, *all_prev; /* among all of the pool's */
 	zbz_net *net;
 	zbz_resp *resp;
-	zbz_buf out;   /* commands to be sent by the next exchange */
-	int64_t born;  /* zbz_net_now() */
+	zbz_buf out;  /* commands to be sent by the next exchange */
+	int64_t born; /* zbz_net_now() */
 	bool parked;
-	bool broken;   /* never to be used again */
-	bool touched;  /* a byte went out since the connection was taken */
+	bool broken;  /* never to be used again */
+	bool touched; /* a byte went out since the connection was taken */
 	char in[32768];
 } redis_conn;
 
@@ -64,7 +64,8 @@ void redis_conn_close(redis_conn *conn); /* NULL allowed */
 
 /* Sends conn->out (and empties it) while reading as many replies, each handed to fn. On a negative status the connection is broken; what
  * fn has already been given stays true. Timeouts in ms, 0 none; deadline as everywhere in net.h. */
-zbz_status redis_exchange(redis_conn *conn, const redis_options *opt, int64_t deadline, size_t replies, zbz_resp_fn fn, void *ud, zbz_err *err);
+zbz_status redis_exchange(redis_conn *conn, const redis_options *opt, int64_t deadline, size_t replies, zbz_resp_fn fn,
+                          void *ud, zbz_err *err);
 /* One non-blocking read, parsed: up to `want` replies, counted in *got. AGAIN when nothing was there. */
 zbz_status redis_conn_take(redis_conn *conn, size_t want, size_t *got, zbz_resp_fn fn, void *ud, zbz_err *err);
 
@@ -76,14 +77,17 @@ zbz_status redis_reply_error(zbz_bytes text, zbz_err *err);
 typedef struct redis_answer {
 	zbz_resp_type type;
 	int64_t integer;
-	size_t off, n;      /* the bytes, in `out` */
-	zbz_status status;  /* of an error reply; text stays in `err` of the exchange */
+	size_t off, n;     /* the bytes, in `out` */
+	zbz_status status; /* of an error reply; text stays in `err` of the exchange */
 	bool noscript;
 } redis_answer;
 
+/* What each reply may be: i integer, n integer or nil, b bulk or nil, s status or nil; an error reply always. Anything else breaks the
+ * connection, for then it is out of step. */
 typedef struct redis_answers {
 	redis_answer *list;
-	size_t n, seen;
+	const char *expect;
+	size_t seen;
 	zbz_buf *out; /* NULL: bytes are not wanted */
 } redis_answers;
 
@@ -131,8 +135,8 @@ void redis_attempt_init(redis_attempt *a, redis_self *self, zbz_call *c, bool re
 zbz_status redis_attempt_begin(redis_attempt *a);
 /* Hands the connection back. True: the failure s is worth another attempt, and there is time for it. */
 bool redis_attempt_again(redis_attempt *a, zbz_status s);
-/* The replies of what stands in a->conn->out, one answer each. The first error reply becomes the status. */
-zbz_status redis_attempt_ask(redis_attempt *a, redis_answer *answers, size_t n, zbz_buf *out);
+/* The replies of what stands in a->conn->out, one answer for each letter of `expect`. The first error reply becomes the status. */
+zbz_status redis_attempt_ask(redis_attempt *a, redis_answer *answers, const char *expect, zbz_buf *out);
 
 /* ---- scripts and versions ------------------------------------------------------------------------------------------- */
 
@@ -163,7 +167,8 @@ zbz_status redis_inspect(void *ud, zbz_call *c, zbz_bytes key, zbz_buf *out);
 zbz_status redis_command(void *ud, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count, zbz_buf *out);
 
 zbz_status redis_subscribe(void *ud, zbz_call *c, const zbz_bytes *channels, size_t n, bool pattern,
-                           void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *message_ud, void **subscription);
+                           void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *message_ud,
+                           void **subscription);
 void redis_unsubscribe(void *ud, void *subscription);
 void redis_unsubscribe_all(redis_self *self); /* those nobody ended before close */
 

@@ -5,14 +5,14 @@
 #include <strings.h>
 
 zbz_status redis_ping(void *ud, zbz_call *c) {
-	redis_answer answer = {0};
+	redis_answer answer = { 0 };
 	redis_attempt a;
 	zbz_status s;
 	redis_attempt_init(&a, ud, c, true);
 	do {
 		s = redis_attempt_begin(&a);
 		if (s == ZBZ_OK) s = zbz_resp_command(&a.conn->out, &c->err, "PING");
-		if (s == ZBZ_OK) s = redis_attempt_ask(&a, &answer, 1, NULL);
+		if (s == ZBZ_OK) s = redis_attempt_ask(&a, &answer, "s", NULL);
 	} while (redis_attempt_again(&a, s));
 	return s;
 }
@@ -43,9 +43,9 @@ static int64_t info_number(zbz_bytes info, const char *name) {
 }
 
 zbz_status redis_version(void *ud, zbz_call *c, zbz_buf *out) {
-	redis_answer answer = {0};
+	redis_answer answer = { 0 };
 	redis_attempt a;
-	zbz_buf info = {0};
+	zbz_buf info = { 0 };
 	zbz_bytes line;
 	zbz_status s;
 	redis_attempt_init(&a, ud, c, true);
@@ -53,7 +53,7 @@ zbz_status redis_version(void *ud, zbz_call *c, zbz_buf *out) {
 		zbz_buf_reset(&info);
 		s = redis_attempt_begin(&a);
 		if (s == ZBZ_OK) s = zbz_resp_command(&a.conn->out, &c->err, "INFO server");
-		if (s == ZBZ_OK) s = redis_attempt_ask(&a, &answer, 1, &info);
+		if (s == ZBZ_OK) s = redis_attempt_ask(&a, &answer, "b", &info);
 	} while (redis_attempt_again(&a, s));
 	line = info_line(zbz_buf_bytes(&info), "redis_version");
 	if (s == ZBZ_OK && !line.p) s = zbz_fail(&c->err, ZBZ_E_UNSUPPORTED, "the server does not tell its version");
@@ -72,15 +72,15 @@ static zbz_status ask_stats(redis_self *self, zbz_call *c, redis_answer answers[
 		if (s == ZBZ_OK) s = zbz_resp_command(&a.conn->out, &c->err, "DBSIZE");
 		if (s == ZBZ_OK) s = zbz_resp_command(&a.conn->out, &c->err, "INFO memory");
 		if (s == ZBZ_OK) s = zbz_resp_command(&a.conn->out, &c->err, "INFO stats");
-		if (s == ZBZ_OK) s = redis_attempt_ask(&a, answers, 3, info);
+		if (s == ZBZ_OK) s = redis_attempt_ask(&a, answers, "ibb", info);
 	} while (redis_attempt_again(&a, s));
 	return s;
 }
 
 void redis_stats(void *ud, zbz_call *c, zbz_provider_stats *out) {
 	redis_self *self = ud;
-	redis_answer answers[3] = {{0}};
-	zbz_buf info = {0};
+	redis_answer answers[3] = { { 0 } };
+	zbz_buf info = { 0 };
 	out->keys = out->memory = out->evictions = out->expired = -1;
 	if (ask_stats(self, c, answers, &info) == ZBZ_OK) {
 		out->keys = answers[0].integer;
@@ -96,18 +96,19 @@ void redis_stats(void *ud, zbz_call *c, zbz_provider_stats *out) {
 /* ---- inspect -------------------------------------------------------------------------------------------------------- */
 
 static zbz_status put_field(zbz_buf *out, const char *name, const zbz_resp_item *value, zbz_err *err) {
-	zbz_resp_item key = {.type = ZBZ_RESP_BULK, .bytes = zbz_bstr(name)};
+	zbz_resp_item key = { .type = ZBZ_RESP_BULK, .bytes = zbz_bstr(name) };
 	zbz_status s = zbz_resp_to_msgpack(out, &key, err);
 	return s == ZBZ_OK ? zbz_resp_to_msgpack(out, value, err) : s;
 }
 
 /* OBJECT IDLETIME is refused under an LFU policy, MEMORY USAGE by ACLs: what is not told is left out. */
 static zbz_status put_details(zbz_buf *out, const redis_answer a[4], zbz_bytes type, int64_t now, zbz_err *err) {
-	bool memory = a[2].status == ZBZ_OK && a[2].type == ZBZ_RESP_INTEGER, idle = a[3].status == ZBZ_OK && a[3].type == ZBZ_RESP_INTEGER;
-	zbz_resp_item v = {.type = ZBZ_RESP_BULK, .bytes = type};
+	bool memory = a[2].status == ZBZ_OK && a[2].type == ZBZ_RESP_INTEGER,
+	     idle = a[3].status == ZBZ_OK && a[3].type == ZBZ_RESP_INTEGER;
+	zbz_resp_item v = { .type = ZBZ_RESP_BULK, .bytes = type };
 	zbz_status s = zbz_buf_putc(out, (char)(0x80 | (2 + memory + idle)), err);
 	if (s == ZBZ_OK) s = put_field(out, "type", &v, err);
-	v = (zbz_resp_item){.type = ZBZ_RESP_INTEGER, .integer = a[1].integer < 0 ? ZBZ_NO_EXPIRY : now + a[1].integer};
+	v = (zbz_resp_item){ .type = ZBZ_RESP_INTEGER, .integer = a[1].integer < 0 ? ZBZ_NO_EXPIRY : now + a[1].integer };
 	if (s == ZBZ_OK) s = put_field(out, "expire_at", &v, err);
 	v.integer = a[2].integer;
 	if (s == ZBZ_OK && memory) s = put_field(out, "size", &v, err);
@@ -117,9 +118,9 @@ static zbz_status put_details(zbz_buf *out, const redis_answer a[4], zbz_bytes t
 }
 
 zbz_status redis_inspect(void *ud, zbz_call *c, zbz_bytes key, zbz_buf *out) {
-	redis_answer a[4] = {{0}};
+	redis_answer a[4] = { { 0 } };
 	redis_attempt try;
-	zbz_buf text = {0};
+	zbz_buf text = { 0 };
 	zbz_status s;
 	redis_attempt_init(&try, ud, c, true);
 	do {
@@ -129,7 +130,7 @@ zbz_status redis_inspect(void *ud, zbz_call *c, zbz_bytes key, zbz_buf *out) {
 		if (s == ZBZ_OK) s = zbz_resp_command(&try.conn->out, &c->err, "PTTL %b", key);
 		if (s == ZBZ_OK) s = zbz_resp_command(&try.conn->out, &c->err, "MEMORY USAGE %b", key);
 		if (s == ZBZ_OK) s = zbz_resp_command(&try.conn->out, &c->err, "OBJECT IDLETIME %b", key);
-		if (s == ZBZ_OK) s = redis_attempt_ask(&try, a, 4, &text);
+		if (s == ZBZ_OK) s = redis_attempt_ask(&try, a, "sinn", &text);
 		if (s < 0 && !try.conn) continue;
 		if (s < 0 && !try.conn->broken && a[0].type == ZBZ_RESP_STATUS && a[1].type == ZBZ_RESP_INTEGER) s = ZBZ_OK;
 	} while (redis_attempt_again(&try, s));
@@ -141,28 +142,38 @@ zbz_status redis_inspect(void *ud, zbz_call *c, zbz_bytes key, zbz_buf *out) {
 
 /* ---- the server's own commands --------------------------------------------------------------------------------------- */
 
-static bool is(zbz_bytes word, const char *name) { return word.n == strlen(name) && strncasecmp(word.p, name, word.n) == 0; }
+static bool is(zbz_bytes word, const char *name) {
+	return word.n == strlen(name) && strncasecmp(word.p, name, word.n) == 0;
+}
 
 /* These would change the protocol or turn the connection into a stream. */
 static zbz_status check_command(const zbz_bytes *argv, size_t n, zbz_err *err) {
-	static const char *const refused[] = {"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE",
-	                                      "MONITOR", "SYNC", "PSYNC", "HELLO", "QUIT"};
+	static const char *const refused[] = { "SUBSCRIBE",    "PSUBSCRIBE",   "SSUBSCRIBE", "UNSUBSCRIBE",
+		                                   "PUNSUBSCRIBE", "SUNSUBSCRIBE", "MONITOR",    "SYNC",
+		                                   "PSYNC",        "HELLO",        "QUIT" };
 	size_t i;
 	if (n == 0) return zbz_fail(err, ZBZ_E_ARGUMENT, "a command has no words");
 	for (i = 0; i < sizeof refused / sizeof *refused; i++)
-		if (is(argv[0], refused[i])) return zbz_fail(err, ZBZ_E_UNSUPPORTED, "%s cannot be sent as a command%s", refused[i], i < 6 ? ": use subscribe" : "");
-	if (n > 1 && is(argv[0], "CLIENT") && is(argv[1], "REPLY")) return zbz_fail(err, ZBZ_E_UNSUPPORTED, "CLIENT REPLY cannot be sent as a command");
+		if (is(argv[0], refused[i]))
+			return zbz_fail(err, ZBZ_E_UNSUPPORTED, "%s cannot be sent as a command%s", refused[i],
+			                i < 6 ? ": use subscribe" : "");
+	if (n > 1 && is(argv[0], "CLIENT") && is(argv[1], "REPLY"))
+		return zbz_fail(err, ZBZ_E_UNSUPPORTED, "CLIENT REPLY cannot be sent as a command");
 	return ZBZ_OK;
 }
 
 /* Does the connection stay as the next caller expects it? MULTI and WATCH do until they are ended, settings never. */
 static void follow(zbz_bytes word, bool *open, bool *changed) {
-	if (is(word, "MULTI") || is(word, "WATCH")) *open = true;
-	else if (is(word, "EXEC") || is(word, "DISCARD") || is(word, "UNWATCH") || is(word, "RESET")) *open = false;
-	if (is(word, "SELECT") || is(word, "AUTH") || is(word, "CLIENT") || is(word, "READONLY") || is(word, "RESET")) *changed = true;
+	if (is(word, "MULTI") || is(word, "WATCH"))
+		*open = true;
+	else if (is(word, "EXEC") || is(word, "DISCARD") || is(word, "UNWATCH") || is(word, "RESET"))
+		*open = false;
+	if (is(word, "SELECT") || is(word, "AUTH") || is(word, "CLIENT") || is(word, "READONLY") || is(word, "RESET"))
+		*changed = true;
 }
 
-static zbz_status write_commands(zbz_buf *out, const zbz_bytes *argv, const size_t *ends, size_t count, bool *keep, zbz_err *err) {
+static zbz_status write_commands(zbz_buf *out, const zbz_bytes *argv, const size_t *ends, size_t count, bool *keep,
+                                 zbz_err *err) {
 	bool open = false, changed = false;
 	size_t k, i = 0;
 	zbz_status s = ZBZ_OK;

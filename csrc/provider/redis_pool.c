@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <time.h>
 
-#define TOP_UP_MS 250    /* the most a call may be held up by opening a connection ahead of need */
+#define TOP_UP_MS    250  /* the most a call may be held up by opening a connection ahead of need */
 #define TOP_UP_PAUSE 1000 /* after a failure to do so */
 
 struct redis_pool {
@@ -39,13 +39,12 @@ static void after_fork_parent(void) {
 	pthread_mutex_unlock(&pools_lock);
 }
 
-static void init_locks(redis_pool *p) {
+static void init_condition(redis_pool *p) {
 	pthread_condattr_t attr;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&p->freed, &attr);
 	pthread_condattr_destroy(&attr);
-	pthread_mutex_init(&p->lock, NULL);
 }
 
 static void after_fork_child(void) {
@@ -62,9 +61,10 @@ static void after_fork_child(void) {
 			if (p->all) p->all->all_prev = conn;
 			p->all = conn;
 		}
-		init_locks(p);
+		init_condition(p); /* those who waited are not here */
+		pthread_mutex_unlock(&p->lock);
 	}
-	pthread_mutex_init(&pools_lock, NULL);
+	pthread_mutex_unlock(&pools_lock);
 }
 
 static void watch_forks(void) { pthread_atfork(before_fork, after_fork_parent, after_fork_child); }
@@ -75,17 +75,23 @@ static void park(redis_pool *p, redis_conn *conn) {
 	conn->parked = true;
 	conn->newer = NULL;
 	conn->older = p->newest;
-	if (p->newest) p->newest->newer = conn;
-	else p->oldest = conn;
+	if (p->newest)
+		p->newest->newer = conn;
+	else
+		p->oldest = conn;
 	p->newest = conn;
 	p->parked++;
 }
 
 static void unpark(redis_pool *p, redis_conn *conn) {
-	if (conn->newer) conn->newer->older = conn->older;
-	else p->newest = conn->older;
-	if (conn->older) conn->older->newer = conn->newer;
-	else p->oldest = conn->newer;
+	if (conn->newer)
+		conn->newer->older = conn->older;
+	else
+		p->newest = conn->older;
+	if (conn->older)
+		conn->older->newer = conn->newer;
+	else
+		p->oldest = conn->newer;
 	conn->parked = false;
 	p->parked--;
 }
@@ -98,8 +104,10 @@ static void enlist(redis_pool *p, redis_conn *conn) {
 }
 
 static void delist(redis_pool *p, redis_conn *conn) {
-	if (conn->all_prev) conn->all_prev->all_next = conn->all_next;
-	else p->all = conn->all_next;
+	if (conn->all_prev)
+		conn->all_prev->all_next = conn->all_next;
+	else
+		p->all = conn->all_next;
 	if (conn->all_next) conn->all_next->all_prev = conn->all_prev;
 }
 
@@ -128,7 +136,8 @@ zbz_status redis_pool_new(const redis_target *t, redis_pool **out, zbz_err *err)
 	redis_pool *p = zbz_calloc(1, sizeof *p);
 	if (!p) return zbz_fail_nomem(err);
 	p->target = t;
-	init_locks(p);
+	init_condition(p);
+	pthread_mutex_init(&p->lock, NULL);
 	pthread_once(&once, watch_forks);
 	pthread_mutex_lock(&pools_lock);
 	p->next = pools;
@@ -142,8 +151,10 @@ zbz_status redis_pool_new(const redis_target *t, redis_pool **out, zbz_err *err)
 void redis_pool_free(redis_pool *p) {
 	if (!p) return;
 	pthread_mutex_lock(&pools_lock);
-	if (p->prev) p->prev->next = p->next;
-	else pools = p->next;
+	if (p->prev)
+		p->prev->next = p->next;
+	else
+		pools = p->next;
 	if (p->next) p->next->prev = p->prev;
 	pthread_mutex_unlock(&pools_lock);
 	while (p->newest) {
@@ -161,8 +172,10 @@ void redis_pool_free(redis_pool *p) {
 static zbz_status open_one(redis_pool *p, int64_t deadline, redis_conn **out, zbz_err *err) {
 	zbz_status s = redis_conn_open(p->target, deadline, out, err);
 	pthread_mutex_lock(&p->lock);
-	if (s == ZBZ_OK) enlist(p, *out);
-	else vacate(p);
+	if (s == ZBZ_OK)
+		enlist(p, *out);
+	else
+		vacate(p);
 	pthread_mutex_unlock(&p->lock);
 	return s;
 }
@@ -176,12 +189,14 @@ static int64_t connect_by(const redis_pool *p, int64_t deadline) {
 
 /* False at the deadline. */
 static bool await_vacancy(redis_pool *p, int64_t deadline) {
-	struct timespec ts = {.tv_sec = (time_t)(deadline / 1000), .tv_nsec = (long)(deadline % 1000) * 1000000};
+	struct timespec ts = { .tv_sec = (time_t)(deadline / 1000), .tv_nsec = (long)(deadline % 1000) * 1000000 };
 	bool late = false;
 	p->waiting++;
 	while (!late && !p->newest && p->open >= p->target->opt->pool_size) {
-		if (deadline == ZBZ_NEVER) pthread_cond_wait(&p->freed, &p->lock);
-		else late = pthread_cond_timedwait(&p->freed, &p->lock, &ts) == ETIMEDOUT;
+		if (deadline == ZBZ_NEVER)
+			pthread_cond_wait(&p->freed, &p->lock);
+		else
+			late = pthread_cond_timedwait(&p->freed, &p->lock, &ts) == ETIMEDOUT;
 	}
 	p->waiting--;
 	return p->newest || p->open < p->target->opt->pool_size;
@@ -193,9 +208,12 @@ static zbz_status reserve(redis_pool *p, int64_t deadline, redis_conn **out, zbz
 	*out = NULL;
 	pthread_mutex_lock(&p->lock);
 	if (!p->newest && p->open >= p->target->opt->pool_size && !await_vacancy(p, connect_by(p, deadline)))
-		s = zbz_fail(err, ZBZ_E_TIMEOUT, "all %lld connections of the pool are in use", (long long)p->target->opt->pool_size);
-	else if (p->newest) unpark(p, *out = p->newest);
-	else p->open++;
+		s = zbz_fail(err, ZBZ_E_TIMEOUT, "all %lld connections of the pool are in use",
+		             (long long)p->target->opt->pool_size);
+	else if (p->newest)
+		unpark(p, *out = p->newest);
+	else
+		p->open++;
 	pthread_mutex_unlock(&p->lock);
 	return s;
 }

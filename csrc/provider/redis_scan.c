@@ -1,8 +1,8 @@
 /* Listing and clearing: SCAN, never KEYS. A SCAN cursor lives in its text alone, so any connection may go on with it. */
 #include "provider/redis_impl.h"
 
-#define PAGE_MIN 10
-#define PAGE_MAX 1000
+#define PAGE_MIN  10
+#define PAGE_MAX  1000
 #define STARS_MAX 3 /* more of them could keep the server's matcher busy for long */
 
 struct zbz_cursor {
@@ -28,7 +28,9 @@ static zbz_status escape(zbz_buf *out, zbz_bytes text, zbz_err *err) {
 	return s;
 }
 
-static bool plain(char ch) { return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_'; }
+static bool plain(char ch) {
+	return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_';
+}
 
 /* Length of a class that every glob dialect reads alike, up to its ']'; 0 for any other. */
 static size_t class_length(zbz_bytes p, size_t at) {
@@ -69,8 +71,10 @@ zbz_status redis_scan_open(void *ud, zbz_call *c, zbz_bytes prefix, zbz_bytes pa
 	s = zbz_buf_append(&k->match, prefix.p, prefix.n, &c->err);
 	if (s == ZBZ_OK) s = escape(&k->match, prefix, &c->err);
 	if (s == ZBZ_OK) s = pattern.n ? hint(&k->match, pattern, &c->err) : zbz_buf_putc(&k->match, '*', &c->err);
-	if (s != ZBZ_OK) redis_scan_close(ud, k);
-	else *cursor = k;
+	if (s != ZBZ_OK)
+		redis_scan_close(ud, k);
+	else
+		*cursor = k;
 	return s;
 }
 
@@ -86,7 +90,7 @@ void redis_scan_close(void *ud, zbz_cursor *k) {
 typedef struct page {
 	zbz_bytes prefix;
 	char at[sizeof((zbz_cursor *)0)->at]; /* the next cursor */
-	zbz_buf *out;      /* u32 length and key, as scan_next wants them */
+	zbz_buf *out;                         /* u32 length and key, as scan_next wants them */
 	size_t n;
 	zbz_status failed; /* an error reply */
 	unsigned reply;    /* which reply of the exchange: clear's first one is UNLINK's */
@@ -94,7 +98,9 @@ typedef struct page {
 	int64_t removed;
 } page;
 
-static zbz_status refuse(zbz_err *err) { return zbz_fail(err, ZBZ_E_UNAVAILABLE, "the server's reply does not fit the command"); }
+static zbz_status refuse(zbz_err *err) {
+	return zbz_fail(err, ZBZ_E_UNAVAILABLE, "the server's reply does not fit the command");
+}
 
 static zbz_status take_cursor(page *g, const zbz_resp_item *item, zbz_err *err) {
 	if (item->type != ZBZ_RESP_BULK || item->bytes.n == 0 || item->bytes.n >= sizeof g->at) return refuse(err);
@@ -104,7 +110,8 @@ static zbz_status take_cursor(page *g, const zbz_resp_item *item, zbz_err *err) 
 }
 
 static zbz_status take_key(page *g, zbz_bytes key, zbz_err *err) {
-	unsigned char head[4] = {(unsigned char)key.n, (unsigned char)(key.n >> 8), (unsigned char)(key.n >> 16), (unsigned char)(key.n >> 24)};
+	unsigned char head[4] = { (unsigned char)key.n, (unsigned char)(key.n >> 8), (unsigned char)(key.n >> 16),
+		                      (unsigned char)(key.n >> 24) };
 	zbz_status s;
 	if (!zbz_bytes_has_prefix(key, g->prefix)) return ZBZ_OK;
 	s = zbz_buf_append(g->out, head, sizeof head, err);
@@ -149,7 +156,7 @@ static zbz_status next_page(redis_self *self, zbz_call *c, zbz_cursor *k, zbz_bu
 	redis_attempt_init(&a, self, c, true);
 	do {
 		out->n = start;
-		g = (page){.prefix = prefix_of(k), .out = out};
+		g = (page){ .prefix = prefix_of(k), .out = out };
 		s = redis_attempt_begin(&a);
 		if (s == ZBZ_OK) s = write_scan(&a.conn->out, k, &c->err);
 		if (s == ZBZ_OK) s = redis_exchange(a.conn, self->opt, a.deadline, 1, page_item, &g, &c->err);
@@ -192,7 +199,8 @@ static zbz_status write_unlink(zbz_buf *out, const zbz_buf *keys, size_t n, zbz_
 }
 
 /* One round trip: removes the keys of the page before and asks for the next. */
-static zbz_status clear_step(redis_self *self, zbz_call *c, zbz_cursor *k, const zbz_buf *keys, size_t keys_n, page *g) {
+static zbz_status clear_step(redis_self *self, zbz_call *c, zbz_cursor *k, const zbz_buf *keys, size_t keys_n,
+                             page *g) {
 	redis_attempt a;
 	zbz_status s;
 	redis_attempt_init(&a, self, c, true);
@@ -204,14 +212,15 @@ static zbz_status clear_step(redis_self *self, zbz_call *c, zbz_cursor *k, const
 		s = redis_attempt_begin(&a);
 		if (s == ZBZ_OK && keys_n) s = write_unlink(&a.conn->out, keys, keys_n, &c->err);
 		if (s == ZBZ_OK && !k->ended) s = write_scan(&a.conn->out, k, &c->err);
-		if (s == ZBZ_OK) s = redis_exchange(a.conn, self->opt, a.deadline, (keys_n != 0) + !k->ended, page_item, g, &c->err);
+		if (s == ZBZ_OK)
+			s = redis_exchange(a.conn, self->opt, a.deadline, (keys_n != 0) + !k->ended, page_item, g, &c->err);
 		if (s == ZBZ_OK) s = g->failed;
 	} while (redis_attempt_again(&a, s));
 	return s;
 }
 
 zbz_status redis_clear(void *ud, zbz_call *c, zbz_bytes prefix, uint64_t *removed) {
-	zbz_buf buffers[2] = {{0}};
+	zbz_buf buffers[2] = { { 0 } };
 	size_t old_n = 0;
 	int turn = 0;
 	zbz_cursor *k;
@@ -220,7 +229,7 @@ zbz_status redis_clear(void *ud, zbz_call *c, zbz_bytes prefix, uint64_t *remove
 	if (s != ZBZ_OK) return s;
 	k->page = PAGE_MAX;
 	while (s == ZBZ_OK && (!k->ended || old_n)) {
-		page g = {.prefix = prefix, .out = &buffers[turn], .at = "0"};
+		page g = { .prefix = prefix, .out = &buffers[turn], .at = "0" };
 		s = clear_step(ud, c, k, &buffers[!turn], old_n, &g);
 		if (s != ZBZ_OK) break;
 		*removed += (uint64_t)g.removed;

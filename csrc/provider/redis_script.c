@@ -3,23 +3,21 @@
 #include "provider/redis_impl.h"
 
 /* Numbers pass through Lua as doubles, so counters go back as text. An error of a call inside is returned as it is. */
-static const char compare_and_set[] =
-	"local v = redis.pcall('GET', KEYS[1])\n"
-	"if type(v) == 'table' and v.err then return v end\n"
-	"if not v or redis.sha1hex(v) ~= ARGV[1] then return 0 end\n"
-	"if ARGV[3] == '0' then v = redis.pcall('SET', KEYS[1], ARGV[2])\n"
-	"else v = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end\n"
-	"if v.err then return v end\n"
-	"return 1\n";
+static const char compare_and_set[] = "local v = redis.pcall('GET', KEYS[1])\n"
+                                      "if type(v) == 'table' and v.err then return v end\n"
+                                      "if not v or redis.sha1hex(v) ~= ARGV[1] then return 0 end\n"
+                                      "if ARGV[3] == '0' then v = redis.pcall('SET', KEYS[1], ARGV[2])\n"
+                                      "else v = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end\n"
+                                      "if v.err then return v end\n"
+                                      "return 1\n";
 
-static const char increment[] =
-	"local v = redis.pcall('EXISTS', KEYS[1])\n"
-	"if v == 0 then\n"
-	"  if ARGV[3] == '0' then v = redis.pcall('SET', KEYS[1], ARGV[2])\n"
-	"  else v = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end\n"
-	"else v = redis.pcall('INCRBY', KEYS[1], ARGV[1]) end\n"
-	"if type(v) == 'table' and v.err then return v end\n"
-	"return redis.pcall('GET', KEYS[1])\n";
+static const char increment[] = "local v = redis.pcall('EXISTS', KEYS[1])\n"
+                                "if v == 0 then\n"
+                                "  if ARGV[3] == '0' then v = redis.pcall('SET', KEYS[1], ARGV[2])\n"
+                                "  else v = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end\n"
+                                "else v = redis.pcall('INCRBY', KEYS[1], ARGV[1]) end\n"
+                                "if type(v) == 'table' and v.err then return v end\n"
+                                "return redis.pcall('GET', KEYS[1])\n";
 
 void redis_hex(const zbz_version *v, char hex[REDIS_SHA_HEX + 1]) {
 	static const char digits[] = "0123456789abcdef";
@@ -52,13 +50,15 @@ zbz_status redis_scripts_init(redis_self *self, zbz_err *err) {
 }
 
 /* Three arguments for one key. The server that does not know the script has run nothing, so it gets the text at once. */
-static zbz_status run(redis_attempt *a, const char *sha, const char *text, zbz_bytes key, const zbz_bytes argv[3], redis_answer *answer, zbz_buf *out) {
+static zbz_status run(redis_attempt *a, const char *sha, const char *text, zbz_bytes key, const zbz_bytes argv[3],
+                      const char *expect, redis_answer *answer, zbz_buf *out) {
 	zbz_err *err = &a->c->err;
-	zbz_status s = zbz_resp_command(&a->conn->out, err, "EVALSHA %b 1 %b %b %b %b", zbz_bstr(sha), key, argv[0], argv[1], argv[2]);
-	if (s == ZBZ_OK) s = redis_attempt_ask(a, answer, 1, out);
+	zbz_status s =
+	    zbz_resp_command(&a->conn->out, err, "EVALSHA %b 1 %b %b %b %b", zbz_bstr(sha), key, argv[0], argv[1], argv[2]);
+	if (s == ZBZ_OK) s = redis_attempt_ask(a, answer, expect, out);
 	if (s == ZBZ_OK || !answer->noscript || a->conn->broken) return s;
 	s = zbz_resp_command(&a->conn->out, err, "EVAL %b 1 %b %b %b %b", zbz_bstr(text), key, argv[0], argv[1], argv[2]);
-	return s == ZBZ_OK ? redis_attempt_ask(a, answer, 1, out) : s;
+	return s == ZBZ_OK ? redis_attempt_ask(a, answer, expect, out) : s;
 }
 
 typedef struct number {
@@ -76,12 +76,13 @@ static zbz_bytes decimal(number *n, int64_t v) {
 
 zbz_status redis_set_if_version(redis_self *self, zbz_call *c, const zbz_write *w) {
 	char hex[REDIS_SHA_HEX + 1];
-	redis_answer answer = {0};
+	redis_answer answer = { 0 };
 	redis_attempt a;
-	number ttl;
+	number ttl = { 0 };
 	zbz_bytes argv[3];
 	zbz_status s;
-	if (w->version->n != REDIS_SHA_HEX / 2) return zbz_fail(&c->err, ZBZ_E_CONFLICT, "the version is not one of this provider");
+	if (w->version->n != REDIS_SHA_HEX / 2)
+		return zbz_fail(&c->err, ZBZ_E_CONFLICT, "the version is not one of this provider");
 	redis_hex(w->version, hex);
 	argv[0] = zbz_b(hex, REDIS_SHA_HEX);
 	argv[1] = w->value;
@@ -89,7 +90,7 @@ zbz_status redis_set_if_version(redis_self *self, zbz_call *c, const zbz_write *
 	redis_attempt_init(&a, self, c, false);
 	do {
 		s = redis_attempt_begin(&a);
-		if (s == ZBZ_OK) s = run(&a, self->compare_and_set, compare_and_set, w->key, argv, &answer, NULL);
+		if (s == ZBZ_OK) s = run(&a, self->compare_and_set, compare_and_set, w->key, argv, "i", &answer, NULL);
 	} while (redis_attempt_again(&a, s));
 	if (s == ZBZ_OK && answer.integer != 1) s = zbz_fail(&c->err, ZBZ_E_CONFLICT, "another version is stored, or none");
 	return s;
@@ -112,14 +113,14 @@ static zbz_status read_integer(zbz_bytes text, int64_t *value, zbz_err *err) {
 }
 
 static zbz_status incr_plain(redis_self *self, zbz_call *c, zbz_bytes key, int64_t delta, int64_t *value) {
-	redis_answer answer = {0};
+	redis_answer answer = { 0 };
 	redis_attempt a;
 	zbz_status s;
 	redis_attempt_init(&a, self, c, false);
 	do {
 		s = redis_attempt_begin(&a);
 		if (s == ZBZ_OK) s = zbz_resp_command(&a.conn->out, &c->err, "INCRBY %b %l", key, delta);
-		if (s == ZBZ_OK) s = redis_attempt_ask(&a, &answer, 1, NULL);
+		if (s == ZBZ_OK) s = redis_attempt_ask(&a, &answer, "i", NULL);
 	} while (redis_attempt_again(&a, s));
 	*value = answer.integer;
 	return s;
@@ -127,11 +128,11 @@ static zbz_status incr_plain(redis_self *self, zbz_call *c, zbz_bytes key, int64
 
 zbz_status redis_incr(void *ud, zbz_call *c, zbz_bytes key, const zbz_incr *how, int64_t *value) {
 	redis_self *self = ud;
-	redis_answer answer = {0};
+	redis_answer answer = { 0 };
 	redis_attempt a;
-	number delta, initial, ttl;
+	number delta = { 0 }, initial = { 0 }, ttl = { 0 };
 	zbz_bytes argv[3];
-	zbz_buf text = {0};
+	zbz_buf text = { 0 };
 	zbz_status s;
 	if (!how->has_initial && how->expire_at == ZBZ_NO_EXPIRY) return incr_plain(self, c, key, how->delta, value);
 	argv[0] = decimal(&delta, how->delta);
@@ -141,7 +142,7 @@ zbz_status redis_incr(void *ud, zbz_call *c, zbz_bytes key, const zbz_incr *how,
 	do {
 		zbz_buf_reset(&text);
 		s = redis_attempt_begin(&a);
-		if (s == ZBZ_OK) s = run(&a, self->increment, increment, key, argv, &answer, &text);
+		if (s == ZBZ_OK) s = run(&a, self->increment, increment, key, argv, "b", &answer, &text);
 	} while (redis_attempt_again(&a, s));
 	if (s == ZBZ_OK) s = read_integer(zbz_b(text.p, text.n), value, &c->err);
 	zbz_buf_clear(&text);

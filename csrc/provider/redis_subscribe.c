@@ -8,10 +8,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define RECONNECT_MS 1000  /* limit of the first attempt to come back; doubled up to the option timeout */
+#define RECONNECT_MS   1000 /* limit of the first attempt to come back; doubled up to the option timeout */
 #define BACKOFF_MIN_MS 20
 #define BACKOFF_MAX_MS 2000
-#define SILENCE_MS 15000   /* before PING, when read_timeout is off */
+#define SILENCE_MS     15000 /* before PING, when read_timeout is off */
 
 typedef enum push { PUSH_OTHER, PUSH_MESSAGE, PUSH_PMESSAGE, PUSH_CONFIRM } push;
 
@@ -23,18 +23,18 @@ typedef struct subscription {
 	zbz_bytes *channels;
 	void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload);
 	void *ud;
-	int wake;     /* eventfd: the thread shall end */
-	pid_t pid;    /* whose thread it is */
+	int wake;  /* eventfd: the thread shall end */
+	pid_t pid; /* whose thread it is */
 	pthread_t thread;
 	int64_t first_deadline;
-	redis_conn *conn;  /* the thread's */
+	redis_conn *conn; /* the thread's */
 	push kind;
 	size_t confirmed;
-	zbz_buf channel;   /* of the message under way */
+	zbz_buf channel; /* of the message under way */
 	pthread_mutex_t lock;
 	pthread_cond_t told;
-	int fd;            /* of conn, for a forked child */
-	bool known;        /* how the first attempt ended */
+	int fd;     /* of conn, for a forked child */
+	bool known; /* how the first attempt ended */
 	zbz_err err;
 } subscription;
 
@@ -61,9 +61,9 @@ static void after_fork_child(void) {
 		if (sub->fd >= 0) close(sub->fd);
 		if (sub->wake >= 0) close(sub->wake);
 		sub->fd = sub->wake = -1;
-		pthread_mutex_init(&sub->lock, NULL);
+		pthread_mutex_unlock(&sub->lock);
 	}
-	pthread_mutex_init(&subs_lock, NULL);
+	pthread_mutex_unlock(&subs_lock);
 }
 
 static void watch_forks(void) { pthread_atfork(before_fork, after_fork_parent, after_fork_child); }
@@ -174,7 +174,7 @@ static zbz_status listen_on(subscription *sub, zbz_err *err) {
 
 /* False: the thread shall end. */
 static bool pause_for(subscription *sub, int failures) {
-	struct pollfd pfd = {.fd = sub->wake, .events = POLLIN};
+	struct pollfd pfd = { .fd = sub->wake, .events = POLLIN };
 	int ms = failures < 7 ? BACKOFF_MIN_MS << failures : BACKOFF_MAX_MS;
 	int rc;
 	do rc = poll(&pfd, 1, ms - (int)((uintptr_t)sub / 64 % (unsigned)(ms / 4 + 1)));
@@ -198,7 +198,7 @@ static int64_t reconnect_deadline(const subscription *sub, int failures) {
 
 static void *thread_main(void *ud) {
 	subscription *sub = ud;
-	zbz_err err = {0};
+	zbz_err err = { 0 };
 	int failures = 0;
 	zbz_status s = attach(sub, sub->first_deadline, &err);
 	tell_first(sub, &err, s);
@@ -265,8 +265,10 @@ static void enlist(subscription *sub) {
 
 static void delist(subscription *sub) {
 	pthread_mutex_lock(&subs_lock);
-	if (sub->prev) sub->prev->next = sub->next;
-	else subs = sub->next;
+	if (sub->prev)
+		sub->prev->next = sub->next;
+	else
+		subs = sub->next;
 	if (sub->next) sub->next->prev = sub->prev;
 	pthread_mutex_unlock(&subs_lock);
 }
@@ -293,7 +295,8 @@ static void stop(subscription *sub) {
 }
 
 zbz_status redis_subscribe(void *ud, zbz_call *c, const zbz_bytes *channels, size_t n, bool pattern,
-                           void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *message_ud, void **out) {
+                           void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *message_ud,
+                           void **out) {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	redis_self *self = ud;
 	subscription *sub = zbz_calloc(1, sizeof *sub);
@@ -304,7 +307,9 @@ zbz_status redis_subscribe(void *ud, zbz_call *c, const zbz_bytes *channels, siz
 		return zbz_fail(&c->err, ZBZ_E_ARGUMENT, "no channel to subscribe to");
 	}
 	if (!sub) return zbz_fail_nomem(&c->err);
-	*sub = (subscription){.self = self, .pattern = pattern, .n = n, .on_message = on_message, .ud = message_ud, .fd = -1, .pid = getpid()};
+	*sub = (subscription){
+		.self = self, .pattern = pattern, .n = n, .on_message = on_message, .ud = message_ud, .fd = -1, .pid = getpid()
+	};
 	sub->first_deadline = zbz_net_deadline(c, self->opt->timeout);
 	sub->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	sub->channels = copy_channels(channels, n);

@@ -56,11 +56,12 @@ local function read(x, known, op, level)
 end
 
 --- A TTL, or a table of options: { ttl_ms, only, if_version, deadline_ms }.
-function M.write(x, op, level) return read(x, WRITE, op, level + 1) end
-function M.ttl(x, op, level) return read(x, TTL, op, level + 1) end
+--- (In parentheses: a tail call would drop a level.)
+function M.write(x, op, level) return (read(x, WRITE, op, level + 1)) end
+function M.ttl(x, op, level) return (read(x, TTL, op, level + 1)) end
 function M.deadline(x, op, level)
 	if x ~= nil and type(x) ~= "table" then raise(level + 1, "%s: options must be a table, got %s", op, type(x)) end
-	return read(x, DEADLINE, op, level + 1)
+	return (read(x, DEADLINE, op, level + 1))
 end
 function M.incr(x, op, level)
 	local o = read(x, INCR, op, level + 1)

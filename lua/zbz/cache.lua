@@ -13,6 +13,9 @@ local M = {}
 
 local default
 
+--- Two results, and no tail call: errors blame the caller by counting levels.
+local function both(a, b) return a, b end
+
 -- ---- instances ----------------------------------------------------------------------------------------------------------
 
 --- An independent cache. opts: provider (a name with its options beside it, a URL, or a provider object), key_prefix,
@@ -21,7 +24,7 @@ local default
 ---@return zbz.Cache?, zbz.Error?
 function M.new(opts)
 	if type(opts) == "string" or P.is(opts) then opts = { provider = opts } end
-	return I.new(opts, 2)
+	return both(I.new(opts, 2))
 end
 
 --- configure(opts), or configure(provider, opts).
@@ -44,7 +47,7 @@ end
 
 --- Makes the default cache. A former one is closed once the new one stands; a failure changes nothing.
 ---@return zbz.Cache?, zbz.Error?
-function M.configure(provider, opts) return configure(provider, opts, 2) end
+function M.configure(provider, opts) return both(configure(provider, opts, 2)) end
 
 --- The same from the environment: CACHE_PROVIDER (memory), CACHE_DEFAULT_TTL, CACHE_KEY_PREFIX, CACHE_SERIALIZATION, REDIS_URL,
 --- MEMCACHED_SERVERS ...; the README lists all. get: instead of os.getenv.
@@ -77,7 +80,7 @@ end
 ---@return zbz.Table?, zbz.Error?
 function M.table(name, opts)
 	if not M.is_configured() then return not_configured("table") end
-	return default:table_at(name, opts, 3)
+	return default:table_at(name, opts, 2)
 end
 
 for _, op in ipairs({ "get", "set", "add", "delete", "exists", "ttl", "expire", "incr", "decr", "get_with", "get_multi", "set_multi",
@@ -113,16 +116,16 @@ end
 ---@return zbz.Provider?, zbz.Error?
 function M.provider(name, opts)
 	if opts ~= nil and type(opts) ~= "table" then error("zbz: provider: expects a table of options, got " .. type(opts), 2) end
-	return providers.open(name, opts or {}, 2)
+	return both(providers.open(name, opts or {}, 2))
 end
 
 ---@return string[] names of all providers
 function M.providers() return providers.names() end
 --- Options, summary and package of one provider.
-function M.provider_info(name) return providers.info(name) end
-function M.register_provider(name, factory, options) return providers.register(name, factory, options) end
-function M.load_provider(name) return providers.load(name) end
-function M.register_serializer(name, s) return serializer.register(name, s) end
+function M.provider_info(name) return both(providers.info(name)) end
+function M.register_provider(name, factory, options) return both(providers.register(name, factory, options)) end
+function M.load_provider(name) return both(providers.load(name)) end
+function M.register_serializer(name, s) return both(serializer.register(name, s)) end
 ---@return string[]
 function M.serializers() return serializer.names() end
 
@@ -130,7 +133,7 @@ function M.serializers() return serializer.names() end
 
 --- A cache and one table in one step: keys under prefix .. key, prefix is name .. ":" unless given.
 ---@return zbz.Contract?, zbz.Error?
-function M.contract(name, provider, opts) return contract.new(name, provider, opts, 2) end
+function M.contract(name, provider, opts) return both(contract.new(name, provider, opts, 2)) end
 ---@return zbz.Contract?
 function M.lookup(alias) return contract.lookup(alias) end
 
@@ -140,7 +143,7 @@ function M.service(provider, opts, table_opts)
 	if type(provider) ~= "string" then error("zbz: service: expects the name of a provider, got " .. type(provider), 2) end
 	local spec = O.copy(opts)
 	spec.provider = provider
-	return contract.new(provider .. "-cache", spec, table_opts, 2)
+	return both(contract.new(provider .. "-cache", spec, table_opts, 2))
 end
 
 local CONFIG = { name = true, provider = true, settings = true, config = true, key_prefix = true, default_ttl = true, ttl = true,
@@ -153,13 +156,13 @@ local function from_config(c, level)
 	end
 	local spec = O.copy(c.settings or c.config)
 	spec.provider = c.provider
-	return contract.new(c.name, spec, { key_prefix = c.key_prefix, default_ttl = c.default_ttl, ttl = c.ttl, serializer = c.serializer,
-		serialization = c.serialization, schema = c.schema, alias = c.alias }, level + 1)
+	return both(contract.new(c.name, spec, { key_prefix = c.key_prefix, default_ttl = c.default_ttl, ttl = c.ttl,
+		serializer = c.serializer, serialization = c.serialization, schema = c.schema, alias = c.alias }, level + 1))
 end
 
 --- A contract from { name=, provider=, settings={}, key_prefix=, default_ttl= }; what is absent keeps its default.
 ---@return zbz.Contract?, zbz.Error?
-function M.from_config(c) return from_config(c, 2) end
+function M.from_config(c) return both(from_config(c, 2)) end
 
 --- All of a list, each registered under its name; one failure closes those made before.
 ---@param list table[]
@@ -197,7 +200,7 @@ function M.for_env(name, choices, opts)
 		for k in pairs(choices) do known[#known + 1] = k end
 		return E.fail("invalid_config", "APP_ENV: " .. O.unknown("environment", which, known), { option = "APP_ENV", op = "for_env" })
 	end
-	return contract.new(name, spec, opts, 2)
+	return both(contract.new(name, spec, opts, 2))
 end
 
 --- The older calling style over a provider or a cache.

@@ -111,7 +111,8 @@ function Contract:cache()
 	local M = require("zbz.contract")
 	local opts = O.copy(self.opts)
 	opts.key_prefix, opts.clock = self.cache_.key_prefix_, self.cache_.clock
-	return M.new(self.name_, self.provider, opts, 2)
+	local made, err = M.new(self.name_, self.provider, opts, 2)
+	return made, err
 end
 
 ---@return boolean?, zbz.Error?

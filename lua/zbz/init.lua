@@ -42,7 +42,7 @@ function zbz.item(v, opts) return core.item(v, opts) end
 function zbz.table(name, opts)
 	local default = zbz.cache.default()
 	if not default or default.closed then return zbz.cache.table(name, opts) end
-	return default:table_at(name, opts, 3)
+	return default:table_at(name, opts, 2)
 end
 
 --- An entry of the default cache by address: zbz.uri("cache://users/123"):get().

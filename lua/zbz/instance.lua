@@ -90,11 +90,11 @@ function Cache.new(opts, level)
 	level = level + 1
 	if type(opts) ~= "table" then error("zbz: a cache is made from a table of options, got " .. type(opts), level) end
 	opts = flatten(opts)
-	local base, err = T.read({
-		ttl = opts.ttl ~= nil and opts.ttl or opts.default_ttl, serializer = opts.serializer ~= nil and opts.serializer or opts.serialization,
-		deadline = opts.deadline, stale_ttl = opts.stale_ttl, neg_ttl = opts.neg_ttl, refresh_at = opts.refresh_at, jitter = opts.jitter,
-		lock = opts.lock,
-	}, { ttl_ms = HOUR_MS, serializer = require("zbz.serializer").find("json") }, "a cache", level)
+	local own = {}
+	for name in pairs(T.KNOWN) do
+		if OWN[name] then own[name] = opts[name] end
+	end
+	local base, err = T.read(own, { ttl_ms = HOUR_MS, serializer = require("zbz.serializer").find("json") }, "a cache", level)
 	if not base then return nil, err end
 	local prefix
 	prefix, err = O.text(opts, "key_prefix", "")
@@ -155,7 +155,7 @@ end
 ---@param name string
 ---@param opts table?  ttl serializer schema deadline stale_ttl neg_ttl refresh_at jitter lock strict_utf8
 ---@return zbz.Table?, zbz.Error?
-function Cache:table(name, opts) return self:table_at(name, opts, 3) end
+function Cache:table(name, opts) return self:table_at(name, opts, 2) end
 
 function Cache:table_at(name, opts, level)
 	if type(name) ~= "string" or name == "" then error("zbz: table: the name must be text", level) end

@@ -95,11 +95,13 @@ end
 local function from_url(text)
 	local scheme = text:match("^(%a[%w%+%.%-]*):")
 	if not scheme then return nil end
-	local name = core.scheme(scheme) or (registered[scheme] and scheme)
+	local info = (registered[scheme] and { name = scheme }) or (not core.scheme(scheme) and core.provider_info(scheme))
+	local name = core.scheme(scheme) or (info and info.name)
 	if not name then
 		return E.fail("unknown_provider", O.unknown("URL scheme", scheme, M.names()), { provider = scheme })
 	end
-	local info, err = M.info(name)
+	local err
+	info, err = M.info(name)
 	if not info then return nil, err end
 	local opts = {}
 	for _, option in ipairs(info.options) do

@@ -155,9 +155,9 @@ function Table:expire(k, ttl, opts)
 end
 
 local function count(self, op, k, n, opts)
-	A.key(k, op, 3)
-	if n ~= nil then A.integer(n, op, "n", 3) end
-	A.incr(opts, op, 3)
+	A.key(k, op, 2)
+	if n ~= nil then A.integer(n, op, "n", 2) end
+	A.incr(opts, op, 2)
 	local handle = open(self, op)
 	if not self.env.serializer.integers then
 		return nil, self:at(E.new("unsupported", ("serializer '%s' does not store counters as digits"):format(self.env.serializer.name)), op, k)

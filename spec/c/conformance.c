@@ -26,13 +26,17 @@ static void binary_values_and_keys(void) {
 		all[i] = (char)i;
 		again[i] = (char)(255 - i);
 	}
-	CHECK(put_b(zbz_bstr("binary"), zbz_b(all, sizeof all), 0, ZBZ_ALWAYS) == ZBZ_OK && holds_b(zbz_bstr("binary"), zbz_b(all, sizeof all)));
+	CHECK(put_b(zbz_bstr("binary"), zbz_b(all, sizeof all), 0, ZBZ_ALWAYS) == ZBZ_OK &&
+	      holds_b(zbz_bstr("binary"), zbz_b(all, sizeof all)));
 	for (i = 0; i < sizeof all; i++) CHECK(put_b(zbz_b(all + i, 1), zbz_b(again + i, 1), 0, ZBZ_ALWAYS) == ZBZ_OK);
 	for (i = 0; i < sizeof all; i++) CHECK(holds_b(zbz_b(all + i, 1), zbz_b(again + i, 1)));
 	for (i = 0; i < sizeof all; i++) CHECK(zbz_table_del(subject.t, now(), zbz_b(all + i, 1)) >= 0);
-	CHECK(put("a b\r\nset x 0 0 1\r\n", "newline", 0) == ZBZ_OK && holds("a b\r\nset x 0 0 1\r\n", "newline") && get("x") == ZBZ_MISS);
+	CHECK(put("a b\r\nset x 0 0 1\r\n", "newline", 0) == ZBZ_OK && holds("a b\r\nset x 0 0 1\r\n", "newline") &&
+	      get("x") == ZBZ_MISS);
 	CHECK(put("../up/./and//over", "path", 0) == ZBZ_OK && holds("../up/./and//over", "path"));
-	if (fits(sizeof all, 4)) CHECK(put_b(zbz_b(all, sizeof all), zbz_bstr("long"), 0, ZBZ_ALWAYS) == ZBZ_OK && holds_b(zbz_b(all, sizeof all), zbz_bstr("long")));
+	if (fits(sizeof all, 4))
+		CHECK(put_b(zbz_b(all, sizeof all), zbz_bstr("long"), 0, ZBZ_ALWAYS) == ZBZ_OK &&
+		      holds_b(zbz_b(all, sizeof all), zbz_bstr("long")));
 	CHECK(get("") == ZBZ_E_KEY && put("", "v", 0) == ZBZ_E_KEY);
 	CHECK(del("binary") >= 0 && del("a b\r\nset x 0 0 1\r\n") >= 0 && del("../up/./and//over") >= 0);
 	if (fits(sizeof all, 4)) CHECK(zbz_table_del(subject.t, now(), zbz_b(all, sizeof all)) >= 0);
@@ -62,7 +66,8 @@ static void limits_are_kept(void) {
 	key = malloc(n);
 	if (key == NULL) return;
 	memset(key, 'k', n);
-	CHECK(put_b(zbz_b(key, n - prefix), zbz_bstr("v"), 0, ZBZ_ALWAYS) == ZBZ_OK && holds_b(zbz_b(key, n - prefix), zbz_bstr("v")));
+	CHECK(put_b(zbz_b(key, n - prefix), zbz_bstr("v"), 0, ZBZ_ALWAYS) == ZBZ_OK &&
+	      holds_b(zbz_b(key, n - prefix), zbz_bstr("v")));
 	CHECK(put_b(zbz_b(key, n - prefix + 1), zbz_bstr("v"), 0, ZBZ_ALWAYS) == ZBZ_E_KEY);
 	CHECK(zbz_table_del(subject.t, now(), zbz_b(key, n - prefix)) >= 0);
 	free(key);
@@ -79,7 +84,8 @@ static void times(void) {
 	int64_t ttl = short_ttl(), left = -1;
 	CHECK(put("soon", "v", ttl) == ZBZ_OK && holds("soon", "v") && passes("soon", ttl) && exists("soon") == ZBZ_MISS);
 	CHECK(put("stays", "v", 0) == ZBZ_OK && holds("stays", "v"));
-	CHECK(put("stays", "v", ttl) == ZBZ_OK && put("stays", "w", 0) == ZBZ_OK); /* a set without a TTL takes the old one away */
+	CHECK(put("stays", "v", ttl) == ZBZ_OK &&
+	      put("stays", "w", 0) == ZBZ_OK); /* a set without a TTL takes the old one away */
 	CHECK(put("gone", "v", ttl) == ZBZ_OK && passes("gone", ttl) && holds("stays", "w"));
 	CHECK(put("long", "v", (int64_t)40 * 86400000) == ZBZ_OK && holds("long", "v")); /* beyond 30 days */
 	if (can(ZBZ_CAN_TTL)) {
@@ -96,12 +102,15 @@ static void times(void) {
 static void expire(void) {
 	int64_t ttl = short_ttl(), left;
 	if (!can(ZBZ_CAN_EXPIRE)) {
-		CHECK(put("k", "v", 0) == ZBZ_OK && zbz_table_expire(subject.t, now(), zbz_bstr("k"), 1000) == ZBZ_E_UNSUPPORTED && del("k") >= 0);
+		CHECK(put("k", "v", 0) == ZBZ_OK &&
+		      zbz_table_expire(subject.t, now(), zbz_bstr("k"), 1000) == ZBZ_E_UNSUPPORTED && del("k") >= 0);
 		return;
 	}
 	CHECK(zbz_table_expire(subject.t, now(), zbz_bstr("absent"), ttl) == ZBZ_MISS);
-	CHECK(put("k", "v", 0) == ZBZ_OK && zbz_table_expire(subject.t, now(), zbz_bstr("k"), ttl) == ZBZ_OK && holds("k", "v") && passes("k", ttl));
-	CHECK(put("k", "v", 60000) == ZBZ_OK && zbz_table_expire(subject.t, now(), zbz_bstr("k"), 0) == ZBZ_OK && holds("k", "v"));
+	CHECK(put("k", "v", 0) == ZBZ_OK && zbz_table_expire(subject.t, now(), zbz_bstr("k"), ttl) == ZBZ_OK &&
+	      holds("k", "v") && passes("k", ttl));
+	CHECK(put("k", "v", 60000) == ZBZ_OK && zbz_table_expire(subject.t, now(), zbz_bstr("k"), 0) == ZBZ_OK &&
+	      holds("k", "v"));
 	if (can(ZBZ_CAN_TTL)) CHECK(zbz_table_ttl(subject.t, now(), zbz_bstr("k"), &left) == ZBZ_OK && left == INT64_MAX);
 	CHECK(del("k") >= 0);
 }
@@ -112,14 +121,16 @@ static void add_and_present(void) {
 	const zbz_bytes k = zbz_bstr("k"), v = zbz_bstr("v"), w = zbz_bstr("w");
 	int64_t ttl = short_ttl();
 	if (can(ZBZ_CAN_ADD)) {
-		CHECK(put_b(k, v, ttl, ZBZ_ONLY_ABSENT) == ZBZ_OK && put_b(k, w, 0, ZBZ_ONLY_ABSENT) == ZBZ_REFUSED && holds("k", "v"));
+		CHECK(put_b(k, v, ttl, ZBZ_ONLY_ABSENT) == ZBZ_OK && put_b(k, w, 0, ZBZ_ONLY_ABSENT) == ZBZ_REFUSED &&
+		      holds("k", "v"));
 		CHECK(passes("k", ttl) && put_b(k, w, 0, ZBZ_ONLY_ABSENT) == ZBZ_OK && holds("k", "w") && del("k") >= 0);
 	} else {
 		CHECK(put_b(k, v, 0, ZBZ_ONLY_ABSENT) == ZBZ_E_UNSUPPORTED && get("k") == ZBZ_MISS);
 	}
 	if (can(ZBZ_CAN_PRESENT)) {
 		CHECK(put_b(k, v, 0, ZBZ_ONLY_PRESENT) == ZBZ_REFUSED && get("k") == ZBZ_MISS);
-		CHECK(put("k", "v", 0) == ZBZ_OK && put_b(k, w, 0, ZBZ_ONLY_PRESENT) == ZBZ_OK && holds("k", "w") && del("k") >= 0);
+		CHECK(put("k", "v", 0) == ZBZ_OK && put_b(k, w, 0, ZBZ_ONLY_PRESENT) == ZBZ_OK && holds("k", "w") &&
+		      del("k") >= 0);
 	} else {
 		CHECK(put_b(k, v, 0, ZBZ_ONLY_PRESENT) == ZBZ_E_UNSUPPORTED && get("k") == ZBZ_MISS);
 	}
@@ -198,7 +209,8 @@ static void batches(void) {
 	CHECK(del("missing") >= 0);
 	zbz_buf_reset(&out);
 	CHECK(zbz_table_get_many(subject.t, now(), keys, 5, &out, f) == ZBZ_OK);
-	CHECK(f[0].status == ZBZ_OK && f[2].status == ZBZ_OK && zbz_bytes_eq(zbz_b(out.p + f[0].off, f[0].n), zbz_b(out.p + f[2].off, f[2].n)));
+	CHECK(f[0].status == ZBZ_OK && f[2].status == ZBZ_OK &&
+	      zbz_bytes_eq(zbz_b(out.p + f[0].off, f[0].n), zbz_b(out.p + f[2].off, f[2].n)));
 	CHECK(f[0].n == 1 && (out.p[f[0].off] == '1' || out.p[f[0].off] == '3'));
 	CHECK(f[1].status == ZBZ_OK && zbz_bytes_eq(zbz_b(out.p + f[1].off, f[1].n), values[1]));
 	CHECK(f[3].status == ZBZ_MISS && f[4].status == ZBZ_OK && f[4].n == 0);
@@ -256,7 +268,8 @@ static void listings_and_clear(void) {
 		CHECK(s == ZBZ_E_UNSUPPORTED && holds("k00", "v"));
 	}
 	zbz_buf_reset(&out);
-	CHECK(zbz_table_get(subject.foreign, now(), zbz_bstr("k01"), &out) == ZBZ_OK && zbz_bytes_eq(zbz_buf_bytes(&out), zbz_bstr("theirs")));
+	CHECK(zbz_table_get(subject.foreign, now(), zbz_bstr("k01"), &out) == ZBZ_OK &&
+	      zbz_bytes_eq(zbz_buf_bytes(&out), zbz_bstr("theirs")));
 	for (i = 0; i < 100; i++) {
 		snprintf(key, sizeof key, "k%02d", i % 100);
 		CHECK(del(key) >= 0);
@@ -280,7 +293,8 @@ static void the_store_answers(void) {
 
 static void envelopes_pass_through(void) {
 	static const char magic[] = "\xC1zbz is how it begins";
-	CHECK(put("m", magic, 60000) == ZBZ_OK && holds("m", magic) && exists("m") == ZBZ_OK && del("m") >= 0 && get("m") == ZBZ_MISS);
+	CHECK(put("m", magic, 60000) == ZBZ_OK && holds("m", magic) && exists("m") == ZBZ_OK && del("m") >= 0 &&
+	      get("m") == ZBZ_MISS);
 }
 
 int main(int argc, char **argv) {

@@ -67,7 +67,8 @@ static zbz_status open_subject(int argc, char **argv, zbz_err *err) {
 	zbz_status s = cfg != NULL ? ZBZ_OK : err->status;
 	int i;
 	for (i = 1; i < argc; i++)
-		if (strcmp(argv[i], "clock=fake") == 0 && (subject.fake = zbz_clock_fake_new((int64_t)START_MS * 1000)) == NULL) s = zbz_fail_nomem(err);
+		if (strcmp(argv[i], "clock=fake") == 0 && (subject.fake = zbz_clock_fake_new((int64_t)START_MS * 1000)) == NULL)
+			s = zbz_fail_nomem(err);
 	snprintf(subject.prefix, sizeof subject.prefix, "zbz-conformance-%ld:", (long)getpid());
 	o.key_prefix = zbz_bstr(subject.prefix);
 	o.clock = subject.fake;
@@ -100,14 +101,17 @@ static zbz_call *now(void) {
 static bool can(uint32_t bit) { return (subject.caps.can & bit) != 0; }
 static bool fits(size_t key_n, size_t value_n) {
 	const zbz_caps *c = &subject.caps;
-	return (c->max_key == 0 || zbz_table_prefix(subject.t).n + key_n <= c->max_key) && (c->max_value == 0 || value_n <= c->max_value);
+	return (c->max_key == 0 || zbz_table_prefix(subject.t).n + key_n <= c->max_key) &&
+	       (c->max_value == 0 || value_n <= c->max_value);
 }
 
 static zbz_status put_b(zbz_bytes k, zbz_bytes v, int64_t ttl, zbz_only only) {
 	zbz_put p = { .ttl = ttl, .only = only };
 	return zbz_table_set(subject.t, now(), k, v, &p, NULL);
 }
-static zbz_status put(const char *k, const char *v, int64_t ttl) { return put_b(zbz_bstr(k), zbz_bstr(v), ttl, ZBZ_ALWAYS); }
+static zbz_status put(const char *k, const char *v, int64_t ttl) {
+	return put_b(zbz_bstr(k), zbz_bstr(v), ttl, ZBZ_ALWAYS);
+}
 static zbz_status get_b(zbz_bytes k) {
 	zbz_buf_reset(&out);
 	return zbz_table_get(subject.t, now(), k, &out);
@@ -117,7 +121,9 @@ static bool holds_b(zbz_bytes k, zbz_bytes v) { return get_b(k) == ZBZ_OK && zbz
 static bool holds(const char *k, const char *v) { return holds_b(zbz_bstr(k), zbz_bstr(v)); }
 static zbz_status del(const char *k) { return zbz_table_del(subject.t, now(), zbz_bstr(k)); }
 static zbz_status exists(const char *k) { return zbz_table_exists(subject.t, now(), zbz_bstr(k)); }
-static zbz_status incr(const char *k, int64_t by, int64_t *v) { return zbz_table_incr(subject.t, now(), zbz_bstr(k), by, false, 0, 0, v); }
+static zbz_status incr(const char *k, int64_t by, int64_t *v) {
+	return zbz_table_incr(subject.t, now(), zbz_bstr(k), by, false, 0, 0, v);
+}
 
 /* A TTL that every resolution can tell from none, and that ends soon. */
 static int64_t short_ttl(void) { return subject.caps.ttl_resolution_ms > 150 ? subject.caps.ttl_resolution_ms : 150; }

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -167,8 +168,9 @@ static bool server_answers(server *v) {
 		bool ok;
 		a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 		ok = connect(fd, (struct sockaddr *)&a, sizeof a) == 0 && send(fd, "PING\r\n", 6, MSG_NOSIGNAL) == 6 &&
-			 poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 1000) == 1 && recv(fd, answer, sizeof answer, 0) > 4 &&
-			 (memcmp(answer, "+PONG", 5) == 0 || memcmp(answer, "-NOAU", 5) == 0);
+		     poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 1000) == 1 &&
+		     recv(fd, answer, sizeof answer, 0) > 4 &&
+		     (memcmp(answer, "+PONG", 5) == 0 || memcmp(answer, "-NOAU", 5) == 0);
 		close(fd);
 		if (ok) return true;
 		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
@@ -185,9 +187,10 @@ static bool server_start(server *v, int port, const char *option, const char *va
 		snprintf(v->url, sizeof v->url, "redis://127.0.0.1:%d", v->port);
 		v->pid = fork();
 		if (v->pid == 0) {
-			if (!freopen("/dev/null", "w", stdout)) _exit(1);
-			execlp("redis-server", "redis-server", "--port", v->text, "--bind", "127.0.0.1", "--save", "", "--dir", "/tmp", option, value,
-				   (char *)NULL);
+			prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that crashes leaves no server behind */
+			if (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr)) _exit(1);
+			execlp("redis-server", "redis-server", "--port", v->text, "--bind", "127.0.0.1", "--save", "", "--dir",
+			       "/tmp", option, value, (char *)NULL);
 			_exit(127);
 		}
 		if (server_answers(v)) return true;
@@ -209,10 +212,10 @@ static void server_end(server *v) {
 typedef struct peer {
 	int fd, port;
 	char url[64];
-	const char *answer;  /* sent for every piece received */
+	const char *answer; /* sent for every piece received */
 	size_t answer_n;
 	bool then_close;
-	bool quiet;          /* reads nothing at all */
+	bool quiet; /* reads nothing at all */
 	int wake[2];
 	pthread_t thread;
 	atomic_int connections, pieces;
@@ -222,7 +225,8 @@ typedef struct peer {
 static void peer_serve(peer *p, int fd) {
 	char in[65536];
 	for (;;) {
-		struct pollfd fds[2] = { { .fd = fd, .events = p->quiet ? 0 : POLLIN }, { .fd = p->wake[0], .events = POLLIN } };
+		struct pollfd fds[2] = { { .fd = fd, .events = p->quiet ? 0 : POLLIN },
+			                     { .fd = p->wake[0], .events = POLLIN } };
 		if (poll(fds, 2, -1) < 0 || fds[1].revents) break;
 		if (recv(fd, in, sizeof in, 0) <= 0) break;
 		p->pieces++;

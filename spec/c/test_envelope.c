@@ -50,7 +50,8 @@ static void states(void) {
 	zbz_bytes value;
 	zbz_entry e;
 	zbz_err err;
-	zbz_seal negative = { .expire_at = 10, .negative = true }, stale = { .stale = true }, lease = { .expire_at = 10, .lease = true };
+	zbz_seal negative = { .expire_at = 10, .negative = true }, stale = { .stale = true },
+	         lease = { .expire_at = 10, .lease = true };
 	CHECK(zbz_envelope_open(seal(&buf, &negative, zbz_bstr("ignored")), 5, &value, &e, &err) == ZBZ_OK);
 	CHECK(e.negative && !e.stale && value.n == 0);
 	CHECK(zbz_envelope_open(zbz_buf_bytes(&buf), 10, &value, &e, &err) == ZBZ_OK);
@@ -79,7 +80,8 @@ static void plain_bytes_pass(void) {
 static void refuses_nonsense(void) {
 	zbz_buf buf = { 0 };
 	zbz_err err;
-	zbz_seal past = { .expire_at = -1 }, before = { .stored_at = -5 }, lease = { .lease = true }, both = { .lease = true, .stale = true };
+	zbz_seal past = { .expire_at = -1 }, before = { .stored_at = -5 }, lease = { .lease = true },
+	         both = { .lease = true, .stale = true };
 	CHECK(zbz_envelope_seal(&past, zbz_bstr("v"), &buf, &err) == ZBZ_E_ARGUMENT);
 	CHECK(zbz_envelope_seal(&before, zbz_bstr("v"), &buf, &err) == ZBZ_E_ARGUMENT);
 	CHECK(zbz_envelope_seal(&lease, zbz_bstr("short"), &buf, &err) == ZBZ_E_ARGUMENT);

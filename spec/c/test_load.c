@@ -74,7 +74,8 @@ static void seats(void) {
 	CHECK(zbz_flight_land(wait, ZBZ_LANDED_VALUE, zbz_bstr("x"), &err) == ZBZ_E_ARGUMENT);
 	CHECK(zbz_flight_land(lead, ZBZ_LANDED_VALUE, zbz_bstr("value"), &err) == ZBZ_OK);
 	CHECK(zbz_flight_land(lead, ZBZ_LANDED_VALUE, zbz_bstr("value"), &err) == ZBZ_E_ARGUMENT);
-	CHECK(zbz_flight_result(wait, false, &how, &result) == ZBZ_OK && how == ZBZ_LANDED_VALUE && zbz_bytes_eq(result, zbz_bstr("value")));
+	CHECK(zbz_flight_result(wait, false, &how, &result) == ZBZ_OK && how == ZBZ_LANDED_VALUE &&
+	      zbz_bytes_eq(result, zbz_bstr("value")));
 	CHECK(zbz_flight_result(self, true, &how, &result) == ZBZ_AGAIN);
 	zbz_flight_leave(lead);
 	next = enter("k", NULL, ZBZ_LEADS); /* the key is free though waiters still read */
@@ -84,7 +85,8 @@ static void seats(void) {
 	wait = enter("k", NULL, ZBZ_WAITS);
 	zbz_flight_leave(next); /* without landing */
 	CHECK(zbz_flight_wait(wait, zbz_clock_system(), ZBZ_NEVER, &err) == ZBZ_OK);
-	CHECK(zbz_flight_result(wait, false, &how, &result) == ZBZ_OK && how == ZBZ_LANDED_FAILED && zbz_bytes_eq(result, zbz_bstr("abandoned")));
+	CHECK(zbz_flight_result(wait, false, &how, &result) == ZBZ_OK && how == ZBZ_LANDED_FAILED &&
+	      zbz_bytes_eq(result, zbz_bstr("abandoned")));
 	zbz_flight_leave(wait);
 	zbz_flight_leave(NULL);
 	teardown();
@@ -114,7 +116,8 @@ static void waits_end(void) {
 	setup("private");
 	lead = enter("k", NULL, ZBZ_LEADS);
 	wait = enter("k", NULL, ZBZ_WAITS);
-	CHECK(zbz_flight_wait(wait, zbz_clock_system(), zbz_mono(zbz_clock_system()) + 5, &err) == ZBZ_E_TIMEOUT && err.retryable);
+	CHECK(zbz_flight_wait(wait, zbz_clock_system(), zbz_mono(zbz_clock_system()) + 5, &err) == ZBZ_E_TIMEOUT &&
+	      err.retryable);
 	CHECK(zbz_flight_wait(wait, fake, zbz_mono(fake) + 5, &err) == ZBZ_E_TIMEOUT);
 	CHECK(zbz_flight_wait(wait, fake, zbz_mono(fake) - 5, &err) == ZBZ_E_TIMEOUT);
 	zbz_flight_leave(lead);
@@ -181,8 +184,10 @@ static void *crowd(void *arg) {
 		} else {
 			zbz_landing how;
 			zbz_bytes result;
-			if (zbz_flight_wait(f, zbz_clock_system(), zbz_mono(zbz_clock_system()) + 60000, &err) != ZBZ_OK) atomic_fetch_add(&bad, 1);
-			if (zbz_flight_result(f, false, &how, &result) != ZBZ_OK || how != ZBZ_LANDED_VALUE || result.n == 0) atomic_fetch_add(&bad, 1);
+			if (zbz_flight_wait(f, zbz_clock_system(), zbz_mono(zbz_clock_system()) + 60000, &err) != ZBZ_OK)
+				atomic_fetch_add(&bad, 1);
+			if (zbz_flight_result(f, false, &how, &result) != ZBZ_OK || how != ZBZ_LANDED_VALUE || result.n == 0)
+				atomic_fetch_add(&bad, 1);
 			atomic_fetch_add(&answers, 1);
 		}
 		zbz_flight_leave(f);
@@ -241,7 +246,8 @@ static void *write_once(void *arg) {
 }
 
 static void a_write_fences_the_load(void) {
-	static writer *const writers[] = { w_del, w_set, w_raw, w_clear, w_invalidate, w_expire, w_incr, w_set_many, w_del_many, w_other_table };
+	static writer *const writers[] = { w_del,    w_set,  w_raw,      w_clear,    w_invalidate,
+		                               w_expire, w_incr, w_set_many, w_del_many, w_other_table };
 	const size_t n = sizeof writers / sizeof *writers;
 	zbz_table_stats stats;
 	size_t i;
@@ -261,7 +267,8 @@ static void a_write_fences_the_load(void) {
 		zbz_flight_leave(f);
 		zbz_flight_leave(unrelated);
 		f = enter("k", NULL, ZBZ_LEADS);
-		CHECK(commit(f, "k", "1", NULL) == ZBZ_OK && get("k", after, sizeof after) == ZBZ_OK && strcmp(after, "1") == 0);
+		CHECK(commit(f, "k", "1", NULL) == ZBZ_OK && get("k", after, sizeof after) == ZBZ_OK &&
+		      strcmp(after, "1") == 0);
 		zbz_flight_leave(f);
 	}
 	zbz_table_stats_read(table, &stats);
@@ -285,7 +292,8 @@ static void newcomers_do_not_trust_a_moved_flight(void) {
 	CHECK(commit(early, "k", "older", NULL) == ZBZ_REFUSED); /* a waiter has nothing to commit */
 	CHECK(zbz_flight_land(lead, ZBZ_LANDED_VALUE, zbz_bstr("older"), &err) == ZBZ_OK);
 	CHECK(zbz_flight_result(early, false, &how, &result) == ZBZ_OK && zbz_bytes_eq(result, zbz_bstr("older")));
-	CHECK(zbz_flight_wait(late, zbz_clock_system(), ZBZ_NEVER, &err) == ZBZ_OK && zbz_flight_result(late, false, &how, &result) == ZBZ_AGAIN);
+	CHECK(zbz_flight_wait(late, zbz_clock_system(), ZBZ_NEVER, &err) == ZBZ_OK &&
+	      zbz_flight_result(late, false, &how, &result) == ZBZ_AGAIN);
 	zbz_flight_leave(lead);
 	zbz_flight_leave(early);
 	zbz_flight_leave(late);
@@ -322,6 +330,26 @@ static void a_write_waits_for_the_commit(void) {
 	}
 }
 
+static void a_load_that_begins_inside_a_write_is_fenced(void) {
+	static writer *const del = w_del;
+	pthread_t deleter;
+	void *failed;
+	zbz_flight *f;
+	char text[8];
+	setup("private");
+	map_hook = gate_hook;
+	gate_close("del");
+	pthread_create(&deleter, NULL, write_once, (void *)&del);
+	gate_await(1);
+	f = enter("k", NULL, ZBZ_LEADS);
+	gate_open();
+	pthread_join(deleter, &failed);
+	map_hook = NULL;
+	CHECK(failed == NULL && commit(f, "k", "older", NULL) == ZBZ_REFUSED && get("k", text, sizeof text) == ZBZ_MISS);
+	zbz_flight_leave(f);
+	teardown();
+}
+
 /* ---- a thousand races ---- */
 
 static atomic_int source, race_over;
@@ -352,12 +380,20 @@ static void *racer(void *arg) {
 	}
 }
 
+/* Gives a write that does not wait for the commit every chance to overtake it. */
+static void linger(const char *op, zbz_bytes key) {
+	int i;
+	if (strcmp(op, "set") == 0)
+		for (i = 0; i < 20; i++) sched_yield();
+}
+
 static void no_older_value_survives(void) {
 	enum { LOADERS = 3, RACES = 1000 };
 	pthread_t loaders[LOADERS];
 	int i, survived = 0;
 	char text[16], want[16];
 	setup("private");
+	map_hook = linger;
 	pthread_barrier_init(&start_line, NULL, LOADERS + 1);
 	pthread_barrier_init(&finish_line, NULL, LOADERS + 1);
 	for (i = 0; i < LOADERS; i++) pthread_create(&loaders[i], NULL, racer, NULL);
@@ -367,8 +403,10 @@ static void no_older_value_survives(void) {
 		pthread_barrier_wait(&start_line);
 		if (i % 3 == 0) sched_yield();
 		snprintf(want, sizeof want, "%d", atomic_fetch_add(&source, 1) + 1);
-		if (i % 2 == 0) zbz_table_del(table, &c, K);
-		else zbz_table_clear(table, &c, NULL);
+		if (i % 2 == 0)
+			zbz_table_del(table, &c, K);
+		else
+			zbz_table_clear(table, &c, NULL);
 		pthread_barrier_wait(&finish_line);
 		s = get("k", text, sizeof text);
 		if (s == ZBZ_OK && strcmp(text, want) != 0) survived++;
@@ -376,6 +414,7 @@ static void no_older_value_survives(void) {
 	atomic_store(&race_over, 1);
 	pthread_barrier_wait(&start_line);
 	for (i = 0; i < LOADERS; i++) pthread_join(loaders[i], NULL);
+	map_hook = NULL;
 	CHECK(survived == 0);
 	pthread_barrier_destroy(&start_line);
 	pthread_barrier_destroy(&finish_line);
@@ -428,7 +467,8 @@ static void leases(void) {
 		v = lease(NULL);
 		theirs = lease(NULL); /* a second loader finds the first one's lease, and uses it */
 		CHECK(theirs.n == v.n && memcmp(theirs.b, v.b, v.n) == 0);
-		CHECK(elsewhere_del() == ZBZ_OK && commit(f, "k", "older", &v) == ZBZ_REFUSED && get("k", text, sizeof text) == ZBZ_MISS);
+		CHECK(elsewhere_del() == ZBZ_OK && commit(f, "k", "older", &v) == ZBZ_REFUSED &&
+		      get("k", text, sizeof text) == ZBZ_MISS);
 		c = begin();
 		CHECK(zbz_table_lease(table, &c, K, NULL, 0, &v) == ZBZ_E_ARGUMENT);
 		zbz_flight_leave(f);
@@ -447,7 +487,8 @@ static void no_lease_where_it_means_nothing(void) {
 		setup(kinds[i]);
 		f = enter("k", NULL, ZBZ_LEADS);
 		v = lease(NULL);
-		CHECK(v.n == 0 && elsewhere_del() == ZBZ_MISS && commit(f, "k", "v", &v) == ZBZ_OK && get("k", text, sizeof text) == ZBZ_OK);
+		CHECK(v.n == 0 && elsewhere_del() == ZBZ_MISS && commit(f, "k", "v", &v) == ZBZ_OK &&
+		      get("k", text, sizeof text) == ZBZ_OK);
 		zbz_flight_leave(f);
 		teardown();
 	}
@@ -480,7 +521,9 @@ static int in_child(zbz_flight *lead, zbz_flight *wait) {
 	alarm(30);
 	if (zbz_flight_wait(wait, zbz_clock_system(), ZBZ_NEVER, &err) != ZBZ_OK) return 1;
 	if (zbz_flight_result(wait, false, &how, &result) != ZBZ_AGAIN) return 2;
-	if (commit(lead, "k", "v", NULL) != ZBZ_REFUSED || zbz_flight_land(lead, ZBZ_LANDED_VALUE, zbz_bstr("v"), &err) != ZBZ_OK) return 3;
+	if (commit(lead, "k", "v", NULL) != ZBZ_REFUSED ||
+	    zbz_flight_land(lead, ZBZ_LANDED_VALUE, zbz_bstr("v"), &err) != ZBZ_OK)
+		return 3;
 	if (zbz_table_flight(table, K, NULL, &f, &seat, &err) != ZBZ_OK || seat != ZBZ_LEADS) return 4;
 	if (commit(f, "k", "child", NULL) != ZBZ_OK) return 5;
 	zbz_flight_leave(f);
@@ -516,6 +559,7 @@ int main(void) {
 	RUN(a_write_fences_the_load);
 	RUN(newcomers_do_not_trust_a_moved_flight);
 	RUN(a_write_waits_for_the_commit);
+	RUN(a_load_that_begins_inside_a_write_is_fenced);
 	RUN(no_older_value_survives);
 	RUN(leases);
 	RUN(no_lease_where_it_means_nothing);

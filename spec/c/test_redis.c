@@ -16,7 +16,8 @@ static rig fresh(void) {
 static void refused(const char *name, const char *value, const char *named) {
 	rig r;
 	zbz_status s = rig_open(&r, name, value, NULL);
-	if (s != ZBZ_E_CONFIG || strcmp(r.err.option, named) != 0) fprintf(stderr, "  %s=%s: %d %s %s\n", name, value, s, r.err.option, r.err.text);
+	if (s != ZBZ_E_CONFIG || strcmp(r.err.option, named) != 0)
+		fprintf(stderr, "  %s=%s: %d %s %s\n", name, value, s, r.err.option, r.err.text);
 	CHECK(s == ZBZ_E_CONFIG && strcmp(r.err.option, named) == 0);
 	CHECK(!strstr(r.err.text, "s3cret"));
 	if (s == ZBZ_OK) rig_close(&r);
@@ -24,11 +25,19 @@ static void refused(const char *name, const char *value, const char *named) {
 
 static void test_options(void) {
 	rig r;
-	static const char *const bad[] = { "redis//x", "http://localhost", "redis://localhost/one", "redis://localhost:99999", "redis://h:1/-1",
-									   "redis://:s3cret@h:port/0", "redis+unix://", "redis://h/0?name=s3cret", "redis://a:1,b:2", "redis://h/99999999",
-									   "redis://h/1x", "localhost:port" };
-	static const char *const good[] = { "redis://localhost", "localhost:6379", "localhost", "redis://:pw@localhost:6379/1", "rediss://u:p%40@localhost",
-										"redis+unix:///tmp/x.sock?db=3", "[::1]:7000", "redis://[::1]:7000/2" };
+	static const char *const bad[] = {
+		"redis//x",        "http://localhost",         "redis://localhost/one", "redis://localhost:99999",
+		"redis://h:1/-1",  "redis://:s3cret@h:port/0", "redis+unix://",         "redis://h/0?name=s3cret",
+		"redis://a:1,b:2", "redis://h/99999999",       "redis://h/1x",          "localhost:port"
+	};
+	static const char *const good[] = { "redis://localhost",
+		                                "localhost:6379",
+		                                "localhost",
+		                                "redis://:pw@localhost:6379/1",
+		                                "rediss://u:p%40@localhost",
+		                                "redis+unix:///tmp/x.sock?db=3",
+		                                "[::1]:7000",
+		                                "redis://[::1]:7000/2" };
 	size_t i;
 	for (i = 0; i < sizeof bad / sizeof *bad; i++) refused("url", bad[i], "url");
 	for (i = 0; i < sizeof good / sizeof *good; i++) {
@@ -107,7 +116,8 @@ static void test_ttl(void) {
 	CHECK(rig_open_at(&r, fake, "url", url, NULL) == ZBZ_OK);
 	CHECK(ops->set(r.self, rig_call(&r, 0), &w, NULL) == ZBZ_OK);
 	CHECK(ops->ttl(r.self, rig_call(&r, 0), w.key, &at) == ZBZ_OK && at > 5000000 + 20000 && at <= 5000000 + 30000);
-	CHECK(ops->get(r.self, rig_call(&r, 0), w.key, &out, &meta) == ZBZ_OK && meta.expire_at > 5020000 && meta.version.n > 0);
+	CHECK(ops->get(r.self, rig_call(&r, 0), w.key, &out, &meta) == ZBZ_OK && meta.expire_at > 5020000 &&
+	      meta.version.n > 0);
 	CHECK(ops->expire(r.self, rig_call(&r, 0), w.key, 5000000 + 90000) == ZBZ_OK);
 	CHECK(ops->ttl(r.self, rig_call(&r, 0), w.key, &at) == ZBZ_OK && at > 5000000 + 80000);
 	CHECK(ops->expire(r.self, rig_call(&r, 0), w.key, ZBZ_NO_EXPIRY) == ZBZ_OK);
@@ -146,7 +156,8 @@ static void test_versions(void) {
 	CHECK(ops->set(r.self, rig_call(&r, 0), &w, &second) == ZBZ_OK && rig_has(&r, "ver", "two"));
 	CHECK(ops->ttl(r.self, rig_call(&r, 0), w.key, &at) == ZBZ_OK && at > 0);
 	w.value = zbz_bstr("three");
-	CHECK(ops->set(r.self, rig_call(&r, 0), &w, NULL) == ZBZ_E_CONFLICT && r.c.err.status == ZBZ_E_CONFLICT && rig_has(&r, "ver", "two"));
+	CHECK(ops->set(r.self, rig_call(&r, 0), &w, NULL) == ZBZ_E_CONFLICT && r.c.err.status == ZBZ_E_CONFLICT &&
+	      rig_has(&r, "ver", "two"));
 	w.version = &second;
 	w.expire_at = ZBZ_NO_EXPIRY;
 	CHECK(ops->set(r.self, rig_call(&r, 0), &w, NULL) == ZBZ_OK && rig_has(&r, "ver", "three"));
@@ -172,12 +183,15 @@ static void test_incr(void) {
 	how.delta = -7;
 	CHECK(ops->incr(r.self, rig_call(&r, 0), key, &how, &v) == ZBZ_OK && v == -2 && rig_has(&r, "count", "-2"));
 	ops->del(r.self, rig_call(&r, 0), key);
-	how = (zbz_incr){ .delta = 3, .has_initial = true, .initial = INT64_MAX - 10, .expire_at = rig_call(&r, 0)->now + 60000 };
+	how = (zbz_incr){
+		.delta = 3, .has_initial = true, .initial = INT64_MAX - 10, .expire_at = rig_call(&r, 0)->now + 60000
+	};
 	CHECK(ops->incr(r.self, rig_call(&r, 0), key, &how, &v) == ZBZ_OK && v == INT64_MAX - 10);
 	CHECK(ops->ttl(r.self, rig_call(&r, 0), key, &at) == ZBZ_OK && at > 0);
 	CHECK(ops->incr(r.self, rig_call(&r, 0), key, &how, &v) == ZBZ_OK && v == INT64_MAX - 7); /* exact beyond 2^53 */
 	how.delta = 100;
-	CHECK(ops->incr(r.self, rig_call(&r, 0), key, &how, &v) == ZBZ_E_ARGUMENT && rig_has(&r, "count", "9223372036854775800"));
+	CHECK(ops->incr(r.self, rig_call(&r, 0), key, &how, &v) == ZBZ_E_ARGUMENT &&
+	      rig_has(&r, "count", "9223372036854775800"));
 	how = (zbz_incr){ .delta = 100 };
 	CHECK(ops->incr(r.self, rig_call(&r, 0), key, &how, &v) == ZBZ_E_ARGUMENT);
 	how = (zbz_incr){ .delta = INT64_MIN };
@@ -239,7 +253,8 @@ static void test_batches(void) {
 	run_batches(&slow, m, 50);
 	m->keys[1] = m->keys[0]; /* the same key twice */
 	CHECK(rig_set(&r, m->names[0], "x") == ZBZ_OK);
-	CHECK(ops->del_many(r.self, rig_call(&r, 0), m->keys, 2, m->status) == ZBZ_OK && m->status[0] == ZBZ_OK && m->status[1] == ZBZ_MISS);
+	CHECK(ops->del_many(r.self, rig_call(&r, 0), m->keys, 2, m->status) == ZBZ_OK && m->status[0] == ZBZ_OK &&
+	      m->status[1] == ZBZ_MISS);
 	rig_close(&slow);
 	rig_close(&r);
 	free(m);
@@ -255,7 +270,8 @@ static void test_batch_errors(void) {
 	rig_set(&r, "a", "1");
 	rig_command(&r, "DEL list", &ignored);
 	rig_command(&r, "RPUSH list x", &ignored);
-	CHECK(ops->get_many(r.self, rig_call(&r, 0), keys, 2, &out, found) == ZBZ_OK && found[0].status == ZBZ_MISS && found[1].status == ZBZ_OK);
+	CHECK(ops->get_many(r.self, rig_call(&r, 0), keys, 2, &out, found) == ZBZ_OK && found[0].status == ZBZ_MISS &&
+	      found[1].status == ZBZ_OK);
 	CHECK(ops->get_many(slow.self, rig_call(&slow, 0), keys, 2, &out, found) == ZBZ_OK && found[1].status == ZBZ_OK);
 	rig_command(&r, "DEL list", &ignored);
 	zbz_buf_clear(&out);
@@ -280,12 +296,14 @@ static void test_large(void) {
 		snprintf(names[i], sizeof names[i], "big%zu", i);
 		keys[i] = zbz_bstr(names[i]);
 		writes[i] = (zbz_write){ .key = keys[i], .value = zbz_b(big, SIZE - i) };
-		argv[4 * i] = zbz_bstr("GETSET"), argv[4 * i + 1] = keys[i], argv[4 * i + 2] = zbz_b(big, SIZE), argv[4 * i + 3] = zbz_bstr("PING");
+		argv[4 * i] = zbz_bstr("GETSET"), argv[4 * i + 1] = keys[i], argv[4 * i + 2] = zbz_b(big, SIZE),
+		         argv[4 * i + 3] = zbz_bstr("PING");
 		ends[2 * i] = 4 * i + 3, ends[2 * i + 1] = 4 * i + 4;
 	}
 	CHECK(ops->set_many(r.self, rig_call(&r, 0), writes, N, status) == ZBZ_OK);
 	CHECK(ops->get_many(r.self, rig_call(&r, 0), keys, N, &out, found) == ZBZ_OK);
-	for (i = 0; i < N; i++) CHECK(status[i] == ZBZ_OK && found[i].n == SIZE - i && memcmp(out.p + found[i].off, big, SIZE - i) == 0);
+	for (i = 0; i < N; i++)
+		CHECK(status[i] == ZBZ_OK && found[i].n == SIZE - i && memcmp(out.p + found[i].off, big, SIZE - i) == 0);
 	out.n = 0;
 	CHECK(ops->command(r.self, rig_call(&r, 0), argv, ends, 2 * N, &out) == ZBZ_OK && out.n > N * (size_t)(SIZE - N));
 	CHECK(ops->del_many(r.self, rig_call(&r, 0), keys, N, status) == ZBZ_OK && status[N - 1] == ZBZ_OK);
@@ -336,7 +354,7 @@ static void test_scan_and_clear(void) {
 	CHECK(got == 3000);
 	CHECK(list(&r, "many:", "12[0-3]", 7, NULL) >= 4);
 	CHECK(list(&r, "many:", "12[!0-3]", 7, NULL) >= 6 && list(&r, "many:", "12[!0-3]", 7, NULL) < 100);
-	CHECK(list(&r, "many:", "[", 7, NULL) >= 3000);   /* not sure what is meant: everything, the front filters */
+	CHECK(list(&r, "many:", "[", 7, NULL) >= 3000); /* not sure what is meant: everything, the front filters */
 	CHECK(list(&r, "many:", "1\\", 500, NULL) >= 1);
 	CHECK(list(&r, "many:", "*1*2*3*4*", 500, NULL) >= 1);
 	CHECK(list(&r, "none:", "*", 10, NULL) == 0);
@@ -348,7 +366,8 @@ static void test_scan_and_clear(void) {
 		snprintf(key, sizeof key, "%s1", tricky[i]);
 		CHECK(rig_set(&r, key, "v") == ZBZ_OK && rig_set(&r, "sa:9", "v") == ZBZ_OK);
 		CHECK(list(&r, tricky[i], "*", 10, NULL) == 1);
-		CHECK(ops->clear(r.self, rig_call(&r, 0), zbz_bstr(tricky[i]), &removed) == ZBZ_OK && removed == 1 && rig_has(&r, "sa:9", "v"));
+		CHECK(ops->clear(r.self, rig_call(&r, 0), zbz_bstr(tricky[i]), &removed) == ZBZ_OK && removed == 1 &&
+		      rig_has(&r, "sa:9", "v"));
 	}
 	ops->del(r.self, rig_call(&r, 0), zbz_bstr("sa:9"));
 	rig_close(&r);
@@ -372,8 +391,17 @@ static void test_command(void) {
 	CHECK(replies(&r, "DEL h c", "", 0));
 	CHECK(replies(&r, "PING", "\xa4PONG", 5));
 	CHECK(replies(&r, "HSET h f 1 g 2", "\x02", 1));
-	CHECK(replies(&r, "HGETALL h", "\x94\xa1" "f\xa1" "1\xa1" "g\xa1" "2", 9));
-	CHECK(replies(&r, "HMGET h f none", "\x92\xa1" "1\xc0", 4));
+	CHECK(replies(&r, "HGETALL h",
+	              "\x94\xa1"
+	              "f\xa1"
+	              "1\xa1"
+	              "g\xa1"
+	              "2",
+	              9));
+	CHECK(replies(&r, "HMGET h f none",
+	              "\x92\xa1"
+	              "1\xc0",
+	              4));
 	CHECK(replies(&r, "GET none", "\xc0", 1));
 	CHECK(replies(&r, "INCRBY c 300", "\xd1\x01\x2c", 3));
 	CHECK(replies(&r, "INCRBY c -70000", "\xd2\xff\xfe\xef\xbc", 5));
@@ -381,8 +409,10 @@ static void test_command(void) {
 	CHECK(replies(&r, "NOSUCH x", "\xc7", 1));
 	CHECK(replies(&r, "GET h", "\xc7\x41\x01WRONGTYPE", 12));
 	CHECK(replies(&r, "CONFIG GET nothing-like-this", "\x90", 1));
-	CHECK(rig_command(&r, "SUBSCRIBE x", &out) == ZBZ_E_UNSUPPORTED && rig_command(&r, "hello 3", &out) == ZBZ_E_UNSUPPORTED);
-	CHECK(rig_command(&r, "CLIENT REPLY OFF", &out) == ZBZ_E_UNSUPPORTED && rig_command(&r, "monitor", &out) == ZBZ_E_UNSUPPORTED);
+	CHECK(rig_command(&r, "SUBSCRIBE x", &out) == ZBZ_E_UNSUPPORTED &&
+	      rig_command(&r, "hello 3", &out) == ZBZ_E_UNSUPPORTED);
+	CHECK(rig_command(&r, "CLIENT REPLY OFF", &out) == ZBZ_E_UNSUPPORTED &&
+	      rig_command(&r, "monitor", &out) == ZBZ_E_UNSUPPORTED);
 	CHECK(replies(&r, "SELECT 3", "\xa2OK", 3)); /* must not leak into the next caller's commands */
 	CHECK(rig_set(&r, "c", "here") == ZBZ_OK);
 	CHECK(replies(&r, "SELECT 3", "\xa2OK", 3) && replies(&r, "GET c", "\xa4here", 5));
@@ -398,7 +428,8 @@ static void test_server(void) {
 	zbz_buf out = { 0 };
 	int64_t before;
 	CHECK(ops->ping(r.self, rig_call(&r, 0)) == ZBZ_OK);
-	CHECK(ops->version(r.self, rig_call(&r, 0), &out) == ZBZ_OK && out.n >= 5 && out.p[0] >= '2' && memchr(out.p, '.', out.n));
+	CHECK(ops->version(r.self, rig_call(&r, 0), &out) == ZBZ_OK && out.n >= 5 && out.p[0] >= '2' &&
+	      memchr(out.p, '.', out.n));
 	ops->stats(r.self, rig_call(&r, 0), &st);
 	before = st.keys;
 	CHECK(st.keys >= 0 && st.memory > 100000 && st.connections == 1 && st.retries == 0);
@@ -406,7 +437,8 @@ static void test_server(void) {
 	ops->stats(r.self, rig_call(&r, 0), &st);
 	CHECK(st.keys == before + 1);
 	out.n = 0;
-	CHECK(ops->inspect(r.self, rig_call(&r, 0), zbz_bstr("one-more-key"), &out) == ZBZ_OK && ((unsigned char)out.p[0] >> 4) == 8 && out.n > 20);
+	CHECK(ops->inspect(r.self, rig_call(&r, 0), zbz_bstr("one-more-key"), &out) == ZBZ_OK &&
+	      ((unsigned char)out.p[0] >> 4) == 8 && out.n > 20);
 	ops->del(r.self, rig_call(&r, 0), zbz_bstr("one-more-key"));
 	CHECK(ops->inspect(r.self, rig_call(&r, 0), zbz_bstr("one-more-key"), &out) == ZBZ_MISS);
 	zbz_buf_clear(&out);
@@ -425,7 +457,8 @@ typedef struct inbox {
 static void on_message(void *ud, zbz_bytes channel, zbz_bytes payload) {
 	inbox *b = ud;
 	pthread_mutex_lock(&b->lock);
-	snprintf(b->last, sizeof b->last, "%.*s=%.*s", (int)channel.n, channel.p, (int)payload.n, payload.p ? payload.p : "");
+	snprintf(b->last, sizeof b->last, "%.*s=%.*s", (int)channel.n, channel.p, (int)payload.n,
+	         payload.p ? payload.p : "");
 	b->n++;
 	pthread_cond_broadcast(&b->came);
 	pthread_mutex_unlock(&b->lock);
@@ -532,7 +565,8 @@ static void test_databases(void) {
 }
 
 static void test_ways_in(void) {
-	const char *socket_path = getenv("REDIS_SOCKET"), *user = getenv("REDIS_USER"), *password = getenv("REDIS_USER_PASSWORD");
+	const char *socket_path = getenv("REDIS_SOCKET"), *user = getenv("REDIS_USER"),
+	           *password = getenv("REDIS_USER_PASSWORD");
 	rig r;
 	char text[300];
 	zbz_buf out = { 0 };
@@ -567,7 +601,8 @@ static void test_tls(void) {
 	works(&r);
 	works(&r);
 	rig_close(&r);
-	CHECK(rig_open(&r, "host", "127.0.0.1", "port", port, "enable_ssl", "true", "tls_ca", ca, NULL) == ZBZ_OK); /* an address in the certificate */
+	CHECK(rig_open(&r, "host", "127.0.0.1", "port", port, "enable_ssl", "true", "tls_ca", ca, NULL) ==
+	      ZBZ_OK); /* an address in the certificate */
 	works(&r);
 	rig_close(&r);
 	CHECK(rig_open(&r, "url", text, NULL) == ZBZ_OK); /* nobody the system trusts */

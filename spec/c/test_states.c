@@ -1,5 +1,5 @@
-/* Lua states from outside: memory that runs out at every single allocation (of Lua's and of the core's), states that close with everything
- * open, several states in several threads. Links Lua 5.4 and the objects of the binding. */
+/* Lua states from outside: memory that runs out at every single allocation (of Lua's and of the core's), states
+ * that close with everything open, several states in several threads. Links Lua 5.4 and the objects of the binding. */
 #include <pthread.h>
 
 #include <lauxlib.h>
@@ -8,10 +8,11 @@
 
 #include "check.h"
 #include "faults.h"
+#include "mailer.h"
 
 int luaopen_zbz_core(lua_State *L);
 
-/* ---- Lua's own allocator: from the n-th request on, everything fails (Lua collects and asks again) ------------------------------------ */
+/* ---- Lua's own allocator: from the n-th request on, everything fails (Lua collects and asks again) ---- */
 
 typedef struct meter {
 	long calls, fail_from;
@@ -39,21 +40,21 @@ static void *metered(void *ud, void *ptr, size_t old, size_t size) {
 }
 
 static const char setup[] =
-	"core = require('zbz.core')\n"
-	"store = assert(core.open_store{provider='memory'})\n"
-	"cache = assert(core.new_cache(store, {key_prefix='p:'}))\n"
-	"function new(codec) return assert(core.new_table(cache, {name=codec, codec=codec, envelope=codec=='json'})) end\n"
-	"bytes, json, pack, auto = new'bytes', new'json', new'msgpack', new'auto'\n"
-	"for i = 1, 40 do bytes:set('k'..i, 'v'..i); json:set('k'..i, {i, {x='v'}}); pack:set('k'..i, {i}); auto:set('k'..i, i) end\n"
-	"keys = {'k1', 'k2', 'none', 'k3'}\n"
-	"map = {a={1, {2}}, b=core.item({3}, 5)}\n";
+    "core = require('zbz.core')\n"
+    "store = assert(core.open_store{provider='memory'})\n"
+    "cache = assert(core.new_cache(store, {key_prefix='p:'}))\n"
+    "function new(codec) return assert(core.new_table(cache, {name=codec, codec=codec, envelope=codec=='json'})) end\n"
+    "bytes, json, pack, auto = new'bytes', new'json', new'msgpack', new'auto'\n"
+    "for i = 1, 40 do bytes:set('k'..i, 'v'..i); json:set('k'..i, {i, {x='v'}}); pack:set('k'..i, {i}); "
+    "auto:set('k'..i, i) end\n"
+    "keys = {'k1', 'k2', 'none', 'k3'}\n"
+    "map = {a={1, {2}}, b=core.item({3}, 5)}\n";
 
-static const char verify[] =
-	"assert(bytes:get('k1') == 'v1')\n"
-	"assert(json:get('k1')[2].x == 'v' and pack:get('k2')[1] == 2 and auto:get('k3') == 3)\n"
-	"assert(bytes:get_multi(keys).k2 == 'v2')\n"
-	"local f, seat = json:flight('load'); assert(seat == 'leads', seat); f:leave()\n"
-	"local n = 0; for k in bytes:keys() do n = n + 1 end; assert(n >= 40)\n";
+static const char verify[] = "assert(bytes:get('k1') == 'v1')\n"
+                             "assert(json:get('k1')[2].x == 'v' and pack:get('k2')[1] == 2 and auto:get('k3') == 3)\n"
+                             "assert(bytes:get_multi(keys).k2 == 'v2')\n"
+                             "local f, seat = json:flight('load'); assert(seat == 'leads', seat); f:leave()\n"
+                             "local n = 0; for k in bytes:keys() do n = n + 1 end; assert(n >= 40)\n";
 
 /* Each runs on its own, with all the memory up to the n-th request. */
 static const char *const scripts[] = {
@@ -70,11 +71,15 @@ static const char *const scripts[] = {
 	"f:land('value', b); w:wait(core.mono() + 1000); w:result(); json:entry('load'); json:delete('load')",
 	"local n = 0; for k in bytes:keys() do n = n + #k end",
 	"bytes:keys('k*')()",
-	"local s = assert(core.open_store{provider='memory', max_size='1MB'}); local c = assert(core.new_cache(s, {clock=core.fake_clock(5)}))\n"
-	"local t = assert(core.new_table(c, {name='n', codec='auto', env={}})); t:set('k', {1}); t:get('k'); c:store():config(); c:close()",
-	"core.uri('redis://me:pw@host:1/x?a=b'); core.providers(); core.provider_info('memory'); core.fd(); core.poll_next(0)",
+	"local s = assert(core.open_store{provider='memory', max_size='1MB'}); local c = assert(core.new_cache(s, "
+	"{clock=core.fake_clock(5)}))\n"
+	"local t = assert(core.new_table(c, {name='n', codec='auto', env={}})); t:set('k', {1}); t:get('k'); "
+	"c:store():config(); c:close()",
+	"core.uri('redis://me:pw@host:1/x?a=b'); core.providers(); core.provider_info('memory'); core.fd(); "
+	"core.poll_next(0)",
 	"cache:provider_stats(); cache:inspect('p:bytes:k1'); cache:command{{'GET', 'x', 5}}",
-	"local s, e = json:get(''); assert(e.code == 'invalid_key'); pcall(json.get, json, 5); pcall(json.set, json, 'k', 1, {tl=5})",
+	"local s, e = json:get(''); assert(e.code == 'invalid_key'); pcall(json.get, json, 5); pcall(json.set, json, 'k', "
+	"1, {tl=5})",
 	"core.envelope_open(core.envelope_seal({expire_at=5, stored_at=1}, 'x'), 3)",
 };
 enum { SCRIPTS = sizeof(scripts) / sizeof(scripts[0]) };
@@ -96,7 +101,8 @@ static lua_State *open_state(lua_Alloc alloc, void *ud) {
 }
 
 /* The script is compiled before memory runs short. */
-static bool run_short(lua_State *L, const char *code, void (*begin)(void *, long), void (*end)(void *), void *ud, long n) {
+static bool run_short(lua_State *L, const char *code, void (*begin)(void *, long), void (*end)(void *), void *ud,
+                      long n) {
 	int status;
 	if (luaL_loadstring(L, code) != LUA_OK) return false;
 	begin(ud, n);
@@ -114,13 +120,14 @@ static void meter_begin(void *ud, long n) {
 }
 static void meter_end(void *ud) { ((meter *)ud)->fail_from = 0; }
 
-/* One state survives all the failures; what they leave behind would show as a flight that is still led, or as memory at the end. */
+/* One state survives all the failures; what they leave behind would show as a flight that is still led, or as
+ * memory at the end. */
 static void test_lua_memory(void) {
 	long live;
 	int i;
 	faults_begin(0);
 	for (i = 0; i < SCRIPTS; i++) {
-		meter m = {0};
+		meter m = { 0 };
 		lua_State *L = open_state(metered, &m);
 		bool ok = false;
 		long n;
@@ -145,7 +152,7 @@ static void test_lua_memory_opening(void) {
 	long live, n;
 	faults_begin(0);
 	for (n = 1; n < 5000; n++) {
-		meter m = {0};
+		meter m = { 0 };
 		lua_State *L = lua_newstate(metered, &m);
 		bool ok;
 		luaL_openlibs(L);
@@ -163,7 +170,7 @@ static void test_lua_memory_opening(void) {
 	CHECK(live == 0);
 }
 
-/* ---- the core's allocator --------------------------------------------------------------------------------------------------------------- */
+/* ---- the core's allocator ---- */
 
 static void faults_on(void *ud, long n) {
 	(void)ud;
@@ -197,17 +204,19 @@ static void test_core_memory(void) {
 	CHECK(live == 0);
 }
 
-/* ---- closing with everything open ---------------------------------------------------------------------------------------------------------- */
+/* ---- closing with everything open ---- */
 
 static void test_close_with_all_open(void) {
 	static const char open_all[] =
-		"clock = core.fake_clock(1000); fs = core.flights()\n"
-		"it = bytes:keys(); it(); f = json:flight('x'); w = json:flight('x'); g = fs:flight('y')\n"
-		"setmetatable({}, {__gc = function() pcall(bytes.get, bytes, 'k1'); pcall(json.set, json, 'z', {1}); pcall(bytes.keys, bytes)\n"
-		"  pcall(core.poll_next, 0); pcall(core.fd); pcall(json.get_multi, json, keys) end})\n"
-		"other = core.new_cache(core.open_store({provider='memory'}, clock), {clock=clock}); core.fd()\n";
-	static const char *const order[] = {"", "collectgarbage('generational')", "core=nil store=nil cache=nil collectgarbage()",
-	                                    "cache:close()", "store:close() cache:close() clock=nil"};
+	    "clock = core.fake_clock(1000); fs = core.flights()\n"
+	    "it = bytes:keys(); it(); f = json:flight('x'); w = json:flight('x'); g = fs:flight('y')\n"
+	    "setmetatable({}, {__gc = function() pcall(bytes.get, bytes, 'k1'); pcall(json.set, json, 'z', {1}); "
+	    "pcall(bytes.keys, bytes)\n"
+	    "  pcall(core.poll_next, 0); pcall(core.fd); pcall(json.get_multi, json, keys) end})\n"
+	    "other = core.new_cache(core.open_store({provider='memory'}, clock), {clock=clock}); core.fd()\n";
+	static const char *const order[] = { "", "collectgarbage('generational')",
+		                                 "core=nil store=nil cache=nil collectgarbage()", "cache:close()",
+		                                 "store:close() cache:close() clock=nil" };
 	long live;
 	size_t i;
 	faults_begin(0);
@@ -222,15 +231,16 @@ static void test_close_with_all_open(void) {
 	CHECK(live == 0);
 }
 
-/* ---- states in threads ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- states in threads ---- */
 
 static const char busy[] =
-	"for round = 1, 300 do\n"
-	"  local k = 'k' .. round % 40 + 1\n"
-	"  assert(bytes:get(k)); assert(json:set(k, {round})); assert(json:get(k)[1] == round)\n"
-	"  assert(json:get_multi(keys)); local f <close> = json:flight(k); json:commit(f, k, '[0]'); f:land('value', '[0]')\n"
-	"  if round % 50 == 0 then for _ in bytes:keys('k1*') do end collectgarbage() core.poll_next(0) end\n"
-	"end\n";
+    "for round = 1, 300 do\n"
+    "  local k = 'k' .. round % 40 + 1\n"
+    "  assert(bytes:get(k)); assert(json:set(k, {round})); assert(json:get(k)[1] == round)\n"
+    "  assert(json:get_multi(keys)); local f <close> = json:flight(k); json:commit(f, k, '[0]'); f:land('value', "
+    "'[0]')\n"
+    "  if round % 50 == 0 then for _ in bytes:keys('k1*') do end collectgarbage() core.poll_next(0) end\n"
+    "end\n";
 
 static void *thread_main(void *result) {
 	int round;
@@ -246,11 +256,88 @@ static void *thread_main(void *result) {
 
 static void test_threads(void) {
 	pthread_t thread[4];
-	bool ok[4] = {false};
+	bool ok[4] = { false };
 	int i;
 	for (i = 0; i < 4; i++) CHECK(pthread_create(&thread[i], NULL, thread_main, &ok[i]) == 0);
 	for (i = 0; i < 4; i++) pthread_join(thread[i], NULL);
 	for (i = 0; i < 4; i++) CHECK(ok[i]);
+}
+
+/* ---- commands and messages ---- */
+
+static const char mail_setup[] =
+    "core = require('zbz.core')\n"
+    "function open(count) return assert(core.new_cache(assert(core.open_store{provider='mailer', count=count}), {})) "
+    "end\n"
+    "cache = open(3)\n"
+    "function all(wanted)\n"
+    "  local got = {}\n"
+    "  while #got < wanted do\n"
+    "    local fn, channel, payload = core.poll_next(5000)\n"
+    "    assert(fn, channel)\n"
+    "    got[#got + 1] = fn(channel, payload)\n"
+    "  end\n"
+    "  return got\n"
+    "end\n"
+    "function tell(channel, payload) return channel .. '=' .. tostring(payload) end\n";
+
+static const char mail_commands[] =
+    "local r = assert(cache:command{{'SET', 'k', 5, 1.5, -0.25}, {'NIL'}, {'ERR'}})\n"
+    "assert(#r == 3 and table.concat(r[1], ' ') == 'SET k 5 1.5 -0.25')\n"
+    "assert(r[2] == core.null and r[3].message == 'bad' and getmetatable(r[3]) == core.error_mt)\n"
+    "local v, err = cache:command{{'BROKEN'}}; assert(v == nil and err.code == 'decode', err and err.code)\n";
+
+static const char mail_messages[] =
+    "local s = assert(cache:subscribe({'a', 'b'}, false, tell))\n"
+    "assert(table.concat(all(3), ',') == 'b=message 1,b=nil,b=message 3')\n"
+    "assert(core.poll_next(0) == nil and not s:closed())\n"
+    "s:close(); s:close(); assert(s:closed())\n"
+    "local v, err = cache:subscribe('refused', false, tell); assert(v == nil and err.code == 'denied')\n"
+    /* unreferenced, it goes on; a message of a closed one is passed over */
+    "cache:subscribe('c', true, tell); collectgarbage(); collectgarbage(); assert(#all(3) == 3)\n"
+    "local d = cache:subscribe('d', true, tell); local e = cache:subscribe('e', false, tell); d:close(); "
+    "assert(all(3)[1] == 'e=message 1')\n"
+    "cache:close(); assert(e:closed() and core.poll_next(0) == nil)\n";
+
+/* More than a mailbox holds, nobody listening: the newest are lost, and the loss is told. */
+static const char mail_flood[] =
+    "local flood = open(40000); local s = assert(flood:subscribe('x', false, function(_, p) return p or false end))\n"
+    "local n, gaps = 0, 0\n"
+    "local function take(ms) local fn, c, p = core.poll_next(ms); if not fn then return false end\n"
+    "  if fn(c, p) then n = n + 1 else gaps = gaps + 1 end return true end\n"
+    "s_done = function() while take(20) do end return n, gaps end\n"
+    "while n + gaps < 1000 do take(5000) end\n"
+    "local count, lost = s_done()\n"
+    "assert(count + lost >= 16384 and lost >= 1 and (count == 39999 or lost >= 2), count .. ' ' .. lost)\n"
+    "flood:close()\n";
+
+static void test_mail(void) {
+	long n;
+	zbz_err err;
+	int round;
+	CHECK(zbz_cache_register(&mailer, &err) == ZBZ_OK);
+	for (round = 0; round < 20; round++) {
+		lua_State *L = open_state(NULL, NULL);
+		CHECK(run(L, mail_setup));
+		CHECK(run(L, mail_commands));
+		CHECK(run(L, mail_messages));
+		if (round == 0) CHECK(run(L, mail_flood));
+		CHECK(run(L, "open(100):subscribe('z', false, tell); local fn = core.poll_next(5000); assert(fn == tell)"));
+		if (round % 2 == 0) run(L, "cache = nil collectgarbage()");
+		lua_close(L);
+	}
+	for (n = 1; n < 60; n++) {
+		meter m = { 0 };
+		lua_State *L = open_state(metered, &m);
+		run(L, mail_setup);
+		run_short(
+		    L, "local s = cache:subscribe({'a', 'b'}, false, tell); core.poll_next(5000); core.poll_next(0); s:close()",
+		    meter_begin, meter_end, &m, n);
+		lua_close(L);
+		CHECK(m.in_use == 0);
+		if (!m.failed) break;
+	}
+	CHECK(n > 3 && n < 60);
 }
 
 int main(void) {
@@ -259,5 +346,6 @@ int main(void) {
 	RUN(test_core_memory);
 	RUN(test_close_with_all_open);
 	RUN(test_threads);
+	RUN(test_mail);
 	return DONE();
 }

@@ -49,7 +49,7 @@ static bool present(const char *key) {
 
 enum { WRITERS = 4, WRITES = 2500 };
 static atomic_int errors, finished;
-static atomic_bool last_switch;                        /* has happened */
+static atomic_bool last_switch;                    /* has happened */
 static atomic_bool written_after[WRITERS][WRITES]; /* the set began after it */
 
 static void *write_many(void *arg) {

@@ -1,4 +1,5 @@
-/* Tables over a small provider: keys, times, envelopes, conditions, batches, listings, errors, and memory that runs out. */
+/* Tables over a small provider: keys, times, envelopes, conditions, batches, listings, errors, and memory that runs
+ * out. */
 #include "check.h"
 #include "faults.h"
 #include "testmap.h"
@@ -29,7 +30,9 @@ static void close_cache(void) {
 }
 
 static zbz_table *table(const char *name, int64_t ttl, int64_t stale_ttl, bool envelope) {
-	zbz_table_opts o = { .name = zbz_bstr(name), .ttl = ttl, .deadline = -1, .stale_ttl = stale_ttl, .envelope = envelope };
+	zbz_table_opts o = {
+		.name = zbz_bstr(name), .ttl = ttl, .deadline = -1, .stale_ttl = stale_ttl, .envelope = envelope
+	};
 	zbz_err err;
 	zbz_table *t;
 	CHECK(zbz_table_new(cache, &o, &t, &err) == ZBZ_OK);
@@ -48,7 +51,9 @@ static zbz_status get(zbz_table *t, const char *k) {
 	out.n = 0;
 	return zbz_table_get(t, at(t), zbz_bstr(k), &out);
 }
-static bool holds(zbz_table *t, const char *k, const char *v) { return get(t, k) == ZBZ_OK && zbz_bytes_eq(zbz_buf_bytes(&out), zbz_bstr(v)); }
+static bool holds(zbz_table *t, const char *k, const char *v) {
+	return get(t, k) == ZBZ_OK && zbz_bytes_eq(zbz_buf_bytes(&out), zbz_bstr(v));
+}
 static zbz_status put_as(zbz_table *t, const char *k, const char *v, zbz_put p) {
 	return zbz_table_set(t, at(t), zbz_bstr(k), zbz_bstr(v), &p, NULL);
 }
@@ -65,7 +70,9 @@ static int64_t ttl(zbz_table *t, const char *k) {
 	zbz_status s = zbz_table_ttl(t, at(t), zbz_bstr(k), &left);
 	return s == ZBZ_OK ? left : -(int64_t)s - 1000;
 }
-static zbz_status expire(zbz_table *t, const char *k, int64_t ms) { return zbz_table_expire(t, at(t), zbz_bstr(k), ms); }
+static zbz_status expire(zbz_table *t, const char *k, int64_t ms) {
+	return zbz_table_expire(t, at(t), zbz_bstr(k), ms);
+}
 static zbz_status entry(zbz_table *t, const char *k, zbz_entry *e) {
 	out.n = 0;
 	return zbz_table_entry(t, at(t), zbz_bstr(k), true, &out, e);
@@ -171,7 +178,8 @@ static void sealed_state(void) {
 	CHECK(expire(t, "k", 2000) == ZBZ_OK && ttl(t, "k") == 2000);
 	CHECK(entry(t, "k", &e) == ZBZ_OK && e.sealed && !e.stale && e.stored_at == stored_at && e.version.n == 8);
 	zbz_clock_fake_advance(fake, 2000);
-	CHECK(get(t, "k") == ZBZ_MISS && exists(t, "k") == ZBZ_MISS && ttl(t, "k") == GONE && expire(t, "k", 5) == ZBZ_MISS);
+	CHECK(get(t, "k") == ZBZ_MISS && exists(t, "k") == ZBZ_MISS && ttl(t, "k") == GONE &&
+	      expire(t, "k", 5) == ZBZ_MISS);
 	CHECK(entry(t, "k", &e) == ZBZ_OK && e.stale && zbz_bytes_eq(zbz_buf_bytes(&out), zbz_bstr("v")));
 	zbz_clock_fake_advance(fake, 500);
 	CHECK(entry(t, "k", &e) == ZBZ_MISS && raw("t:k") == ZBZ_MISS);
@@ -274,7 +282,8 @@ static void invalidation(void) {
 	CHECK(entry(t, "k", &again) == ZBZ_OK && again.stale && again.expire_at == T0 + 9);
 	zbz_clock_fake_advance(fake, 500); /* kept for stale_ttl after it became stale, not after its old end */
 	CHECK(entry(t, "k", &e) == ZBZ_MISS);
-	CHECK(set(plain, "k", "v", -1) == ZBZ_OK && zbz_table_invalidate(plain, at(plain), zbz_bstr("k")) == ZBZ_OK && raw("p:k") == ZBZ_MISS);
+	CHECK(set(plain, "k", "v", -1) == ZBZ_OK && zbz_table_invalidate(plain, at(plain), zbz_bstr("k")) == ZBZ_OK &&
+	      raw("p:k") == ZBZ_MISS);
 	CHECK(put_as(t, "n", "", (zbz_put){ .ttl = 50, .negative = true }) == ZBZ_OK);
 	CHECK(zbz_table_invalidate(t, at(t), zbz_bstr("n")) == ZBZ_OK && raw("t:n") == ZBZ_MISS);
 	CHECK(zbz_table_set_raw(t, at(t), zbz_bstr("bad"), zbz_b("\xC1zbz\x09", 5), 0) == ZBZ_OK);
@@ -295,7 +304,8 @@ static void magic_is_sealed(void) {
 	CHECK(ttl(t, "k") == 60 && entry(t, "k", &e) == ZBZ_OK && e.sealed && e.expire_at == T0 + 60);
 	out.n = 0;
 	CHECK(zbz_table_get_raw(t, at(t), zbz_bstr("k"), &out) == ZBZ_OK && out.n == 22 + sizeof magic - 1);
-	CHECK(zbz_table_set_raw(t, at(t), zbz_bstr("bad"), zbz_bstr(magic), -1) == ZBZ_OK && get(t, "bad") == ZBZ_E_CORRUPT && out.n == 0);
+	CHECK(zbz_table_set_raw(t, at(t), zbz_bstr("bad"), zbz_bstr(magic), -1) == ZBZ_OK &&
+	      get(t, "bad") == ZBZ_E_CORRUPT && out.n == 0);
 	CHECK(set(t, "bad", "good", -1) == ZBZ_OK && holds(t, "bad", "good"));
 	zbz_table_free(t);
 	close_cache();
@@ -312,7 +322,8 @@ static void values(void) {
 	for (i = 0; i < 1 << 20; i++) big[i] = (char)i;
 	CHECK(zbz_table_set(t, at(t), zbz_bstr("big"), zbz_b(big, 1 << 20), NULL, NULL) == ZBZ_OK);
 	CHECK(get(t, "big") == ZBZ_OK && zbz_bytes_eq(zbz_buf_bytes(&out), zbz_b(big, 1 << 20)));
-	CHECK(zbz_table_set(t, at(t), zbz_bstr("big"), zbz_b(big, 1 << 20), &(zbz_put){ .ttl = 5, .stale_ttl = 5 }, NULL) == ZBZ_E_TOO_LARGE);
+	CHECK(zbz_table_set(t, at(t), zbz_bstr("big"), zbz_b(big, 1 << 20), &(zbz_put){ .ttl = 5, .stale_ttl = 5 }, NULL) ==
+	      ZBZ_E_TOO_LARGE);
 	CHECK(strstr(call.err.text, "1048576") != NULL);
 	CHECK(get(t, "big") == ZBZ_OK);
 	CHECK(zbz_buf_append(&tail, "before", 6, NULL) == ZBZ_OK); /* what stood in the buffer stays */
@@ -333,12 +344,15 @@ static void counters(void) {
 	t = table("t", 1000, 0, false);
 	s = table("s", 1000, 500, false);
 	CHECK(incr(t, "n", 5, &v) == ZBZ_OK && v == 5 && incr(t, "n", -7, &v) == ZBZ_OK && v == -2 && ttl(t, "n") == 1000);
-	CHECK(zbz_table_incr(t, at(t), zbz_bstr("m"), 5, true, 100, 0, &v) == ZBZ_OK && v == 100 && ttl(t, "m") == INT64_MAX);
+	CHECK(zbz_table_incr(t, at(t), zbz_bstr("m"), 5, true, 100, 0, &v) == ZBZ_OK && v == 100 &&
+	      ttl(t, "m") == INT64_MAX);
 	CHECK(set(t, "text", "abc", -1) == ZBZ_OK && incr(t, "text", 1, &v) == ZBZ_E_TYPE && holds(t, "text", "abc"));
 	CHECK(zbz_table_incr(t, at(t), zbz_bstr("m"), 1, false, 0, -2, &v) == ZBZ_E_ARGUMENT);
 	/* a number in an envelope stays one, with its end */
-	CHECK(set(s, "n", "41", 300) == ZBZ_OK && incr(s, "n", 1, &v) == ZBZ_OK && v == 42 && holds(s, "n", "42") && ttl(s, "n") == 300);
-	CHECK(set(s, "n", "9223372036854775807", 300) == ZBZ_OK && incr(s, "n", 1, &v) == ZBZ_E_ARGUMENT && holds(s, "n", "9223372036854775807"));
+	CHECK(set(s, "n", "41", 300) == ZBZ_OK && incr(s, "n", 1, &v) == ZBZ_OK && v == 42 && holds(s, "n", "42") &&
+	      ttl(s, "n") == 300);
+	CHECK(set(s, "n", "9223372036854775807", 300) == ZBZ_OK && incr(s, "n", 1, &v) == ZBZ_E_ARGUMENT &&
+	      holds(s, "n", "9223372036854775807"));
 	CHECK(incr(s, "n", -1, &v) == ZBZ_OK && v == INT64_MAX - 1);
 	CHECK(set(s, "n", "-9223372036854775808", 300) == ZBZ_OK && incr(s, "n", 0, &v) == ZBZ_OK && v == INT64_MIN);
 	CHECK(set(s, "n", "9223372036854775808", 300) == ZBZ_OK && incr(s, "n", 0, &v) == ZBZ_E_TYPE);
@@ -354,8 +368,10 @@ static void counters(void) {
 static void batches(void) {
 	zbz_table *t;
 	zbz_bytes keys[] = { { "a", 1 }, { "", 0 }, { "b", 1 }, { "a", 1 }, { "waytoolong", 10 }, { "c", 1 } };
-	zbz_bytes vals[] = { { "1", 1 }, { "2", 1 }, { "3", 1 }, { "4", 1 }, { "5", 1 }, { "toobig...........................", 32 } };
-	zbz_put fresh = { .ttl = 50, .stale_ttl = 10 }, bad = { .ttl = -9 }, only = { .ttl = -1, .stale_ttl = -1, .only = ZBZ_ONLY_ABSENT };
+	zbz_bytes vals[] = { { "1", 1 }, { "2", 1 }, { "3", 1 },
+		                 { "4", 1 }, { "5", 1 }, { "toobig...........................", 32 } };
+	zbz_put fresh = { .ttl = 50, .stale_ttl = 10 }, bad = { .ttl = -9 },
+	        only = { .ttl = -1, .stale_ttl = -1, .only = ZBZ_ONLY_ABSENT };
 	const zbz_put *puts[] = { NULL, NULL, &fresh, NULL, NULL, NULL };
 	const zbz_put *odd[] = { &only, &bad, &only };
 	zbz_bytes three[] = { { "a", 1 }, { "z", 1 }, { "y", 1 } };
@@ -365,7 +381,8 @@ static void batches(void) {
 	open_cache("max_key=5,max_value=30", "", 0);
 	t = table("t", -1, 0, false);
 	CHECK(zbz_table_set_many(t, at(t), keys, vals, puts, 6, st) == ZBZ_OK);
-	CHECK(st[0] == ZBZ_OK && st[1] == ZBZ_E_KEY && st[2] == ZBZ_OK && st[3] == ZBZ_OK && st[4] == ZBZ_E_KEY && st[5] == ZBZ_E_TOO_LARGE);
+	CHECK(st[0] == ZBZ_OK && st[1] == ZBZ_E_KEY && st[2] == ZBZ_OK && st[3] == ZBZ_OK && st[4] == ZBZ_E_KEY &&
+	      st[5] == ZBZ_E_TOO_LARGE);
 	out.n = 0;
 	CHECK(zbz_table_get_many(t, at(t), keys, 6, &out, f) == ZBZ_OK);
 	CHECK(f[0].status == ZBZ_OK && zbz_bytes_eq(zbz_b(out.p + f[0].off, f[0].n), zbz_bstr("4")));
@@ -382,8 +399,10 @@ static void batches(void) {
 	CHECK(zbz_table_set_many(t, at(t), three, vals, NULL, 3, st) == ZBZ_OK && holds(t, "z", "2"));
 	CHECK(zbz_table_del_many(t, at(t), keys, 6, st) == ZBZ_OK);
 	CHECK(st[0] == ZBZ_OK && st[1] == ZBZ_E_KEY && st[2] == ZBZ_OK && st[3] == ZBZ_MISS && st[5] == ZBZ_MISS);
-	CHECK(zbz_table_get_many(t, at(t), keys, 0, &out, f) == ZBZ_OK && zbz_table_set_many(t, at(t), keys, vals, NULL, 0, st) == ZBZ_OK);
-	CHECK(zbz_table_get_many(t, at(t), keys + 1, 1, &out, f) == ZBZ_OK && f[0].status == ZBZ_E_KEY); /* no good key at all */
+	CHECK(zbz_table_get_many(t, at(t), keys, 0, &out, f) == ZBZ_OK &&
+	      zbz_table_set_many(t, at(t), keys, vals, NULL, 0, st) == ZBZ_OK);
+	CHECK(zbz_table_get_many(t, at(t), keys + 1, 1, &out, f) == ZBZ_OK &&
+	      f[0].status == ZBZ_E_KEY); /* no good key at all */
 	zbz_table_free(t);
 	close_cache();
 }
@@ -447,10 +466,14 @@ static void closing(void) {
 	zbz_cache_close(cache);
 	zbz_cache_close(cache);
 	CHECK(zbz_cache_store(cache) == NULL);
-	CHECK(get(t, "k") == ZBZ_E_CLOSED && set(t, "k", "v", -1) == ZBZ_E_CLOSED && del(t, "k") == ZBZ_E_CLOSED && exists(t, "k") == ZBZ_E_CLOSED);
-	CHECK(incr(t, "k", 1, &v) == ZBZ_E_CLOSED && expire(t, "k", 5) == ZBZ_E_CLOSED && zbz_table_clear(t, at(t), NULL) == ZBZ_E_CLOSED);
-	CHECK(zbz_table_get_many(t, at(t), &k, 1, &out, fd) == ZBZ_E_CLOSED && zbz_table_set_many(t, at(t), &k, &k, NULL, 1, st) == ZBZ_E_CLOSED);
-	CHECK(zbz_table_del_many(t, at(t), &k, 1, st) == ZBZ_E_CLOSED && zbz_table_flight(t, k, NULL, &f, &seat, &err) == ZBZ_E_CLOSED);
+	CHECK(get(t, "k") == ZBZ_E_CLOSED && set(t, "k", "v", -1) == ZBZ_E_CLOSED && del(t, "k") == ZBZ_E_CLOSED &&
+	      exists(t, "k") == ZBZ_E_CLOSED);
+	CHECK(incr(t, "k", 1, &v) == ZBZ_E_CLOSED && expire(t, "k", 5) == ZBZ_E_CLOSED &&
+	      zbz_table_clear(t, at(t), NULL) == ZBZ_E_CLOSED);
+	CHECK(zbz_table_get_many(t, at(t), &k, 1, &out, fd) == ZBZ_E_CLOSED &&
+	      zbz_table_set_many(t, at(t), &k, &k, NULL, 1, st) == ZBZ_E_CLOSED);
+	CHECK(zbz_table_del_many(t, at(t), &k, 1, st) == ZBZ_E_CLOSED &&
+	      zbz_table_flight(t, k, NULL, &f, &seat, &err) == ZBZ_E_CLOSED);
 	CHECK(zbz_cache_swap(cache, at(t), store) == ZBZ_E_CLOSED);
 	zbz_cache_unref(cache);
 	CHECK(get(t, "k") == ZBZ_E_CLOSED); /* the table keeps the cache alive */
@@ -528,7 +551,8 @@ static void faults_are_made(void) {
 	CHECK(set(t, "k", "value", -1) == ZBZ_OK && holds(t, "k", "value"));
 	under(t, "truncate=true");
 	CHECK(holds(t, "k", "valu"));
-	CHECK(faulty("fail_ops=get,unheard_of") == NULL && faulty("fail_per_mille=1001") == NULL && faulty("error=odd") == NULL);
+	CHECK(faulty("fail_ops=get,unheard_of") == NULL && faulty("fail_per_mille=1001") == NULL &&
+	      faulty("error=odd") == NULL);
 	bits = failing_gets(t, "fail_per_mille=300 fail_ops=get seed=7");
 	CHECK(__builtin_popcountll(bits) > 5 && __builtin_popcountll(bits) < 40);
 	CHECK(failing_gets(t, "fail_per_mille=300 fail_ops=get seed=7") == bits);
@@ -560,7 +584,8 @@ static void faults_are_counted(void) {
 	CHECK(set(t, "k", "v", -1) == ZBZ_E_TIMEOUT && raw("t:k") == ZBZ_OK); /* carried out, the answer lost */
 	CHECK(get(t, "k") == ZBZ_E_TIMEOUT && out.n == 0);
 	CHECK(del(t, "none") == ZBZ_MISS);
-	CHECK(get(t, "k") == ZBZ_OK && set(t, "k", "w", -1) == ZBZ_OK && get(t, "k") == ZBZ_E_TIMEOUT && get(t, "k") == ZBZ_E_TIMEOUT);
+	CHECK(get(t, "k") == ZBZ_OK && set(t, "k", "w", -1) == ZBZ_OK && get(t, "k") == ZBZ_E_TIMEOUT &&
+	      get(t, "k") == ZBZ_E_TIMEOUT);
 	zbz_table_stats_read(t, &stats);
 	CHECK(stats.lost_writes == 1 && stats.errors == 4);
 	zbz_table_free(t);
@@ -607,7 +632,11 @@ static zbz_status every_call(zbz_table *t, zbz_call *c) {
 	uint64_t removed;
 	size_t n = 0;
 	memset(longkey, 'k', sizeof longkey);
-#define STEP(call_) do { s = (call_); if (s < 0) goto done; } while (0)
+#define STEP(call_)           \
+	do {                      \
+		s = (call_);          \
+		if (s < 0) goto done; \
+	} while (0)
 	STEP(zbz_table_flight(t, k, NULL, &fl, &seat, &c->err));
 	STEP(zbz_table_flight(t, k, NULL, &waiter, &seat, &c->err));
 	STEP(zbz_table_lease(t, c, k, NULL, 1000, &v));

@@ -1,5 +1,5 @@
-/* A small provider for the tests of the front: a map under one mutex, its capabilities chosen by options, with a hook in
- * front of every operation at which a test can hold a call. Registered as "testmap". */
+/* A small provider for the tests of the front: a map under one mutex, its capabilities chosen by options, with a hook
+ * in front of every operation at which a test can hold a call. Registered as "testmap". */
 #ifndef SPEC_TESTMAP_H
 #define SPEC_TESTMAP_H
 
@@ -21,7 +21,8 @@ static const zbz_option map_option_table[] = {
 	{ "private", NULL, ZBZ_OPT_BOOL, offsetof(map_options, is_private), NULL, NULL, 0, 0, "only this process sees it" },
 	{ "inline", NULL, ZBZ_OPT_BOOL, offsetof(map_options, inline_ok), NULL, NULL, 0, 0, "answers without waiting" },
 	{ "no_versions", NULL, ZBZ_OPT_BOOL, offsetof(map_options, no_versions), NULL, NULL, 0, 0, "has no versions" },
-	{ "quiet", NULL, ZBZ_OPT_BOOL, offsetof(map_options, quiet), NULL, NULL, 0, 0, "does not tell the version it wrote" },
+	{ "quiet", NULL, ZBZ_OPT_BOOL, offsetof(map_options, quiet), NULL, NULL, 0, 0,
+	  "does not tell the version it wrote" },
 	{ "exclusive", NULL, ZBZ_OPT_BOOL, offsetof(map_options, exclusive), NULL, NULL, 0, 0, "may be cleared whole" },
 	{ "no_ttl", NULL, ZBZ_OPT_BOOL, offsetof(map_options, no_ttl), NULL, NULL, 0, 0, "cannot tell the time left" },
 	{ "max_key", NULL, ZBZ_OPT_INT, offsetof(map_options, max_key), NULL, NULL, 0, 0, "longest key" },
@@ -80,7 +81,8 @@ static void map_close(void *self) {
 static void map_caps(void *self, zbz_caps *out) {
 	const map_options *o = ((map *)self)->o;
 	memset(out, 0, sizeof *out);
-	out->can = ZBZ_CAN_TTL | ZBZ_CAN_EXPIRE | ZBZ_CAN_ADD | ZBZ_CAN_PRESENT | ZBZ_CAN_VERSION | ZBZ_CAN_INCR | ZBZ_CAN_KEYS | ZBZ_CAN_CLEAR;
+	out->can = ZBZ_CAN_TTL | ZBZ_CAN_EXPIRE | ZBZ_CAN_ADD | ZBZ_CAN_PRESENT | ZBZ_CAN_VERSION | ZBZ_CAN_INCR |
+	           ZBZ_CAN_KEYS | ZBZ_CAN_CLEAR;
 	if (o->no_versions) out->can &= ~(uint32_t)ZBZ_CAN_VERSION;
 	if (o->no_ttl) out->can &= ~(uint32_t)ZBZ_CAN_TTL;
 	out->shared = !o->is_private;
@@ -164,7 +166,8 @@ static zbz_status map_set(void *self, zbz_call *c, const zbz_write *w, zbz_versi
 	if (w->only == ZBZ_ONLY_PRESENT && e == NULL) return map_leave(m, ZBZ_REFUSED);
 	if (w->only == ZBZ_ONLY_VERSION) {
 		zbz_version v = map_version(m, e != NULL ? e->version : 0);
-		if (v.n != w->version->n || memcmp(v.b, w->version->b, v.n) != 0) return map_leave(m, zbz_fail(&c->err, ZBZ_E_CONFLICT, "another version"));
+		if (v.n != w->version->n || memcmp(v.b, w->version->b, v.n) != 0)
+			return map_leave(m, zbz_fail(&c->err, ZBZ_E_CONFLICT, "another version"));
 	}
 	s = map_put(m, c, w->key, w->value, w->expire_at);
 	if (s == ZBZ_OK && version_out != NULL && !m->o->quiet) *version_out = map_version(m, m->versions);
@@ -200,11 +203,14 @@ static zbz_status map_incr(void *self, zbz_call *c, zbz_bytes key, const zbz_inc
 	char text[32] = "", *end;
 	long long v = how->has_initial ? how->initial : how->delta;
 	if (e != NULL) {
-		if (e->value_n == 0 || e->value_n >= sizeof text) return map_leave(m, zbz_fail(&c->err, ZBZ_E_TYPE, "not an integer"));
+		if (e->value_n == 0 || e->value_n >= sizeof text)
+			return map_leave(m, zbz_fail(&c->err, ZBZ_E_TYPE, "not an integer"));
 		memcpy(text, e->bytes + e->key_n, e->value_n);
 		v = strtoll(text, &end, 10);
-		if (*end != '\0' || end != text + e->value_n) return map_leave(m, zbz_fail(&c->err, ZBZ_E_TYPE, "not an integer"));
-		if (__builtin_add_overflow(v, how->delta, &v)) return map_leave(m, zbz_fail(&c->err, ZBZ_E_ARGUMENT, "overflow"));
+		if (*end != '\0' || end != text + e->value_n)
+			return map_leave(m, zbz_fail(&c->err, ZBZ_E_TYPE, "not an integer"));
+		if (__builtin_add_overflow(v, how->delta, &v))
+			return map_leave(m, zbz_fail(&c->err, ZBZ_E_ARGUMENT, "overflow"));
 	}
 	snprintf(text, sizeof text, "%lld", v);
 	*value = v;

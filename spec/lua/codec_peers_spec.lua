@@ -6,18 +6,30 @@ local null, array_mt = core.null, core.array_mt
 local exact = math.type ~= nil
 local integer_bits = exact and 63 or 53
 
-local function hex(s)
-	return (s:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+local hex_of, byte_of = {}, {}
+for i = 0, 255 do
+	hex_of[string.char(i)] = ("%02x"):format(i)
+	byte_of[("%02x"):format(i)] = string.char(i)
 end
-local function unhex(s)
-	return (s:gsub("%x%x", function(x) return string.char(tonumber(x, 16)) end))
+local function hex(s) return (s:gsub(".", hex_of)) end
+local function unhex(s) return (s:gsub("%x%x", byte_of)) end
+
+-- Exactly, as m * 2^e with 53 bits of m: two libraries may round a decimal text differently.
+local function canon_float(v)
+	if v ~= v then return "dnan" end
+	if v == 1 / 0 or v == -1 / 0 then return v > 0 and "dinf" or "d-inf" end
+	if v == 0 then return 1 / v > 0 and "d0" or "d-0" end
+	local e = 0
+	while math.abs(v) >= 2 ^ 53 do v, e = v / 2, e + 1 end
+	while math.abs(v) < 2 ^ 52 do v, e = v * 2, e - 1 end
+	return ("d%.0fp%d"):format(v, e)
 end
 
 local canon
 local function canon_number(v)
 	if exact and math.type(v) == "integer" then return ("i%d"):format(v) end
 	if not exact and v % 1 == 0 and math.abs(v) <= 2 ^ 53 and 1 / v ~= -1 / 0 then return ("i%.0f"):format(v) end
-	return v ~= v and "dnan" or ("d%.17g"):format(v)
+	return canon_float(v)
 end
 function canon(v)
 	if v == null then return "n" end
@@ -42,8 +54,12 @@ LUAJIT = sys.argv[2] == "53"
 
 def number(v):
     if isinstance(v, int): return "i%d" % v
-    if LUAJIT and v == v and abs(v) <= 2 ** 53 and v == int(v) and not (v == 0 and math.copysign(1, v) < 0): return "i%d" % v
-    return "dnan" if v != v else "d%.17g" % v
+    whole = LUAJIT and v == v and abs(v) <= 2 ** 53 and v == int(v)
+    if whole and not (v == 0 and math.copysign(1, v) < 0): return "i%d" % v
+    if v != v or math.isinf(v): return "d%s" % v
+    if v == 0: return "d-0" if math.copysign(1, v) < 0 else "d0"
+    m, e = math.frexp(v)
+    return "d%dp%d" % (m * 2 ** 53, e - 53)
 
 def canon(v):
     if v is None: return "n"
@@ -61,9 +77,10 @@ def read(codec, data):
 
 BITS = int(sys.argv[2])
 R = random.Random(20240607)
-LETTERS = ["a", "\"", "\\", "/", "\n", "\x00", "\x1f", "\x7f", "\u00e9", "\u20ac", "\ud7ff", "\ue000", "\uffff", "\U0001f600", "\U0010ffff", " "]
+LETTERS = ["a", "\"", "\\", "/", "\n", "\x00", "\x1f", "\x7f", "\u00e9", "\u20ac", "\ud7ff", "\ue000", "\uffff",
+    "\U0001f600", "\U0010ffff", " "]
 
-def text(): return "".join(R.choice(LETTERS) for _ in range(R.choice([0, 1, 3, 8, 20, 40, 300])))
+def text(): return "".join(R.choice(LETTERS) for _ in range(R.choice([0, 1, 3, 8, 20] * 9 + [40, 300])))
 
 def scalar(codec):
     k = R.randrange(8)
@@ -71,13 +88,14 @@ def scalar(codec):
     if k <= 2: return R.choice([-1, 1]) * (R.getrandbits(R.randrange(1, BITS)))
     if k == 3: return R.uniform(-1, 1) * 10.0 ** R.randrange(-300, 300)
     if k == 4: return round(R.uniform(-1000, 1000), R.randrange(1, 6)) + 0.0
-    if k == 5 and codec == "msgpack": return R.choice([float("inf"), float("-inf"), bytes(R.getrandbits(8) for _ in range(R.choice([0, 5, 300])))])
+    if k == 5 and codec == "msgpack":
+        return R.choice([float("inf"), float("-inf"), bytes(R.getrandbits(8) for _ in range(R.choice([0, 5, 300])))])
     return text()
 
 def value(codec, depth):
     k = R.randrange(10)
     if depth == 0 or k < 4: return scalar(codec)
-    n = R.choice([0, 1, 2, 5, 15, 16, 17])
+    n = R.choice([0, 1, 2, 3, 5] * 4 + [15, 16, 17])
     if k < 7: return [value(codec, depth - 1) for _ in range(n)]
     if k == 7 and codec == "msgpack": return {R.choice([-1, 1]) * R.randrange(1000, 2 ** 40): value(codec, depth - 1) for _ in range(n)}
     return {"k" + text(): value(codec, depth - 1) for _ in range(n)}
@@ -91,16 +109,26 @@ if sys.argv[1] == "read":
         codec, data = line.split()
         print(canon(read(codec, binascii.unhexlify(data))))
 else:
-    for i in range(600):
+    for i in range(500):
         for codec in "json", "msgpack":
             v = value(codec, 4)
             print(codec, write(codec, v, i).hex(), canon(v))
 ]=]
 
+-- The packaged module belongs to the packaged Python, which need not be the first one on the path.
+local interpreter = "python3"
+for _, name in ipairs { "python3", "/usr/bin/python3" } do
+	local ok = os.execute(name .. " -c 'import msgpack' 2>/dev/null")
+	if ok == true or ok == 0 then
+		interpreter = name
+		break
+	end
+end
+
 local program, input
 local function python(mode)
 	local out = {}
-	local p = assert(io.popen(("python3 %s %s %d <%s 2>&1"):format(program, mode, integer_bits, input)))
+	local p = assert(io.popen(("%s %s %s %d <%s 2>&1"):format(interpreter, program, mode, integer_bits, input)))
 	for line in p:lines() do out[#out + 1] = line end
 	p:close()
 	return out
@@ -130,9 +158,9 @@ local function value(depth, binary)
 		return exact and v * (random(1000) + 1) or v
 	elseif what == 2 then return (random(2147483647) / 2147483647) * 10 ^ (random(600) - 300)
 	elseif what == 3 then return null
-	elseif what == 4 and binary then return text(random(10)) .. "\255" .. text(random(300))
+	elseif what == 4 and binary then return text(random(10)) .. "\255" .. text(random(30))
 	elseif what <= 5 then return text(random(50)) end
-	local t, n = {}, random(20)
+	local t, n = {}, random(random(5) == 0 and 20 or 6)
 	if what <= 7 then
 		for i = 1, n do t[i] = value(depth - 1, binary) end
 		return n == 0 and setmetatable(t, array_mt) or t
@@ -179,12 +207,13 @@ describe("python", function()
 	it("writes what we read", function()
 		write(input, "")
 		local got = python("write")
-		assert.equal(1200, #got, got[#got])
+		assert.equal(1000, #got, got[#got])
 		for _, line in ipairs(got) do
 			local codec, data, expected = line:match("^(%l+) (%x+) (.*)$")
 			local v, err = core[codec .. "_decode"](unhex(data))
 			assert(v ~= nil, err and err.message)
-			assert(canon(v) == expected, ("%s\n%s"):format(data, expected))
+			local got_text = canon(v)
+			assert(got_text == expected, ("%s\n%s\n%s"):format(data, expected, got_text))
 		end
 	end)
 end)

@@ -150,7 +150,7 @@ describe("memory", function()
 	it("stands a collector at full speed", function()
 		collectgarbage("setpause", 0)
 		collectgarbage("setstepmul", 100000)
-		churn(3000)
+		churn(EXACT and 3000 or 300) -- LuaJIT collects everything at every step then
 		collectgarbage("setpause", 200)
 		collectgarbage("setstepmul", 200)
 		if EXACT then

@@ -1,0 +1,84 @@
+/* Counters: those in the store, and those of the table itself. */
+#include "table.h"
+
+static zbz_status push_counter(lua_State *L, int64_t value, zbz_err *err) {
+#if !ZBZ_EXACT_INTEGERS
+	if (value > INT64_C(9007199254740992) || value < -INT64_C(9007199254740992)) {
+		memset(err, 0, sizeof(*err));
+		return zbz_fail(err, ZBZ_E_TOO_LARGE, "the counter is now %lld and does not fit a number of this Lua",
+		                (long long)value);
+	}
+#endif
+	(void)err;
+	zbz_push_int(L, value);
+	return ZBZ_OK;
+}
+
+static int count_by(lua_State *L, const char *op, bool down) {
+	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, op);
+	zbz_bytes key = zbz_key_arg(L, 2, op);
+	int64_t by = lua_isnoneornil(L, 3) ? 1 : zbz_int_arg(L, 3, op, "n"), value = 0;
+	zbz_options_in o;
+	zbz_call c;
+	zbz_status s;
+	if (lua_type(L, 4) == LUA_TNUMBER || lua_type(L, 4) == LUA_TSTRING) {
+		return luaL_error(L, "zbz: %s: options must be a table, got %s", op, luaL_typename(L, 4));
+	}
+	zbz_write_arg(L, 4, op, zbz_args_incr, &o);
+	if (down && by == INT64_MIN) return luaL_error(L, "zbz: %s: n is too small", op);
+	zbz_table_begin(t->t, &c, o.deadline);
+	if (t->codec == ZBZ_CODEC_MSGPACK) {
+		memset(&c.err, 0, sizeof(c.err));
+		s = zbz_fail(&c.err, ZBZ_E_UNSUPPORTED,
+		             "counters are stored as decimal text, which is not MessagePack: use another serializer");
+	} else {
+		s = zbz_table_incr(t->t, &c, key, down ? -by : by, o.has_initial, o.initial, o.ttl, &value);
+	}
+	if (s == ZBZ_OK) s = push_counter(L, value, &c.err);
+	return s == ZBZ_OK ? 1 : zbz_push_table_failure(L, t, op, key, &c.err);
+}
+
+static int table_incr(lua_State *L) { return count_by(L, "incr", false); }
+static int table_decr(lua_State *L) { return count_by(L, "decr", true); }
+
+/* ---- the window itself ---- */
+
+static int table_prefix(lua_State *L) {
+	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "prefix");
+	zbz_bytes prefix = zbz_table_prefix(t->t);
+	lua_pushlstring(L, prefix.p, prefix.n);
+	return 1;
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t v) {
+	zbz_push_int(L, v > INT64_MAX ? INT64_MAX : (int64_t)v);
+	lua_setfield(L, -2, name);
+}
+
+static int table_counters(lua_State *L) {
+	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "counters");
+	zbz_table_stats st;
+	zbz_table_stats_read(t->t, &st);
+	lua_createtable(L, 0, 13);
+	set_count(L, "hits", st.hits);
+	set_count(L, "misses", st.misses);
+	set_count(L, "sets", st.sets);
+	set_count(L, "deletes", st.deletes);
+	set_count(L, "errors", st.errors);
+	set_count(L, "lost_writes", st.lost_writes);
+	set_count(L, "loads", st.loads);
+	set_count(L, "load_failures", st.load_failures);
+	set_count(L, "waits", st.waits);
+	set_count(L, "stale_served", st.stale_served);
+	set_count(L, "fenced", st.fenced);
+	zbz_push_seconds(L, st.created_at);
+	lua_setfield(L, -2, "created_at");
+	zbz_push_seconds(L, st.last_access);
+	lua_setfield(L, -2, "last_access");
+	return 1;
+}
+
+const luaL_Reg zbz_table_count_methods[] = {
+	{ "incr", table_incr },         { "decr", table_decr }, { "prefix", table_prefix },
+	{ "counters", table_counters }, { NULL, NULL },
+};
