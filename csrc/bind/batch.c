@@ -1,6 +1,6 @@
 /* Many keys in one call, and the items that carry their own TTL. Whole calls fail with nil and an error; single
  * keys in the third result. */
-#include "table.h"
+#include "request.h"
 
 #define BATCH_MAX ((size_t)1 << 24)
 
@@ -49,7 +49,13 @@ static int bad_key(lua_State *L, const char *op) {
 }
 
 /* Pushes key i again and tells whether it is still the one that was borrowed: a finalizer may have changed the list. */
-static zbz_bytes push_key(lua_State *L, const char *op, const zbz_bytes *keys, size_t i) {
+static zbz_bytes push_key(lua_State *L, const zbz_request *r, size_t i) {
+	const char *op = r->verb->name;
+	const zbz_bytes *keys = r->keys;
+	if (r->parked) {
+		lua_pushlstring(L, keys[i].p, keys[i].n);
+		return keys[i];
+	}
 	lua_rawgeti(L, 2, (int)i + 1);
 	if (lua_type(L, -1) != LUA_TSTRING || lua_tostring(L, -1) != keys[i].p) {
 		luaL_error(L, "zbz: %s: the list of keys changed during the call", op);
@@ -60,25 +66,24 @@ static zbz_bytes push_key(lua_State *L, const char *op, const zbz_bytes *keys, s
 /* ---- get_multi ---- */
 
 /* Stack: map, errs. */
-static void push_each(lua_State *L, const zbz_table_box *t, const zbz_bytes *keys, const zbz_found *found, size_t n,
-                      const zbz_buf *buf, const zbz_err *call_err) {
+static void push_each(lua_State *L, zbz_request *r) {
 	int errs = lua_gettop(L), map = errs - 1;
 	size_t i;
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < r->count; i++) {
 		zbz_err err;
 		zbz_bytes key;
-		const zbz_err *story = call_err;
-		zbz_status s = found[i].status;
+		const zbz_err *story = &r->c.err;
+		zbz_status s = r->found[i].status;
 		if (s > 0) continue;
-		key = push_key(L, "get_multi", keys, i);
+		key = push_key(L, r, i);
 		if (s == ZBZ_OK) {
 			story = &err;
-			s = zbz_value_push(L, t, zbz_b(buf->p + found[i].off, found[i].n), &err);
+			s = zbz_value_push(L, r->box, zbz_b(r->buf->p + r->found[i].off, r->found[i].n), &err);
 		}
 		if (s == ZBZ_OK) {
 			lua_rawset(L, map);
 		} else {
-			note_error(L, errs, t, "get_multi", key, s, story);
+			note_error(L, errs, r->box, "get_multi", key, s, story);
 		}
 		lua_settop(L, errs);
 	}
@@ -90,37 +95,37 @@ static size_t count_found(const zbz_found *found, size_t n) {
 	return hits;
 }
 
-static int table_get_multi(lua_State *L) {
-	zbz_bind *b = zbz_bind_of(L);
-	zbz_table_box *t = zbz_table_check(L, b, 1, "get_multi");
-	size_t n = count_keys(L, "get_multi");
-	int64_t deadline = zbz_deadline_arg(L, 3, "get_multi");
-	zbz_bytes *keys;
-	zbz_found *found;
-	zbz_buf *buf;
-	zbz_call c;
-	if (n == 0) {
-		lua_newtable(L);
-		return 1;
-	}
-	lua_settop(L, 3);
-	keys = zbz_newuserdata(L, n * (sizeof(*keys) + sizeof(*found)));
-	found = (zbz_found *)(void *)(keys + n);
-	buf = zbz_scratch_take(L, b);
-	if (!borrow_keys(L, keys, n)) {
-		zbz_scratch_give(b, buf);
-		return bad_key(L, "get_multi");
-	}
-	zbz_table_begin(t->t, &c, deadline);
-	memset(&c.err, 0, sizeof(c.err));
-	if (zbz_table_get_many(t->t, &c, keys, n, buf, found) < 0) {
-		zbz_scratch_give(b, buf);
-		return zbz_push_table_failure(L, t, "get_multi", zbz_b(NULL, 0), &c.err);
-	}
-	lua_createtable(L, 0, (int)count_found(found, n));
+/* The keys are borrowed last: until they are used or copied nothing may be allocated. */
+static void borrow_or_raise(lua_State *L, zbz_bind *b, zbz_request *r) {
+	if (borrow_keys(L, r->keys, r->count)) return;
+	if (r->buf != NULL) zbz_scratch_give(b, r->buf);
+	bad_key(L, r->verb->name);
+}
+
+static void parse_get_multi(lua_State *L, zbz_bind *b, zbz_request *r) {
+	int64_t deadline;
+	zbz_request_table(L, b, r);
+	r->count = count_keys(L, "get_multi");
+	deadline = zbz_deadline_arg(L, 3, "get_multi");
+	if (r->count == 0) return;
+	zbz_request_room(L, 3);
+	r->keys = zbz_newuserdata(L, r->count * (sizeof(*r->keys) + sizeof(*r->found)));
+	r->found = (zbz_found *)(void *)(r->keys + r->count);
+	r->buf = zbz_scratch_take(L, b);
+	borrow_or_raise(L, b, r);
+	zbz_request_begin(r, deadline);
+	memset(&r->c.err, 0, sizeof(r->c.err));
+}
+
+static zbz_status run_get_multi(zbz_request *r) {
+	if (r->count == 0) return ZBZ_OK;
+	return zbz_table_get_many(r->t, &r->c, r->keys, r->count, r->buf, r->found);
+}
+
+static int push_get_multi(lua_State *L, zbz_bind *b, zbz_request *r) {
+	lua_createtable(L, 0, (int)count_found(r->found, r->count));
 	lua_pushnil(L);
-	push_each(L, t, keys, found, n, buf, &c.err);
-	zbz_scratch_give(b, buf);
+	push_each(L, r);
 	if (lua_isnil(L, -1)) {
 		lua_pop(L, 1);
 		return 1;
@@ -129,6 +134,8 @@ static int table_get_multi(lua_State *L) {
 	lua_insert(L, -2);
 	return 3;
 }
+static const zbz_verb get_multi_verb = { "get_multi", parse_get_multi, run_get_multi, push_get_multi, false, false };
+static int table_get_multi(lua_State *L) { return zbz_request_call(L, &get_multi_verb); }
 
 /* true, or true, nil, errs with the errors at the top (nil: none). */
 static int push_done(lua_State *L) {
@@ -142,36 +149,40 @@ static int push_done(lua_State *L) {
 
 /* ---- delete_multi ---- */
 
-static int table_delete_multi(lua_State *L) {
-	zbz_bind *b = zbz_bind_of(L);
-	zbz_table_box *t = zbz_table_check(L, b, 1, "delete_multi");
-	size_t n = count_keys(L, "delete_multi"), i;
-	int64_t deadline = zbz_deadline_arg(L, 3, "delete_multi");
-	zbz_bytes *keys;
-	zbz_status *status;
-	zbz_call c;
+static void parse_delete_multi(lua_State *L, zbz_bind *b, zbz_request *r) {
+	int64_t deadline;
+	zbz_request_table(L, b, r);
+	r->count = count_keys(L, "delete_multi");
+	deadline = zbz_deadline_arg(L, 3, "delete_multi");
+	if (r->count == 0) return;
+	zbz_request_room(L, 3);
+	r->keys = zbz_newuserdata(L, r->count * (sizeof(*r->keys) + sizeof(*r->status)));
+	r->status = (zbz_status *)(void *)(r->keys + r->count);
+	borrow_or_raise(L, b, r);
+	zbz_request_begin(r, deadline);
+	memset(&r->c.err, 0, sizeof(r->c.err));
+}
+
+static zbz_status run_delete_multi(zbz_request *r) {
+	if (r->count == 0) return ZBZ_OK;
+	return zbz_table_del_many(r->t, &r->c, r->keys, r->count, r->status);
+}
+
+static int push_delete_multi(lua_State *L, zbz_bind *b, zbz_request *r) {
+	size_t i;
 	int errs;
-	if (n > 0) {
-		lua_settop(L, 3);
-		keys = zbz_newuserdata(L, n * (sizeof(*keys) + sizeof(*status)));
-		status = (zbz_status *)(void *)(keys + n);
-		if (!borrow_keys(L, keys, n)) return bad_key(L, "delete_multi");
-		zbz_table_begin(t->t, &c, deadline);
-		memset(&c.err, 0, sizeof(c.err));
-		if (zbz_table_del_many(t->t, &c, keys, n, status) < 0)
-			return zbz_push_table_failure(L, t, "delete_multi", zbz_b(NULL, 0), &c.err);
-		lua_pushnil(L);
-		errs = lua_gettop(L);
-		for (i = 0; i < n; i++) {
-			if (status[i] >= 0) continue;
-			note_error(L, errs, t, "delete_multi", push_key(L, "delete_multi", keys, i), status[i], &c.err);
-			lua_settop(L, errs);
-		}
-	} else {
-		lua_pushnil(L);
+	lua_pushnil(L);
+	errs = lua_gettop(L);
+	for (i = 0; i < r->count; i++) {
+		if (r->status[i] >= 0) continue;
+		note_error(L, errs, r->box, "delete_multi", push_key(L, r, i), r->status[i], &r->c.err);
+		lua_settop(L, errs);
 	}
 	return push_done(L);
 }
+static const zbz_verb delete_multi_verb = { "delete_multi", parse_delete_multi, run_delete_multi, push_delete_multi,
+	                                        true, false };
+static int table_delete_multi(lua_State *L) { return zbz_request_call(L, &delete_multi_verb); }
 
 /* ---- set_multi ---- */
 
@@ -273,53 +284,52 @@ static zbz_status gather(lua_State *L, const zbz_bind *b, const zbz_table_box *t
 	return ZBZ_OK;
 }
 
-static int push_gather_failure(lua_State *L, const zbz_table_box *t, const zbz_err *err) {
-	zbz_where at = zbz_at_key("set_multi", t, zbz_string_at(L, lua_gettop(L)));
-	return zbz_push_failure(L, err, &at);
-}
-
-static int write_all(lua_State *L, zbz_bind *b, const zbz_table_box *t, writes *w, zbz_buf *buf, int64_t deadline) {
-	zbz_call c;
-	size_t i;
-	int errs;
-	zbz_table_begin(t->t, &c, deadline);
-	memset(&c.err, 0, sizeof(c.err));
-	if (zbz_table_set_many(t->t, &c, w->keys, w->values, w->puts, w->n, w->status) < 0) {
-		zbz_scratch_give(b, buf);
-		return zbz_push_table_failure(L, t, "set_multi", zbz_b(NULL, 0), &c.err);
-	}
-	lua_pushnil(L);
-	errs = lua_gettop(L);
-	for (i = 0; i < w->n; i++) {
-		if (w->status[i] < 0) note_error(L, errs, t, "set_multi", w->keys[i], w->status[i], &c.err);
-	}
-	zbz_scratch_give(b, buf);
-	return push_done(L);
-}
-
-static int table_set_multi(lua_State *L) {
-	zbz_bind *b = zbz_bind_of(L);
-	zbz_table_box *t = zbz_table_check(L, b, 1, "set_multi");
+static void parse_set_multi(lua_State *L, zbz_bind *b, zbz_request *r) {
+	zbz_table_box *t = zbz_request_table(L, b, r);
 	size_t n = count_entries(L);
 	zbz_options_in o;
-	zbz_buf *buf;
-	zbz_err err;
 	writes w;
 	zbz_write_arg(L, 3, "set_multi", zbz_args_ttl, &o);
-	if (n == 0) {
-		lua_pushboolean(L, 1);
-		return 1;
-	}
-	lua_settop(L, 3);
+	if (n == 0) return;
+	zbz_request_room(L, 3);
 	make_room(L, &w, n);
-	buf = zbz_scratch_take(L, b);
-	memset(&err, 0, sizeof(err));
-	if (gather(L, b, t, o.ttl, &w, buf, &err) != ZBZ_OK) {
-		zbz_scratch_give(b, buf);
-		return push_gather_failure(L, t, &err);
+	r->buf = zbz_scratch_take(L, b);
+	memset(&r->c.err, 0, sizeof(r->c.err));
+	r->s = gather(L, b, t, o.ttl, &w, r->buf, &r->c.err);
+	if (r->s != ZBZ_OK) {
+		r->key = zbz_string_at(L, lua_gettop(L));
+		return;
 	}
-	return write_all(L, b, t, &w, buf, o.deadline);
+	r->count = w.n;
+	r->keys = w.keys;
+	r->values = w.values;
+	r->puts = w.puts;
+	r->each = w.put;
+	r->status = w.status;
+	zbz_request_begin(r, o.deadline);
+	memset(&r->c.err, 0, sizeof(r->c.err));
 }
+
+static zbz_status run_set_multi(zbz_request *r) {
+	if (r->count == 0) return ZBZ_OK;
+	return zbz_table_set_many(r->t, &r->c, r->keys, r->values, r->puts, r->count, r->status);
+}
+
+static int push_set_multi(lua_State *L, zbz_bind *b, zbz_request *r) {
+	size_t i;
+	int errs;
+	lua_pushnil(L);
+	errs = lua_gettop(L);
+	for (i = 0; i < r->count; i++) {
+		if (r->status[i] < 0) note_error(L, errs, r->box, "set_multi", r->keys[i], r->status[i], &r->c.err);
+	}
+	return push_done(L);
+}
+static const zbz_verb set_multi_verb = { "set_multi", parse_set_multi, run_set_multi, push_set_multi, true, false };
+static int table_set_multi(lua_State *L) { return zbz_request_call(L, &set_multi_verb); }
+
+static const zbz_verb *const verbs[] = { &get_multi_verb, &set_multi_verb, &delete_multi_verb, NULL };
+const zbz_verb *const *const zbz_batch_verbs = verbs;
 
 /* ---- items ---- */
 

@@ -1,5 +1,5 @@
 /* Cache instances. */
-#include "cache.h"
+#include "request.h"
 
 static void cache_release(lua_State *L, void *self) {
 	zbz_cache_box *box = self;
@@ -120,41 +120,37 @@ static int cache_store(lua_State *L) {
 	return 1;
 }
 
-static int cache_ping(lua_State *L) {
-	zbz_call c;
-	zbz_where at = zbz_at("ping");
-	zbz_store *store = zbz_cache_begin_store(L, 2, "ping", &c);
-	zbz_status s;
-	if (store == NULL) return push_closed(L, "ping");
-	s = zbz_store_ping(store, &c);
-	zbz_store_unref(store);
-	if (s < 0) return zbz_push_failure(L, &c.err, &at);
+void zbz_request_store(lua_State *L, zbz_request *r, int deadline_idx) {
+	zbz_cache_box *box = zbz_cache_check(L, zbz_bind_of(L), 1, r->verb->name);
+	r->keep = box->keep;
+	r->store = zbz_cache_begin_store(L, deadline_idx, r->verb->name, &r->c);
+	if (r->store == NULL) r->s = zbz_fail(&r->c.err, ZBZ_E_CLOSED, "the cache is closed");
+}
+
+static void parse_whole(lua_State *L, zbz_bind *b, zbz_request *r) { zbz_request_store(L, r, 2); }
+
+static zbz_status run_ping(zbz_request *r) { return zbz_store_ping(r->store, &r->c); }
+static int push_ping(lua_State *L, zbz_bind *b, zbz_request *r) {
 	lua_pushboolean(L, 1);
 	return 1;
 }
+static const zbz_verb ping_verb = { "ping", parse_whole, run_ping, push_ping, false, false };
+static int cache_ping(lua_State *L) { return zbz_request_call(L, &ping_verb); }
 
-static int cache_version(lua_State *L) {
-	zbz_bind *b = zbz_bind_of(L);
-	zbz_call c;
-	zbz_where at = zbz_at("version");
-	zbz_buf *text;
-	zbz_store *store;
-	zbz_status s;
+static void parse_version(lua_State *L, zbz_bind *b, zbz_request *r) {
 	zbz_cache_check(L, b, 1, "version");
 	zbz_ms_arg(L, 2, "version", "deadline", -1);
-	lua_settop(L, 2);
-	text = zbz_scratch_take(L, b);
-	store = zbz_cache_begin_store(L, 2, "version", &c);
-	if (store == NULL) {
-		zbz_scratch_give(b, text);
-		return push_closed(L, "version");
-	}
-	s = zbz_store_version(store, &c, text);
-	zbz_store_unref(store);
-	if (s == ZBZ_OK) lua_pushlstring(L, text->p, text->n);
-	zbz_scratch_give(b, text);
-	return s == ZBZ_OK ? 1 : zbz_push_failure(L, &c.err, &at);
+	zbz_request_room(L, 2);
+	r->buf = zbz_scratch_take(L, b);
+	zbz_request_store(L, r, 2);
 }
+static zbz_status run_version(zbz_request *r) { return zbz_store_version(r->store, &r->c, r->buf); }
+static int push_version(lua_State *L, zbz_bind *b, zbz_request *r) {
+	lua_pushlstring(L, r->buf->p, r->buf->n);
+	return 1;
+}
+static const zbz_verb version_verb = { "version", parse_version, run_version, push_version, false, false };
+static int cache_version(lua_State *L) { return zbz_request_call(L, &version_verb); }
 
 static void set_known(lua_State *L, const char *name, int64_t v) {
 	if (v < 0) return;
@@ -162,22 +158,27 @@ static void set_known(lua_State *L, const char *name, int64_t v) {
 	lua_setfield(L, -2, name);
 }
 
-static int cache_stats(lua_State *L) {
-	zbz_call c;
-	zbz_provider_stats stats = { -1, -1, -1, -1, -1, -1 };
-	zbz_store *store = zbz_cache_begin_store(L, 2, "provider_stats", &c);
-	if (store == NULL) return push_closed(L, "provider_stats");
-	zbz_store_stats(store, &c, &stats);
-	zbz_store_unref(store);
+static zbz_status run_stats(zbz_request *r) {
+	static const zbz_provider_stats unknown = { -1, -1, -1, -1, -1, -1 };
+	r->stats = unknown;
+	zbz_store_stats(r->store, &r->c, &r->stats);
+	return ZBZ_OK;
+}
+static int push_stats(lua_State *L, zbz_bind *b, zbz_request *r) {
 	lua_createtable(L, 0, 6);
-	set_known(L, "keys", stats.keys);
-	set_known(L, "memory", stats.memory);
-	set_known(L, "connections", stats.connections);
-	set_known(L, "evictions", stats.evictions);
-	set_known(L, "expired", stats.expired);
-	set_known(L, "retries", stats.retries);
+	set_known(L, "keys", r->stats.keys);
+	set_known(L, "memory", r->stats.memory);
+	set_known(L, "connections", r->stats.connections);
+	set_known(L, "evictions", r->stats.evictions);
+	set_known(L, "expired", r->stats.expired);
+	set_known(L, "retries", r->stats.retries);
 	return 1;
 }
+static const zbz_verb stats_verb = { "provider_stats", parse_whole, run_stats, push_stats, false, false };
+static int cache_stats(lua_State *L) { return zbz_request_call(L, &stats_verb); }
+
+static const zbz_verb *const verbs[] = { &ping_verb, &version_verb, &stats_verb, NULL };
+const zbz_verb *const *const zbz_cache_verbs = verbs;
 
 static const luaL_Reg methods[] = {
 	{ "swap", cache_swap }, { "store", cache_store },     { "closed", cache_closed },
@@ -191,6 +192,6 @@ void zbz_open_cache(lua_State *L) {
 	zbz_push_methods(L, ZBZ_BOX_CACHE);
 	zbz_functions(L, lua_gettop(L), zbz_cache_native_methods);
 	zbz_functions(L, lua_gettop(L), zbz_cache_mail_methods);
-	lua_pop(L, 1);
+	lua_setfield(L, 1, "cache_methods");
 	zbz_functions(L, 1, functions);
 }

@@ -2,8 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "cache.h"
-#include "codec.h"
+#include "request.h"
 
 #define WORDS_MAX ((size_t)1 << 20)
 
@@ -111,67 +110,59 @@ static zbz_status push_replies(lua_State *L, size_t count, zbz_bytes in, zbz_err
 	return s;
 }
 
-static zbz_status run(lua_State *L, const pipeline *p, zbz_buf *out, zbz_call *c) {
-	zbz_store *store = zbz_cache_begin_store(L, 3, "command", c);
-	zbz_status s;
-	if (store == NULL) return zbz_fail(&c->err, ZBZ_E_CLOSED, "the cache is closed");
-	s = zbz_store_command(store, c, p->argv, p->ends, p->count, out);
-	zbz_store_unref(store);
-	return s;
-}
-
-static int cache_command(lua_State *L) {
-	zbz_bind *b = zbz_bind_of(L);
-	zbz_where at = zbz_at("command");
-	zbz_buf *words, *out;
+static void parse_command(lua_State *L, zbz_bind *b, zbz_request *r) {
 	pipeline p;
-	zbz_call c;
-	zbz_status s;
 	zbz_cache_check(L, b, 1, "command");
 	zbz_ms_arg(L, 3, "command", "deadline", -1);
-	lua_settop(L, 3);
+	zbz_request_room(L, 3);
 	measure(L, &p);
 	p.argv = zbz_newuserdata(L, p.words * sizeof(*p.argv) + p.count * sizeof(*p.ends));
 	p.ends = (size_t *)(void *)(p.argv + p.words);
-	words = zbz_scratch_second(L);
-	out = zbz_scratch_take(L, b);
-	memset(&c.err, 0, sizeof(c.err));
-	s = gather(L, &p, words, &c.err);
-	if (s == ZBZ_OK) s = run(L, &p, out, &c);
-	if (s == ZBZ_OK) s = push_replies(L, p.count, zbz_buf_bytes(out), &c.err);
-	zbz_scratch_give(b, out);
-	zbz_scratch_give(b, words);
-	return s == ZBZ_OK ? 1 : zbz_push_failure(L, &c.err, &at);
+	r->words = zbz_scratch_second(L);
+	r->buf = zbz_scratch_take(L, b);
+	memset(&r->c.err, 0, sizeof(r->c.err));
+	r->s = gather(L, &p, r->words, &r->c.err);
+	if (r->s != ZBZ_OK) return;
+	r->keys = p.argv;
+	r->count = p.words;
+	r->ends = p.ends;
+	r->commands = p.count;
+	zbz_request_store(L, r, 3);
 }
+static zbz_status run_command(zbz_request *r) {
+	return zbz_store_command(r->store, &r->c, r->keys, r->ends, r->commands, r->buf);
+}
+static int push_command(lua_State *L, zbz_bind *b, zbz_request *r) {
+	r->s = push_replies(L, r->commands, zbz_buf_bytes(r->buf), &r->c.err);
+	return 1;
+}
+static const zbz_verb command_verb = { "command", parse_command, run_command, push_command, false, false };
+static int cache_command(lua_State *L) { return zbz_request_call(L, &command_verb); }
 
 /* ---- inspect ---- */
 
-static int cache_inspect(lua_State *L) {
-	zbz_bind *b = zbz_bind_of(L);
-	zbz_where at = zbz_at("inspect");
-	zbz_bytes key = zbz_key_arg(L, 2, "inspect");
-	zbz_buf *out;
-	zbz_store *store;
-	zbz_call c;
-	zbz_status s;
+static void parse_inspect(lua_State *L, zbz_bind *b, zbz_request *r) {
+	r->key = zbz_key_arg(L, 2, "inspect");
 	zbz_cache_check(L, b, 1, "inspect");
 	zbz_ms_arg(L, 3, "inspect", "deadline", -1);
-	lua_settop(L, 3);
-	out = zbz_scratch_take(L, b);
-	store = zbz_cache_begin_store(L, 3, "inspect", &c);
-	if (store != NULL) {
-		s = zbz_store_inspect(store, &c, key, out);
-		zbz_store_unref(store);
+	zbz_request_room(L, 3);
+	r->buf = zbz_scratch_take(L, b);
+	zbz_request_store(L, r, 3);
+}
+static zbz_status run_inspect(zbz_request *r) { return zbz_store_inspect(r->store, &r->c, r->key, r->buf); }
+static int push_inspect(lua_State *L, zbz_bind *b, zbz_request *r) {
+	if (r->s == ZBZ_OK) {
+		r->s = zbz_codec_decode(L, ZBZ_CODEC_MSGPACK, zbz_buf_bytes(r->buf), &r->c.err);
 	} else {
-		s = zbz_fail(&c.err, ZBZ_E_CLOSED, "the cache is closed");
+		lua_pushnil(L);
 	}
-	if (s == ZBZ_OK) s = zbz_codec_decode(L, ZBZ_CODEC_MSGPACK, zbz_buf_bytes(out), &c.err);
-	zbz_scratch_give(b, out);
-	at.key = key;
-	if (s < 0) return zbz_push_failure(L, &c.err, &at);
-	if (s != ZBZ_OK) lua_pushnil(L);
 	return 1;
 }
+static const zbz_verb inspect_verb = { "inspect", parse_inspect, run_inspect, push_inspect, false, false };
+static int cache_inspect(lua_State *L) { return zbz_request_call(L, &inspect_verb); }
+
+static const zbz_verb *const verbs[] = { &command_verb, &inspect_verb, NULL };
+const zbz_verb *const *const zbz_command_verbs = verbs;
 
 const luaL_Reg zbz_cache_native_methods[] = { { "command", cache_command },
 	                                          { "inspect", cache_inspect },

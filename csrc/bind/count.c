@@ -1,5 +1,5 @@
 /* Counters: those in the store, and those of the table itself. */
-#include "table.h"
+#include "request.h"
 
 static zbz_status push_counter(lua_State *L, int64_t value, zbz_err *err) {
 #if !ZBZ_EXACT_INTEGERS
@@ -14,32 +14,48 @@ static zbz_status push_counter(lua_State *L, int64_t value, zbz_err *err) {
 	return ZBZ_OK;
 }
 
-static int count_by(lua_State *L, const char *op, bool down) {
-	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, op);
-	zbz_bytes key = zbz_key_arg(L, 2, op);
-	int64_t by = lua_isnoneornil(L, 3) ? 1 : zbz_int_arg(L, 3, op, "n"), value = 0;
+static void parse_count(lua_State *L, zbz_bind *b, zbz_request *r) {
+	const char *op = r->verb->name;
+	zbz_table_box *t = zbz_request_table(L, b, r);
 	zbz_options_in o;
-	zbz_call c;
-	zbz_status s;
+	r->key = zbz_key_arg(L, 2, op);
+	r->number = lua_isnoneornil(L, 3) ? 1 : zbz_int_arg(L, 3, op, "n");
 	if (lua_type(L, 4) == LUA_TNUMBER || lua_type(L, 4) == LUA_TSTRING) {
-		return luaL_error(L, "zbz: %s: options must be a table, got %s", op, luaL_typename(L, 4));
+		luaL_error(L, "zbz: %s: options must be a table, got %s", op, luaL_typename(L, 4));
 	}
 	zbz_write_arg(L, 4, op, zbz_args_incr, &o);
-	if (down && by == INT64_MIN) return luaL_error(L, "zbz: %s: n is too small", op);
-	zbz_table_begin(t->t, &c, o.deadline);
-	if (t->codec == ZBZ_CODEC_MSGPACK) {
-		memset(&c.err, 0, sizeof(c.err));
-		s = zbz_fail(&c.err, ZBZ_E_UNSUPPORTED,
-		             "counters are stored as decimal text, which is not MessagePack: use another serializer");
-	} else {
-		s = zbz_table_incr(t->t, &c, key, down ? -by : by, o.has_initial, o.initial, o.ttl, &value);
-	}
-	if (s == ZBZ_OK) s = push_counter(L, value, &c.err);
-	return s == ZBZ_OK ? 1 : zbz_push_table_failure(L, t, op, key, &c.err);
+	r->ttl = o.ttl;
+	r->has_initial = o.has_initial;
+	r->initial = o.initial;
+	zbz_request_begin(r, o.deadline);
+	if (t->codec != ZBZ_CODEC_MSGPACK) return;
+	memset(&r->c.err, 0, sizeof(r->c.err));
+	r->s = zbz_fail(&r->c.err, ZBZ_E_UNSUPPORTED,
+	                "counters are stored as decimal text, which is not MessagePack: use another serializer");
 }
 
-static int table_incr(lua_State *L) { return count_by(L, "incr", false); }
-static int table_decr(lua_State *L) { return count_by(L, "decr", true); }
+static void parse_down(lua_State *L, zbz_bind *b, zbz_request *r) {
+	parse_count(L, b, r);
+	if (r->number == INT64_MIN) luaL_error(L, "zbz: decr: n is too small");
+	r->number = -r->number;
+}
+
+static zbz_status run_count(zbz_request *r) {
+	return zbz_table_incr(r->t, &r->c, r->key, r->number, r->has_initial, r->initial, r->ttl, &r->number);
+}
+
+static int push_count(lua_State *L, zbz_bind *b, zbz_request *r) {
+	r->s = push_counter(L, r->number, &r->c.err);
+	return 1;
+}
+
+static const zbz_verb incr_verb = { "incr", parse_count, run_count, push_count, false, false };
+static const zbz_verb decr_verb = { "decr", parse_down, run_count, push_count, false, false };
+static int table_incr(lua_State *L) { return zbz_request_call(L, &incr_verb); }
+static int table_decr(lua_State *L) { return zbz_request_call(L, &decr_verb); }
+
+static const zbz_verb *const verbs[] = { &incr_verb, &decr_verb, NULL };
+const zbz_verb *const *const zbz_count_verbs = verbs;
 
 /* ---- the window itself ---- */
 

@@ -1,12 +1,13 @@
 /* What fetch is made of: entries, flights, leases, commits. Lua puts them together, so that loaders may yield. */
 #include <math.h>
 
-#include "table.h"
+#include "request.h"
 
 typedef struct flight_box {
 	zbz_box head;
 	zbz_flight *flight; /* NULL: left */
 	bool leads, landed;
+	zbz_request *lent_to;
 } flight_box;
 
 typedef struct flights_box {
@@ -18,7 +19,13 @@ static void flight_release(lua_State *L, void *self) {
 	flight_box *box = self;
 	zbz_flight *flight = box->flight;
 	box->flight = NULL;
-	zbz_flight_leave(flight);
+	if (box->lent_to != NULL) {
+		box->lent_to->lent = NULL;
+		box->lent_to->orphaned = true;
+		box->lent_to = NULL;
+	} else {
+		zbz_flight_leave(flight);
+	}
 }
 
 static flight_box *flight_check(lua_State *L, int idx, const char *op) {
@@ -58,42 +65,36 @@ static void push_times(lua_State *L, const zbz_entry *e, int64_t now) {
 	}
 }
 
-static int entry_failure(lua_State *L, const zbz_table_box *t, zbz_bytes key, const zbz_err *err) {
-	lua_pushnil(L);
-	return 1 + zbz_push_table_failure(L, t, "entry", key, err);
+static void parse_entry(lua_State *L, zbz_bind *b, zbz_request *r) {
+	int64_t deadline;
+	zbz_request_table(L, b, r);
+	r->key = zbz_key_arg(L, 2, "entry");
+	deadline = zbz_ms_arg(L, 3, "entry", "deadline", -1);
+	r->buf = zbz_scratch_take(L, b);
+	zbz_request_begin(r, deadline);
 }
 
-static int table_entry(lua_State *L) {
-	zbz_bind *b = zbz_bind_of(L);
-	zbz_table_box *t = zbz_table_check(L, b, 1, "entry");
-	zbz_bytes key = zbz_key_arg(L, 2, "entry");
-	int64_t deadline = zbz_ms_arg(L, 3, "entry", "deadline", -1);
-	zbz_buf *buf = zbz_scratch_take(L, b);
-	zbz_entry e;
-	zbz_call c;
-	zbz_status s;
-	memset(&e, 0, sizeof(e));
-	zbz_table_begin(t->t, &c, deadline);
-	s = zbz_table_entry(t->t, &c, key, true, buf, &e);
-	if (s == ZBZ_OK && e.negative && e.stale) s = ZBZ_MISS;
-	if (s == ZBZ_OK) {
-		if (e.negative || e.lease) {
-			lua_pushnil(L);
-		} else {
-			s = zbz_value_push(L, t, zbz_buf_bytes(buf), &c.err);
-		}
-	}
-	zbz_scratch_give(b, buf);
-	if (s < 0) return entry_failure(L, t, key, &c.err);
-	if (s != ZBZ_OK) {
+static zbz_status run_entry(zbz_request *r) {
+	zbz_status s = zbz_table_entry(r->t, &r->c, r->key, true, r->buf, &r->entry);
+	return s == ZBZ_OK && r->entry.negative && r->entry.stale ? ZBZ_MISS : s;
+}
+
+static int push_entry(lua_State *L, zbz_bind *b, zbz_request *r) {
+	const zbz_entry *e = &r->entry;
+	if (r->s != ZBZ_OK || e->negative || e->lease) {
 		lua_pushnil(L);
-		return 1;
+		if (r->s != ZBZ_OK) return 1;
+	} else {
+		r->s = zbz_value_push(L, r->box, zbz_buf_bytes(r->buf), &r->c.err);
+		if (r->s != ZBZ_OK) return 0;
 	}
-	lua_pushstring(L, state_of(&e));
-	push_times(L, &e, c.now);
-	push_version(L, &e.version);
+	lua_pushstring(L, state_of(e));
+	push_times(L, e, r->c.now);
+	push_version(L, &e->version);
 	return 5;
 }
+static const zbz_verb entry_verb = { "entry", parse_entry, run_entry, push_entry, false, true };
+static int table_entry(lua_State *L) { return zbz_request_call(L, &entry_verb); }
 
 static int table_encode(lua_State *L) {
 	zbz_bind *b = zbz_bind_of(L);
@@ -237,21 +238,22 @@ static bool read_seen(lua_State *L, zbz_entry *seen) {
 	return true;
 }
 
-static int table_lease(lua_State *L) {
-	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "lease");
-	zbz_bytes key = zbz_key_arg(L, 2, "lease");
-	zbz_entry seen;
-	bool there = read_seen(L, &seen);
-	int64_t lease_ms = zbz_int_arg(L, 5, "lease", "lease_ms");
-	zbz_version version;
-	zbz_call c;
-	memset(&version, 0, sizeof(version));
-	zbz_table_begin(t->t, &c, zbz_ms_arg(L, 6, "lease", "deadline", -1));
-	if (zbz_table_lease(t->t, &c, key, there ? &seen : NULL, lease_ms, &version) < 0)
-		return zbz_push_table_failure(L, t, "lease", key, &c.err);
-	push_version(L, &version);
+static void parse_lease(lua_State *L, zbz_bind *b, zbz_request *r) {
+	zbz_request_table(L, b, r);
+	r->key = zbz_key_arg(L, 2, "lease");
+	r->flag = read_seen(L, &r->entry);
+	r->number = zbz_int_arg(L, 5, "lease", "lease_ms");
+	zbz_request_begin(r, zbz_ms_arg(L, 6, "lease", "deadline", -1));
+}
+static zbz_status run_lease(zbz_request *r) {
+	return zbz_table_lease(r->t, &r->c, r->key, r->flag ? &r->entry : NULL, r->number, &r->version);
+}
+static int push_lease(lua_State *L, zbz_bind *b, zbz_request *r) {
+	push_version(L, &r->version);
 	return 1;
 }
+static const zbz_verb lease_verb = { "lease", parse_lease, run_lease, push_lease, false, false };
+static int table_lease(lua_State *L) { return zbz_request_call(L, &lease_verb); }
 
 typedef struct commit_in {
 	int64_t ttl, stale_ttl, deadline;
@@ -268,29 +270,40 @@ static const zbz_arg commit_args[] = {
 	{ NULL, ZBZ_ARG_ANY, 0 },
 };
 
-static int table_commit(lua_State *L) {
-	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "commit");
-	flight_box *flight = flight_check(L, 2, "commit");
-	zbz_bytes key = zbz_key_arg(L, 3, "commit"), value = { NULL, 0 };
+static void parse_commit(lua_State *L, zbz_bind *b, zbz_request *r) {
+	flight_box *flight;
 	commit_in in;
-	zbz_put put;
-	zbz_call c;
-	zbz_status s;
+	zbz_request_table(L, b, r);
+	flight = flight_check(L, 2, "commit");
+	r->key = zbz_key_arg(L, 3, "commit");
 	memset(&in, 0, sizeof(in));
 	in.ttl = in.stale_ttl = in.deadline = -1;
 	zbz_args_read(L, 5, "commit", commit_args, &in);
-	if (!in.negative) value = zbz_string_arg(L, 4, "commit", "the bytes");
-	if (!flight->leads) return luaL_error(L, "zbz: commit: only the leader of a flight commits");
-	memset(&put, 0, sizeof(put));
-	put.ttl = in.ttl;
-	put.stale_ttl = in.stale_ttl;
-	put.negative = in.negative;
-	zbz_table_begin(t->t, &c, in.deadline);
-	s = zbz_table_commit(t->t, &c, flight->flight, key, value, &put, &in.lease);
-	if (s < 0) return zbz_push_table_failure(L, t, "commit", key, &c.err);
-	lua_pushboolean(L, s == ZBZ_OK);
+	if (!in.negative) r->value = zbz_string_arg(L, 4, "commit", "the bytes");
+	if (!flight->leads) luaL_error(L, "zbz: commit: only the leader of a flight commits");
+	r->put.ttl = in.ttl;
+	r->put.stale_ttl = in.stale_ttl;
+	r->put.negative = in.negative;
+	r->version = in.lease;
+	r->flight = flight->flight;
+	r->lent = &flight->lent_to;
+	zbz_request_begin(r, in.deadline);
+}
+static zbz_status run_commit(zbz_request *r) {
+	return zbz_table_commit(r->t, &r->c, r->flight, r->key, r->value, &r->put, &r->version);
+}
+static int push_commit(lua_State *L, zbz_bind *b, zbz_request *r) {
+	lua_pushboolean(L, r->s == ZBZ_OK);
 	return 1;
 }
+static const zbz_verb commit_verb = { "commit", parse_commit, run_commit, push_commit, false, false };
+static int table_commit(lua_State *L) { return zbz_request_call(L, &commit_verb); }
+
+static const zbz_verb *const verbs[] = { &entry_verb, &lease_verb, &commit_verb, NULL };
+const zbz_verb *const *const zbz_fetch_verbs = verbs;
+
+/* Pushes ticket and id for the landing. */
+static int flight_park(lua_State *L) { return zbz_park_flight(L, flight_check(L, 1, "park")->flight); }
 
 static int table_count(lua_State *L) {
 	static const char *const names[] = {
@@ -364,7 +377,8 @@ const luaL_Reg zbz_table_fetch_methods[] = {
 };
 static const luaL_Reg flight_methods[] = {
 	{ "wait", wait_for },      { "landed", flight_landed }, { "result", flight_result },
-	{ "moved", flight_moved }, { "land", flight_land },     { NULL, NULL },
+	{ "moved", flight_moved }, { "land", flight_land },     { "park", flight_park },
+	{ NULL, NULL },
 };
 static const luaL_Reg flights_methods[] = {
 	{ "flight", flights_flight },

@@ -56,6 +56,7 @@ static int open_areas(lua_State *L) {
 	zbz_open_fetch(L);
 	zbz_open_envelope(L);
 	zbz_open_mailbox(L);
+	zbz_open_park(L);
 	return 0;
 }
 

@@ -1,9 +1,11 @@
 #include "keep.h"
 
+#include <stdatomic.h>
+
 #include "zbz/alloc.h"
 
 struct zbz_keep {
-	size_t refs;
+	atomic_size_t refs; /* calls in the pool hold one, too */
 	zbz_clock *clock;
 	zbz_keep **held;
 	size_t n;
@@ -12,19 +14,19 @@ struct zbz_keep {
 zbz_keep *zbz_keep_new(zbz_clock *clock) {
 	zbz_keep *keep = zbz_calloc(1, sizeof(*keep));
 	if (keep == NULL) return NULL;
-	keep->refs = 1;
+	atomic_init(&keep->refs, 1);
 	keep->clock = clock;
 	return keep;
 }
 
 zbz_keep *zbz_keep_ref(zbz_keep *keep) {
-	if (keep != NULL) keep->refs++;
+	if (keep != NULL) atomic_fetch_add(&keep->refs, 1);
 	return keep;
 }
 
 void zbz_keep_unref(zbz_keep *keep) {
 	size_t i;
-	if (keep == NULL || --keep->refs > 0) return;
+	if (keep == NULL || atomic_fetch_sub(&keep->refs, 1) > 1) return;
 	for (i = 0; i < keep->n; i++) zbz_keep_unref(keep->held[i]);
 	zbz_free(keep->held);
 	zbz_clock_fake_free(keep->clock);

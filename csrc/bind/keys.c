@@ -1,5 +1,5 @@
 /* Listing and clearing a table. */
-#include "table.h"
+#include "request.h"
 
 #define PAGE ((size_t)500)
 
@@ -12,6 +12,7 @@ typedef struct listing_box {
 	size_t at; /* next key in the page */
 	int64_t deadline;
 	bool last; /* the page is the last one */
+	zbz_request *lent_to;
 } listing_box;
 
 static void listing_release(lua_State *L, void *self) {
@@ -24,40 +25,73 @@ static void listing_release(lua_State *L, void *self) {
 	box->keep = NULL;
 	zbz_buf_clear(&box->page);
 	box->at = 0;
-	zbz_table_keys_close(listing);
+	if (box->lent_to != NULL) {
+		box->lent_to->lent = NULL;
+		box->lent_to->orphaned = true;
+		box->lent_to = NULL;
+	} else {
+		zbz_table_keys_close(listing);
+	}
 	if (table != NULL) zbz_table_unpin(table);
 	zbz_keep_unref(keep);
 }
 
 /* ---- the iterator ---- */
 
+static listing_box *listing_at(lua_State *L, zbz_bind *b, int idx) {
+	return zbz_box_check(L, b, idx, ZBZ_BOX_LISTING, "keys");
+}
+
+/* Can the iterator go on without a further page? */
+static bool has_next(const listing_box *box) { return box->listing == NULL || box->at < box->page.n || box->last; }
+
+static void parse_page(lua_State *L, zbz_bind *b, zbz_request *r) {
+	listing_box *box = listing_at(L, b, 1);
+	if (box->listing == NULL || box->table == NULL) {
+		memset(&r->c.err, 0, sizeof(r->c.err));
+		r->s = zbz_fail(&r->c.err, ZBZ_E_CLOSED, "the listing has ended");
+		return;
+	}
+	r->box = box->table;
+	r->t = box->table->t;
+	r->keep = box->keep;
+	r->listing = box->listing;
+	r->lent = &box->lent_to;
+	r->buf = zbz_scratch_take(L, b);
+	zbz_request_begin(r, box->deadline);
+}
+
 /* Until there is a key or the end: a page may be empty. */
-static zbz_status next_page(listing_box *box, zbz_call *c) {
-	while (box->at == box->page.n && !box->last) {
+static zbz_status run_page(zbz_request *r) {
+	zbz_status s = ZBZ_OK;
+	while (r->buf->n == 0 && s == ZBZ_OK) {
 		size_t n = 0;
-		zbz_status s;
+		s = zbz_table_keys_next(r->listing, &r->c, PAGE, r->buf, &n);
+	}
+	return s;
+}
+
+/* The box stands at index 1, or whoever finishes a parked page puts it there. */
+static int push_page(lua_State *L, zbz_bind *b, zbz_request *r) {
+	listing_box *box = listing_at(L, b, 1);
+	zbz_status s;
+	if (box->listing != r->listing) r->s = ZBZ_END;
+	if (box->listing == r->listing) {
 		zbz_buf_reset(&box->page);
 		box->at = 0;
-		zbz_table_begin(box->table->t, c, box->deadline);
-		s = zbz_table_keys_next(box->listing, c, PAGE, &box->page, &n);
-		if (s < 0) return s;
-		box->last = s == ZBZ_END;
+		box->last = r->s == ZBZ_END;
+		s = zbz_buf_append(&box->page, r->buf->p, r->buf->n, &r->c.err);
+		if (s < 0) r->s = s;
 	}
-	return box->at == box->page.n ? ZBZ_END : ZBZ_OK;
+	lua_pushboolean(L, 1);
+	return 1;
 }
+static const zbz_verb page_verb = { "keys", parse_page, run_page, push_page, false, false };
 
 static size_t take_length(listing_box *box) {
 	const unsigned char *p = (const unsigned char *)box->page.p + box->at;
 	size_t n = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
 	box->at += 4;
-	return n;
-}
-
-static int push_listing_failure(lua_State *L, listing_box *box, const zbz_err *err) {
-	zbz_err kept = *err;
-	zbz_where at = zbz_at_key("keys", box->table, zbz_b(NULL, 0));
-	int n = zbz_push_failure(L, &kept, &at);
-	listing_release(L, box);
 	return n;
 }
 
@@ -79,25 +113,22 @@ static int push_next(lua_State *L, listing_box *box) {
 /* Upvalues: the record, the listing. */
 static int next_key(lua_State *L) {
 	listing_box *box = lua_touserdata(L, lua_upvalueindex(2));
-	zbz_call c;
-	zbz_status s;
-	if (box->listing == NULL) {
-		lua_pushnil(L);
-		return 1;
-	}
-	if (box->at == box->page.n) {
-		s = next_page(box, &c);
-		if (s < 0) return push_listing_failure(L, box, &c.err);
-		if (s == ZBZ_END) {
+	if (!has_next(box)) {
+		lua_settop(L, 0);
+		lua_pushvalue(L, lua_upvalueindex(2));
+		if (zbz_request_call(L, &page_verb) == 2) {
 			listing_release(L, box);
-			lua_pushnil(L);
-			return 1;
+			return 2;
 		}
 	}
-	return push_next(L, box);
+	if (box->listing != NULL && box->at < box->page.n) return push_next(L, box);
+	listing_release(L, box);
+	lua_pushnil(L);
+	return 1;
 }
 
-static int table_keys(lua_State *L) {
+/* Leaves the iterator and the box at indices 5 and 4; or the results of a failure, how many of them. */
+static int open_listing(lua_State *L) {
 	zbz_bind *b = zbz_bind_of(L);
 	zbz_table_box *t = zbz_table_check(L, b, 1, "keys");
 	zbz_bytes pattern = lua_isnoneornil(L, 2) ? zbz_bstr("*") : zbz_string_arg(L, 2, "keys", "the pattern");
@@ -124,6 +155,12 @@ static int table_keys(lua_State *L) {
 	t->listings++;
 	box->keep = zbz_keep_ref(t->keep);
 	box->deadline = deadline;
+	return 0;
+}
+
+static int table_keys(lua_State *L) {
+	int failed = open_listing(L);
+	if (failed > 0) return failed;
 #if LUA_VERSION_NUM >= 504
 	lua_pushnil(L);
 	lua_pushnil(L);
@@ -134,18 +171,46 @@ static int table_keys(lua_State *L) {
 #endif
 }
 
-static int table_clear(lua_State *L) {
-	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "clear");
-	zbz_where at = zbz_at_key("clear", t, zbz_b(NULL, 0));
-	uint64_t removed = 0;
-	zbz_call c;
-	zbz_table_begin(t->t, &c, zbz_deadline_arg(L, 2, "clear"));
-	if (zbz_table_clear(t->t, &c, &removed) < 0) return zbz_push_failure(L, &c.err, &at);
-	lua_pushboolean(L, 1);
-	zbz_push_int(L, removed > INT64_MAX ? INT64_MAX : (int64_t)removed);
+/* iterator, listing: for those who fetch the pages themselves. */
+static int listing(lua_State *L) {
+	int failed = open_listing(L);
+	if (failed > 0) return failed;
+	lua_pushvalue(L, 4);
 	return 2;
 }
 
+/* listing -> does its iterator need a page first? */
+static int listing_dry(lua_State *L) {
+	lua_pushboolean(L, !has_next(listing_at(L, zbz_bind_of(L), 1)));
+	return 1;
+}
+
+static void parse_clear(lua_State *L, zbz_bind *b, zbz_request *r) {
+	zbz_request_table(L, b, r);
+	zbz_request_begin(r, zbz_deadline_arg(L, 2, "clear"));
+}
+static zbz_status run_clear(zbz_request *r) {
+	uint64_t removed = 0;
+	zbz_status s = zbz_table_clear(r->t, &r->c, &removed);
+	r->number = removed > INT64_MAX ? INT64_MAX : (int64_t)removed;
+	return s;
+}
+static int push_clear(lua_State *L, zbz_bind *b, zbz_request *r) {
+	lua_pushboolean(L, 1);
+	zbz_push_int(L, r->number);
+	return 2;
+}
+static const zbz_verb clear_verb = { "clear", parse_clear, run_clear, push_clear, false, false };
+static int table_clear(lua_State *L) { return zbz_request_call(L, &clear_verb); }
+
+static const zbz_verb *const verbs[] = { &clear_verb, &page_verb, NULL };
+const zbz_verb *const *const zbz_keys_verbs = verbs;
+
 const luaL_Reg zbz_table_keys_methods[] = { { "keys", table_keys }, { "clear", table_clear }, { NULL, NULL } };
 
-void zbz_open_keys(lua_State *L) { zbz_class(L, ZBZ_BOX_LISTING, "zbz.listing", listing_release, NULL, NULL); }
+static const luaL_Reg functions[] = { { "listing", listing }, { "listing_dry", listing_dry }, { NULL, NULL } };
+
+void zbz_open_keys(lua_State *L) {
+	zbz_class(L, ZBZ_BOX_LISTING, "zbz.listing", listing_release, NULL, NULL);
+	zbz_functions(L, 1, functions);
+}

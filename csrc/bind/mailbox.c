@@ -4,7 +4,10 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+#include <unistd.h>
+
 #include "cache.h"
+#include "mail.h"
 
 #define MAIL_MAX     ((size_t)16384)
 #define DRAIN_MAX    ((size_t)256)
@@ -15,6 +18,7 @@ typedef struct zbz_mail {
 	zbz_mailbox *mailbox;
 	zbz_job *drained; /* not yet handed out */
 	size_t refs;
+	pid_t pid; /* the child of a fork begins a new one */
 } zbz_mail;
 
 typedef struct event {
@@ -57,7 +61,7 @@ static void mail_unref(zbz_mail *mail) {
 	if (mail == NULL || --mail->refs > 0) return;
 	while ((job = mail->drained) != NULL) {
 		mail->drained = job->next;
-		event_drop(job);
+		job->drop(job);
 	}
 	zbz_mailbox_close(mail->mailbox);
 	zbz_free(mail);
@@ -71,6 +75,7 @@ void zbz_mail_close(zbz_bind *b) {
 
 static zbz_mail *mail_of(zbz_bind *b, zbz_err *err) {
 	zbz_mail *mail;
+	if (b->mail != NULL && b->mail->pid != getpid()) zbz_mail_close(b);
 	if (b->mail != NULL) return b->mail;
 	if (b->closing) {
 		zbz_fail(err, ZBZ_E_CLOSED, "the Lua state is closing");
@@ -82,12 +87,18 @@ static zbz_mail *mail_of(zbz_bind *b, zbz_err *err) {
 		return NULL;
 	}
 	mail->refs = 1;
+	mail->pid = getpid();
 	if (zbz_mailbox_new(MAIL_MAX, &mail->mailbox, err) < 0) {
 		zbz_free(mail);
 		return NULL;
 	}
 	b->mail = mail;
 	return mail;
+}
+
+zbz_mailbox *zbz_mail_box(zbz_bind *b, zbz_err *err) {
+	zbz_mail *mail = mail_of(b, err);
+	return mail != NULL ? mail->mailbox : NULL;
 }
 
 /* ---- on a provider's thread ---- */
@@ -298,14 +309,17 @@ static bool push_listener(lua_State *L, uint64_t id) {
 	return true;
 }
 
-static event *next_event(zbz_mail *mail) {
-	zbz_job *job;
+static zbz_job *peek(zbz_mail *mail) {
+	if (mail == NULL) return NULL;
 	if (mail->drained == NULL) mail->drained = zbz_mailbox_drain(mail->mailbox, DRAIN_MAX);
-	job = mail->drained;
-	if (job == NULL) return NULL;
+	return mail->drained;
+}
+
+static zbz_job *take(zbz_mail *mail) {
+	zbz_job *job = mail->drained;
 	mail->drained = job->next;
 	job->next = NULL;
-	return event_of(job);
+	return job;
 }
 
 /* A gap that could not be told with a message. */
@@ -320,11 +334,29 @@ static int push_gap(lua_State *L, zbz_bind *b) {
 	return 0;
 }
 
-/* Events of subscriptions that were closed meanwhile are passed over. */
-static int push_event(lua_State *L, zbz_bind *b, event_box *box) {
-	while (b->mail != NULL && (box->e = next_event(b->mail)) != NULL) {
-		event *e = box->e;
+static void hold(zbz_job *job, event_box *box) { box->e = event_of(job); }
+
+/* Parked calls that are done give their number. Events of subscriptions that were closed meanwhile are passed over. The box is made
+ * before an event is taken, because making it may run a finalizer that polls. */
+static int push_event(lua_State *L, zbz_bind *b) {
+	event_box *box = NULL;
+	zbz_job *job;
+	while ((job = peek(b->mail)) != NULL) {
+		uint64_t id;
 		int n = 2;
+		event *e;
+		if (job->drop != event_drop) {
+			take(b->mail);
+			if (!zbz_park_drained(job, &id)) continue;
+			zbz_push_int(L, (int64_t)id);
+			return 1;
+		}
+		if (box == NULL) {
+			box = zbz_box_new(L, ZBZ_BOX_EVENT, sizeof(*box));
+			continue;
+		}
+		hold(take(b->mail), box);
+		e = box->e;
 		if (push_listener(L, e->subscription)) {
 			lua_pushlstring(L, e->bytes, e->channel_n);
 			if (!e->gap) {
@@ -349,16 +381,14 @@ static int push_trouble(lua_State *L, const zbz_err *err, const char *op) {
 static int poll_next(lua_State *L) {
 	zbz_bind *b = zbz_bind_of(L);
 	int64_t timeout = zbz_ms_arg(L, 1, "poll_next", "timeout", 0), deadline;
-	event_box *box;
 	zbz_err err;
 	if (timeout < 0) return luaL_error(L, "zbz: poll_next: a negative timeout");
 	deadline = zbz_mono(zbz_clock_system());
 	deadline = timeout < ZBZ_NEVER - deadline ? deadline + timeout : ZBZ_NEVER;
 	lua_settop(L, 0);
-	box = zbz_box_new(L, ZBZ_BOX_EVENT, sizeof(*box));
 	if (mail_of(b, &err) == NULL) return push_trouble(L, &err, "poll");
 	for (;;) {
-		int n = push_event(L, b, box);
+		int n = push_event(L, b);
 		zbz_status s;
 		if (n > 0) return n;
 		if (timeout == 0) break;
@@ -379,9 +409,62 @@ static int fd(lua_State *L) {
 	return 1;
 }
 
+/* ---- for hosts that hold the wake socket themselves ---- */
+
+static int bell_listen(lua_State *L) {
+	char path[ZBZ_BELL_PATH];
+	zbz_err err;
+	zbz_mailbox *mb = zbz_mail_box(zbz_bind_of(L), &err);
+	if (mb == NULL || zbz_mailbox_listen(mb, path, &err) < 0) return push_trouble(L, &err, "listen");
+	lua_pushstring(L, path);
+	return 1;
+}
+
+static int bell_accept(lua_State *L) {
+	const char *path = luaL_checkstring(L, 1);
+	zbz_err err;
+	zbz_mailbox *mb = zbz_mail_box(zbz_bind_of(L), &err);
+	if (mb == NULL || zbz_mailbox_accept(mb, path, &err) < 0) return push_trouble(L, &err, "accept");
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static int kick(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	if (b->mail != NULL) zbz_mailbox_kick(b->mail->mailbox);
+	return 0;
+}
+
+/* Calls under way, and those done but not yet handed out. */
+static int under_way(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	zbz_mailbox_stats st;
+	memset(&st, 0, sizeof(st));
+	if (b->mail != NULL) zbz_mailbox_stats_read(b->mail->mailbox, &st);
+	zbz_push_int(L, (int64_t)(st.submitted - st.finished));
+	zbz_push_int(L, (int64_t)st.waiting);
+	return 2;
+}
+
+static int threads(lua_State *L) {
+	int64_t n = zbz_int_arg(L, 1, "threads", "n");
+	zbz_err err;
+	if (zbz_engine_threads(n > 0 && n < 1000 ? (unsigned)n : 0, &err) < 0) {
+		zbz_where at = zbz_at("threads");
+		lua_pushnil(L);
+		zbz_push_error(L, &err, &at);
+		return 2;
+	}
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
 const luaL_Reg zbz_cache_mail_methods[] = { { "subscribe", cache_subscribe }, { NULL, NULL } };
 static const luaL_Reg subscription_methods[] = { { "closed", subscription_closed }, { NULL, NULL } };
-static const luaL_Reg functions[] = { { "poll_next", poll_next }, { "fd", fd }, { NULL, NULL } };
+static const luaL_Reg functions[] = { 
+	{ "poll_next", poll_next }, { "fd", fd },           { "listen", bell_listen }, { "accept", bell_accept },
+	{ "kick", kick },           { "under_way", under_way }, { "threads", threads },  { NULL, NULL },
+};
 
 void zbz_open_mailbox(lua_State *L) {
 	zbz_class(L, ZBZ_BOX_SUBSCRIPTION, "zbz.Subscription", subscription_close, "close", subscription_methods);

@@ -42,6 +42,7 @@ typedef enum zbz_kind {
 	ZBZ_BOX_CONFIG,
 	ZBZ_BOX_URI,
 	ZBZ_BOX_EVENT,
+	ZBZ_BOX_TICKET,
 	ZBZ_BOX_KINDS
 } zbz_kind;
 
@@ -219,6 +220,7 @@ void zbz_open_keys(lua_State *L);
 void zbz_open_fetch(lua_State *L);
 void zbz_open_envelope(lua_State *L);
 void zbz_open_mailbox(lua_State *L);
+void zbz_open_park(lua_State *L);
 
 /* Parts of classes that stand in other files. */
 extern const luaL_Reg zbz_cache_native_methods[]; /* command.c */

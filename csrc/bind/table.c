@@ -1,5 +1,5 @@
 /* Tables: operations on one key. The way of get is the hot one: no allocation but the result's. */
-#include "table.h"
+#include "request.h"
 
 #include <math.h>
 
@@ -128,34 +128,50 @@ static int table_get(lua_State *L) {
 	return 1;
 }
 
-static int table_get_raw(lua_State *L) {
-	zbz_bind *b = zbz_bind_of(L);
-	zbz_table_box *t = zbz_table_check(L, b, 1, "get_raw");
-	zbz_bytes key = zbz_key_arg(L, 2, "get_raw");
-	int64_t deadline = zbz_deadline_arg(L, 3, "get_raw");
-	zbz_buf *buf = zbz_scratch_take(L, b);
-	zbz_call c;
-	zbz_status s;
-	zbz_table_begin(t->t, &c, deadline);
-	s = zbz_table_get_raw(t->t, &c, key, buf);
-	if (s == ZBZ_OK) lua_pushlstring(L, buf->p, buf->n);
-	zbz_scratch_give(b, buf);
-	if (s < 0) return zbz_push_table_failure(L, t, "get_raw", key, &c.err);
-	if (s != ZBZ_OK) lua_pushnil(L);
+static void parse_read(lua_State *L, zbz_bind *b, zbz_request *r) {
+	int64_t deadline;
+	zbz_request_table(L, b, r);
+	r->key = zbz_key_arg(L, 2, r->verb->name);
+	deadline = zbz_deadline_arg(L, 3, r->verb->name);
+	r->buf = zbz_scratch_take(L, b);
+	zbz_request_begin(r, deadline);
+}
+
+static int push_nil(lua_State *L) {
+	lua_pushnil(L);
 	return 1;
 }
 
-static int table_exists(lua_State *L) {
-	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "exists");
-	zbz_bytes key = zbz_key_arg(L, 2, "exists");
-	zbz_call c;
-	zbz_status s;
-	zbz_table_begin(t->t, &c, zbz_deadline_arg(L, 3, "exists"));
-	s = zbz_table_exists(t->t, &c, key);
-	if (s < 0) return zbz_push_table_failure(L, t, "exists", key, &c.err);
-	lua_pushboolean(L, s == ZBZ_OK);
+static zbz_status run_get(zbz_request *r) { return zbz_table_get(r->t, &r->c, r->key, r->buf); }
+static int push_value(lua_State *L, zbz_bind *b, zbz_request *r) {
+	if (r->s != ZBZ_OK) return push_nil(L);
+	r->s = zbz_value_push(L, r->box, zbz_buf_bytes(r->buf), &r->c.err);
 	return 1;
 }
+static const zbz_verb get_verb = { "get", parse_read, run_get, push_value, false, false };
+
+static zbz_status run_get_raw(zbz_request *r) { return zbz_table_get_raw(r->t, &r->c, r->key, r->buf); }
+static int push_bytes(lua_State *L, zbz_bind *b, zbz_request *r) {
+	if (r->s != ZBZ_OK) return push_nil(L);
+	lua_pushlstring(L, r->buf->p, r->buf->n);
+	return 1;
+}
+static const zbz_verb get_raw_verb = { "get_raw", parse_read, run_get_raw, push_bytes, false, false };
+static int table_get_raw(lua_State *L) { return zbz_request_call(L, &get_raw_verb); }
+
+static void parse_key(lua_State *L, zbz_bind *b, zbz_request *r) {
+	zbz_request_table(L, b, r);
+	r->key = zbz_key_arg(L, 2, r->verb->name);
+	zbz_request_begin(r, zbz_deadline_arg(L, 3, r->verb->name));
+}
+
+static zbz_status run_exists(zbz_request *r) { return zbz_table_exists(r->t, &r->c, r->key); }
+static int push_is_ok(lua_State *L, zbz_bind *b, zbz_request *r) {
+	lua_pushboolean(L, r->s == ZBZ_OK);
+	return 1;
+}
+static const zbz_verb exists_verb = { "exists", parse_key, run_exists, push_is_ok, false, false };
+static int table_exists(lua_State *L) { return zbz_request_call(L, &exists_verb); }
 
 static void push_left(lua_State *L, int64_t left_ms) {
 	if (left_ms == INT64_MAX) {
@@ -165,22 +181,14 @@ static void push_left(lua_State *L, int64_t left_ms) {
 	}
 }
 
-static int table_ttl(lua_State *L) {
-	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "ttl");
-	zbz_bytes key = zbz_key_arg(L, 2, "ttl");
-	int64_t left = 0;
-	zbz_call c;
-	zbz_status s;
-	zbz_table_begin(t->t, &c, zbz_deadline_arg(L, 3, "ttl"));
-	s = zbz_table_ttl(t->t, &c, key, &left);
-	if (s < 0) return zbz_push_table_failure(L, t, "ttl", key, &c.err);
-	if (s == ZBZ_OK) {
-		push_left(L, left);
-	} else {
-		lua_pushnil(L);
-	}
+static zbz_status run_ttl(zbz_request *r) { return zbz_table_ttl(r->t, &r->c, r->key, &r->number); }
+static int push_ttl(lua_State *L, zbz_bind *b, zbz_request *r) {
+	if (r->s != ZBZ_OK) return push_nil(L);
+	push_left(L, r->number);
 	return 1;
 }
+static const zbz_verb ttl_verb = { "ttl", parse_key, run_ttl, push_ttl, false, false };
+static int table_ttl(lua_State *L) { return zbz_request_call(L, &ttl_verb); }
 
 static void push_info(lua_State *L, const zbz_entry *e, int64_t now) {
 	lua_createtable(L, 0, 4);
@@ -201,29 +209,19 @@ static void push_info(lua_State *L, const zbz_entry *e, int64_t now) {
 	lua_setfield(L, -2, "stale");
 }
 
-static int table_get_with(lua_State *L) {
-	zbz_bind *b = zbz_bind_of(L);
-	zbz_table_box *t = zbz_table_check(L, b, 1, "get_with");
-	zbz_bytes key = zbz_key_arg(L, 2, "get_with");
-	int64_t deadline = zbz_deadline_arg(L, 3, "get_with");
-	zbz_buf *buf = zbz_scratch_take(L, b);
-	zbz_entry e;
-	zbz_call c;
-	zbz_status s;
-	memset(&e, 0, sizeof(e));
-	zbz_table_begin(t->t, &c, deadline);
-	s = zbz_table_entry(t->t, &c, key, true, buf, &e);
-	if (s == ZBZ_OK && (e.negative || e.stale || e.lease)) s = ZBZ_MISS;
-	if (s == ZBZ_OK) s = zbz_value_push(L, t, zbz_buf_bytes(buf), &c.err);
-	zbz_scratch_give(b, buf);
-	if (s < 0) return zbz_push_table_failure(L, t, "get_with", key, &c.err);
-	if (s != ZBZ_OK) {
-		lua_pushnil(L);
-		return 1;
-	}
-	push_info(L, &e, c.now);
+static zbz_status run_get_with(zbz_request *r) {
+	zbz_entry *e = &r->entry;
+	zbz_status s = zbz_table_entry(r->t, &r->c, r->key, true, r->buf, e);
+	return s == ZBZ_OK && (e->negative || e->stale || e->lease) ? ZBZ_MISS : s;
+}
+static int push_with(lua_State *L, zbz_bind *b, zbz_request *r) {
+	if (r->s != ZBZ_OK) return push_nil(L);
+	r->s = zbz_value_push(L, r->box, zbz_buf_bytes(r->buf), &r->c.err);
+	if (r->s == ZBZ_OK) push_info(L, &r->entry, r->c.now);
 	return 2;
 }
+static const zbz_verb get_with_verb = { "get_with", parse_read, run_get_with, push_with, false, false };
+static int table_get_with(lua_State *L) { return zbz_request_call(L, &get_with_verb); }
 
 /* ---- writing ---- */
 
@@ -240,92 +238,80 @@ int zbz_no_value(lua_State *L, int idx, const char *op) {
 	return luaL_error(L, "zbz: %s: the value is nil; delete removes a key, zbz.null stores a null", op);
 }
 
-/* true, false (refused) or nil and the error. */
-static int push_written(lua_State *L, const zbz_table_box *t, const char *op, zbz_bytes key, zbz_status s,
-                        const zbz_err *err) {
-	if (s < 0) return zbz_push_table_failure(L, t, op, key, err);
-	lua_pushboolean(L, s == ZBZ_OK);
-	return 1;
-}
-
-static int write_value(lua_State *L, const char *op, const zbz_arg *args, zbz_only only) {
-	zbz_bind *b = zbz_bind_of(L);
-	zbz_table_box *t = zbz_table_check(L, b, 1, op);
-	zbz_bytes key = zbz_key_arg(L, 2, op), value;
-	zbz_buf *buf = NULL;
+static void parse_write(lua_State *L, zbz_bind *b, zbz_request *r, const zbz_arg *args, zbz_only only) {
+	const char *op = r->verb->name;
+	zbz_table_box *t = zbz_request_table(L, b, r);
 	zbz_options_in o;
-	zbz_put put;
-	zbz_call c;
-	zbz_status s = ZBZ_OK;
+	r->key = zbz_key_arg(L, 2, op);
 	zbz_value_check(L, b, 3, op);
 	zbz_write_arg(L, 4, op, args, &o);
-	memset(&put, 0, sizeof(put));
-	put.ttl = o.ttl;
-	put.stale_ttl = -1;
-	put.only = only != ZBZ_ALWAYS ? only : o.only;
-	put.version = &o.version;
+	r->put.ttl = o.ttl;
+	r->put.stale_ttl = -1;
+	r->put.only = only != ZBZ_ALWAYS ? only : o.only;
+	r->version = o.version;
 	if (t->codec == ZBZ_CODEC_BYTES && lua_type(L, 3) == LUA_TSTRING) {
-		value = zbz_string_at(L, 3);
+		r->value = zbz_string_at(L, 3);
 	} else {
-		buf = zbz_scratch_take(L, b);
-		s = zbz_value_read(L, (zbz_codec)t->codec, 3, buf, &c.err);
-		value = zbz_buf_bytes(buf);
+		r->buf = zbz_scratch_take(L, b);
+		r->s = zbz_value_read(L, (zbz_codec)t->codec, 3, r->buf, &r->c.err);
+		r->value = zbz_buf_bytes(r->buf);
 	}
-	if (s == ZBZ_OK) {
-		zbz_table_begin(t->t, &c, o.deadline);
-		s = zbz_table_set(t->t, &c, key, value, &put, NULL);
-	}
-	if (buf != NULL) zbz_scratch_give(b, buf);
-	return push_written(L, t, op, key, s, &c.err);
+	if (r->s == ZBZ_OK) zbz_request_begin(r, o.deadline);
 }
+static void parse_set(lua_State *L, zbz_bind *b, zbz_request *r) { parse_write(L, b, r, zbz_args_set, ZBZ_ALWAYS); }
+static void parse_add(lua_State *L, zbz_bind *b, zbz_request *r) { parse_write(L, b, r, zbz_args_ttl, ZBZ_ONLY_ABSENT); }
+static zbz_status run_set(zbz_request *r) {
+	r->put.version = &r->version;
+	return zbz_table_set(r->t, &r->c, r->key, r->value, &r->put, NULL);
+}
+static const zbz_verb set_verb = { "set", parse_set, run_set, push_is_ok, true, false };
+static const zbz_verb add_verb = { "add", parse_add, run_set, push_is_ok, false, false };
+static int table_set(lua_State *L) { return zbz_request_call(L, &set_verb); }
+static int table_add(lua_State *L) { return zbz_request_call(L, &add_verb); }
 
-static int table_set(lua_State *L) { return write_value(L, "set", zbz_args_set, ZBZ_ALWAYS); }
-static int table_add(lua_State *L) { return write_value(L, "add", zbz_args_ttl, ZBZ_ONLY_ABSENT); }
-
-static int table_set_raw(lua_State *L) {
-	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "set_raw");
-	zbz_bytes key = zbz_key_arg(L, 2, "set_raw");
-	zbz_bytes value = zbz_string_arg(L, 3, "set_raw", "the value");
+static void parse_set_raw(lua_State *L, zbz_bind *b, zbz_request *r) {
 	zbz_options_in o;
-	zbz_call c;
-	zbz_status s;
+	zbz_request_table(L, b, r);
+	r->key = zbz_key_arg(L, 2, "set_raw");
+	r->value = zbz_string_arg(L, 3, "set_raw", "the value");
 	zbz_write_arg(L, 4, "set_raw", zbz_args_ttl, &o);
-	zbz_table_begin(t->t, &c, o.deadline);
-	s = zbz_table_set_raw(t->t, &c, key, value, o.ttl);
-	return push_written(L, t, "set_raw", key, s, &c.err);
+	r->ttl = o.ttl;
+	zbz_request_begin(r, o.deadline);
 }
+static zbz_status run_set_raw(zbz_request *r) { return zbz_table_set_raw(r->t, &r->c, r->key, r->value, r->ttl); }
+static const zbz_verb set_raw_verb = { "set_raw", parse_set_raw, run_set_raw, push_is_ok, true, false };
+static int table_set_raw(lua_State *L) { return zbz_request_call(L, &set_raw_verb); }
 
-static int touch_key(lua_State *L, const char *op, zbz_status (*fn)(zbz_table *, zbz_call *, zbz_bytes)) {
-	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, op);
-	zbz_bytes key = zbz_key_arg(L, 2, op);
-	zbz_call c;
-	zbz_status s;
-	zbz_table_begin(t->t, &c, zbz_deadline_arg(L, 3, op));
-	s = fn(t->t, &c, key);
-	if (s < 0) return zbz_push_table_failure(L, t, op, key, &c.err);
+static int push_true(lua_State *L, zbz_bind *b, zbz_request *r) {
 	lua_pushboolean(L, 1);
 	return 1;
 }
+static zbz_status run_delete(zbz_request *r) { return zbz_table_del(r->t, &r->c, r->key); }
+static const zbz_verb delete_verb = { "delete", parse_key, run_delete, push_true, true, false };
+static int table_delete(lua_State *L) { return zbz_request_call(L, &delete_verb); }
 
-static int table_delete(lua_State *L) { return touch_key(L, "delete", zbz_table_del); }
-static int table_invalidate(lua_State *L) { return touch_key(L, "invalidate", zbz_table_invalidate); }
+static zbz_status run_invalidate(zbz_request *r) { return zbz_table_invalidate(r->t, &r->c, r->key); }
+static const zbz_verb invalidate_verb = { "invalidate", parse_key, run_invalidate, push_true, true, false };
+static int table_invalidate(lua_State *L) { return zbz_request_call(L, &invalidate_verb); }
 
-static int table_expire(lua_State *L) {
-	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "expire");
-	zbz_bytes key = zbz_key_arg(L, 2, "expire");
-	int64_t ttl = zbz_duration_arg(L, 3, "expire", "ttl");
-	zbz_call c;
-	zbz_status s;
-	zbz_table_begin(t->t, &c, zbz_deadline_arg(L, 4, "expire"));
-	s = zbz_table_expire(t->t, &c, key, ttl);
-	if (s < 0) return zbz_push_table_failure(L, t, "expire", key, &c.err);
-	if (s == ZBZ_OK) {
-		lua_pushboolean(L, 1);
-	} else {
-		lua_pushnil(L);
-	}
-	return 1;
+static void parse_expire(lua_State *L, zbz_bind *b, zbz_request *r) {
+	zbz_request_table(L, b, r);
+	r->key = zbz_key_arg(L, 2, "expire");
+	r->ttl = zbz_duration_arg(L, 3, "expire", "ttl");
+	zbz_request_begin(r, zbz_deadline_arg(L, 4, "expire"));
 }
+static zbz_status run_expire(zbz_request *r) { return zbz_table_expire(r->t, &r->c, r->key, r->ttl); }
+static int push_there(lua_State *L, zbz_bind *b, zbz_request *r) {
+	return r->s == ZBZ_OK ? push_true(L, b, r) : push_nil(L);
+}
+static const zbz_verb expire_verb = { "expire", parse_expire, run_expire, push_there, false, false };
+static int table_expire(lua_State *L) { return zbz_request_call(L, &expire_verb); }
+
+static const zbz_verb *const verbs[] = {
+	&get_verb, &get_raw_verb, &exists_verb, &ttl_verb,     &get_with_verb,   &set_verb,
+	&add_verb, &set_raw_verb, &delete_verb, &expire_verb,  &invalidate_verb, NULL,
+};
+const zbz_verb *const *const zbz_table_verbs = verbs;
 
 static const luaL_Reg methods[] = {
 	{ "get", table_get },         { "set", table_set },           { "add", table_add },

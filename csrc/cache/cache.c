@@ -213,6 +213,8 @@ zbz_store *zbz_cache_store(zbz_cache *cache) {
 	return store;
 }
 
+bool zbz_cache_inline(const zbz_cache *cache) { return atomic_load_explicit(&cache->inline_ok, memory_order_relaxed); }
+
 void zbz_cache_close(zbz_cache *cache) {
 	cache_slot *slot;
 	pthread_mutex_lock(&cache->lock);

@@ -62,6 +62,7 @@ typedef struct table_stripe { /* fills a line */
 struct zbz_table {
 	table_stripe stripes[STRIPES];
 	atomic_uint_least64_t fetch[5]; /* by zbz_counter */
+	atomic_size_t refs;
 	zbz_cache *cache;
 	const zbz_clock *clock;
 	int64_t ttl, deadline, stale_ttl, created_at;

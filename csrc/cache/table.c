@@ -44,16 +44,24 @@ zbz_status zbz_table_new(zbz_cache *cache, const zbz_table_opts *opts, zbz_table
 	t->envelope = opts->envelope || opts->stale_ttl > 0;
 	atomic_store(&t->sealed, t->envelope);
 	t->created_at = zbz_wall(t->clock);
+	atomic_store(&t->refs, 1);
 	build_prefix(t, opts);
 	*out = t;
 	return ZBZ_OK;
 }
 
 void zbz_table_free(zbz_table *t) {
-	if (t == NULL) return;
+	if (t == NULL || atomic_fetch_sub(&t->refs, 1) != 1) return;
 	zbz_cache_unref(t->cache);
 	zbz_free(t);
 }
+
+zbz_table *zbz_table_ref(zbz_table *t) {
+	atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+	return t;
+}
+
+bool zbz_table_inline(const zbz_table *t) { return zbz_cache_inline(t->cache); }
 
 zbz_bytes zbz_table_prefix(const zbz_table *t) { return t->prefix; }
 

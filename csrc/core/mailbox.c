@@ -28,7 +28,7 @@ zbz_status zbz_mailbox_new(size_t max_jobs, zbz_mailbox **out, zbz_err *err) {
 	mb->refs = 1;
 	mb->generation = zbz_fork_generation();
 	mb->max = max_jobs;
-	mb->bell[0] = mb->bell[1] = -1;
+	mb->bell[0] = mb->bell[1] = mb->listener = -1;
 	zbz_cond_init_mono(&mb->arrived);
 	*out = mb;
 	return ZBZ_OK;
@@ -62,7 +62,7 @@ void zbz_mailbox_unref(zbz_mailbox *mb) {
 
 /* ---- in ---- */
 
-static void ring(zbz_mailbox *mb) {
+void zbz_mailbox_ring(zbz_mailbox *mb) {
 	ssize_t sent;
 	if (mb->bell[1] < 0 || mb->rung) return;
 	do sent = send(mb->bell[1], "!", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -73,7 +73,7 @@ static void ring(zbz_mailbox *mb) {
 
 static void arrive(zbz_mailbox *mb, zbz_job *job) {
 	zbz_queue_push(&mb->ready, job);
-	if (mb->ready.n == 1) ring(mb);
+	if (mb->ready.n == 1) zbz_mailbox_ring(mb);
 	pthread_cond_broadcast(&mb->arrived);
 }
 
@@ -119,6 +119,33 @@ zbz_status zbz_submit(zbz_mailbox *mb, zbz_job *job, zbz_err *err) {
 	return status;
 }
 
+zbz_status zbz_reserve(zbz_mailbox *mb, zbz_job *job, zbz_err *err) {
+	zbz_status status;
+	if (job->drop == NULL) return zbz_fail(err, ZBZ_E_ARGUMENT, "a reserved job needs its function drop");
+	zbz_engine_enter();
+	status = admit(mb, err);
+	if (status == ZBZ_OK) {
+		job->mailbox = mb;
+		job->ticket = zbz_engine_ticket();
+		mb->refs++;
+		mb->in_flight++;
+		mb->stats.submitted++;
+	}
+	zbz_engine_leave();
+	return status;
+}
+
+void zbz_complete(zbz_job *job) {
+	zbz_mailbox *last;
+	bool unwanted;
+	zbz_engine_enter();
+	unwanted = zbz_mailbox_deliver(job);
+	last = zbz_mailbox_let_go(job->mailbox);
+	zbz_engine_leave();
+	if (unwanted) job->drop(job);
+	zbz_mailbox_destroy(last);
+}
+
 zbz_status zbz_post(zbz_mailbox *mb, zbz_job *job, zbz_err *err) {
 	zbz_status status;
 	if (job->drop == NULL) return zbz_fail(err, ZBZ_E_ARGUMENT, "a posted job needs its function drop");
@@ -140,9 +167,10 @@ static void silence(zbz_mailbox *mb) {
 	char byte;
 	ssize_t got;
 	if (!mb->rung) return;
+	mb->rung = false;
+	if (mb->bell[0] < 0) return;
 	do got = recv(mb->bell[0], &byte, 1, MSG_DONTWAIT);
 	while (got < 0 && errno == EINTR);
-	mb->rung = false;
 }
 
 zbz_job *zbz_mailbox_drain(zbz_mailbox *mb, size_t max) {
@@ -190,12 +218,14 @@ int zbz_mailbox_fd(zbz_mailbox *mb, zbz_err *err) {
 	zbz_engine_enter();
 	if (mb->closed || foreign(mb)) {
 		closed(err, foreign(mb));
+	} else if (mb->bell[0] < 0 && mb->bell[1] >= 0) {
+		zbz_fail(err, ZBZ_E_UNSUPPORTED, "the host holds the wake socket itself");
 	} else if (mb->bell[0] < 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, mb->bell) != 0) {
 		mb->bell[0] = mb->bell[1] = -1;
 		zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "no wake socket");
 	} else {
 		fd = mb->bell[0];
-		if (mb->ready.n > 0) ring(mb);
+		if (mb->ready.n > 0) zbz_mailbox_ring(mb);
 	}
 	zbz_engine_leave();
 	return fd;
@@ -215,6 +245,8 @@ static void close_bell(zbz_mailbox *mb) {
 		if (mb->bell[i] >= 0) close(mb->bell[i]);
 		mb->bell[i] = -1;
 	}
+	if (mb->listener >= 0) close(mb->listener);
+	mb->listener = -1;
 	mb->rung = false;
 }
 

@@ -37,6 +37,10 @@ ZBZ_API void zbz_mailbox_unref(zbz_mailbox *mb); /* NULL allowed */
 /* E_UNAVAILABLE (retryable) when the bound is reached: the job stays the caller's. E_CLOSED. */
 ZBZ_API zbz_status zbz_submit(zbz_mailbox *mb, zbz_job *job, zbz_err *err);
 ZBZ_API zbz_status zbz_post(zbz_mailbox *mb, zbz_job *job, zbz_err *err);
+/* For a job that somebody else will finish: its place is kept, so that complete (any thread, once) cannot be refused. A closed mailbox
+ * drops it. */
+ZBZ_API zbz_status zbz_reserve(zbz_mailbox *mb, zbz_job *job, zbz_err *err);
+ZBZ_API void zbz_complete(zbz_job *job);
 /* Finished and posted jobs, oldest first, linked by ->next; NULL when there are none. Silences the doorbell. */
 ZBZ_API zbz_job *zbz_mailbox_drain(zbz_mailbox *mb, size_t max);
 /* Blocks until there is something to drain: OK, or E_TIMEOUT at the deadline (monotonic ms of the system clock). */
@@ -44,6 +48,14 @@ ZBZ_API zbz_status zbz_mailbox_wait(zbz_mailbox *mb, int64_t deadline, zbz_err *
 /* A stream socket that is readable while drain has work. One byte per empty-to-non-empty change; drain reads it. Owned by the mailbox;
  * made on first ask; -1 and err on failure. */
 ZBZ_API int zbz_mailbox_fd(zbz_mailbox *mb, zbz_err *err);
+/* The same for hosts whose sockets can only connect: listen makes a unix socket in a directory of mode 0700 and tells its path; the
+ * host connects; accept takes that connection if it comes from this process, removes the path, and from then on rings there.
+ * The host reads the bytes. */
+#define ZBZ_BELL_PATH 108
+ZBZ_API zbz_status zbz_mailbox_listen(zbz_mailbox *mb, char path[ZBZ_BELL_PATH], zbz_err *err);
+ZBZ_API zbz_status zbz_mailbox_accept(zbz_mailbox *mb, const char *path, zbz_err *err);
+/* Rings although nothing has arrived: whoever waits looks again. */
+ZBZ_API void zbz_mailbox_kick(zbz_mailbox *mb);
 
 typedef struct zbz_mailbox_stats {
 	uint64_t submitted, posted, finished, refused, dropped, doorbells;

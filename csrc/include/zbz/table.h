@@ -28,6 +28,8 @@ ZBZ_API zbz_status zbz_cache_new(zbz_store *store, const zbz_cache_opts *opts, z
 ZBZ_API zbz_status zbz_cache_swap(zbz_cache *cache, zbz_call *c, zbz_store *next);
 /* Current store, referenced: unref it. NULL once closed. */
 ZBZ_API zbz_store *zbz_cache_store(zbz_cache *cache);
+/* Does the current store answer without waiting? */
+ZBZ_API bool zbz_cache_inline(const zbz_cache *cache);
 /* From now on every call answers E_CLOSED; waits for those under way, drops the store. Twice is fine. */
 ZBZ_API void zbz_cache_close(zbz_cache *cache);
 ZBZ_API zbz_cache *zbz_cache_ref(zbz_cache *cache);
@@ -45,7 +47,11 @@ typedef struct zbz_table_opts {
 } zbz_table_opts;
 
 ZBZ_API zbz_status zbz_table_new(zbz_cache *cache, const zbz_table_opts *opts, zbz_table **out, zbz_err *err);
+/* For whoever may still use it when its owner has let go; zbz_table_free drops one reference. */
+ZBZ_API zbz_table *zbz_table_ref(zbz_table *t);
 ZBZ_API void zbz_table_free(zbz_table *t); /* NULL allowed */
+/* Do its calls answer without waiting (caps.inline_ok of the current store)? */
+ZBZ_API bool zbz_table_inline(const zbz_table *t);
 ZBZ_API zbz_bytes zbz_table_prefix(const zbz_table *t);
 
 /* Starts a call: reads the clock once; timeout_ms -1 the table's deadline, 0 none. Every function below wants a begun call. */

@@ -1,0 +1,326 @@
+/* Parked calls: parsed here, run by the pool, pushed when their owner comes back for them. What a host for an event loop is
+ * built on; it does the waiting.
+ *
+ *   submit(handle, ...)      -> false, results...       answered at once (a memory tier, a failure before any I/O)
+ *                            -> ticket, id, left_ms     under way; poll_next hands out the id when it is done
+ *   finish(ticket, handle)   -> the results
+ *
+ * A ticket is a box: whoever drops it (a killed coroutine) drops the answer with it, and the call itself still runs. */
+#include <stdatomic.h>
+
+#include "mail.h"
+#include "request.h"
+
+typedef struct parked parked;
+
+typedef struct ticket_box {
+	zbz_box head;
+	parked *p;
+} ticket_box;
+
+struct parked {
+	zbz_job job;
+	zbz_request r; /* verb NULL: a flight's landing */
+	zbz_buf out;
+	const void *self;
+	ticket_box *ticket;    /* NULL: nobody asks any more */
+	atomic_bool abandoned; /* by a caller whose deadline passed: what has not begun shall not */
+	bool done;
+};
+
+static parked *of_job(zbz_job *job) { return (parked *)(void *)((char *)job - offsetof(parked, job)); }
+
+/* Any thread, but for what is lent: that is given back or up where Lua is, or after its state has gone. */
+static void parked_free(parked *p) {
+	if (p->r.lent != NULL) {
+		*p->r.lent = NULL;
+	} else if (p->r.orphaned) {
+		zbz_flight_leave(p->r.flight);
+		zbz_table_keys_close(p->r.listing);
+	}
+	if (p->r.store != NULL) zbz_store_unref(p->r.store);
+	zbz_table_free(p->r.t);
+	zbz_keep_unref(p->r.keep);
+	zbz_buf_clear(&p->out);
+	zbz_free(p);
+}
+
+static void drop(zbz_job *job) {
+	parked *p = of_job(job);
+	if (p->ticket != NULL) p->ticket->p = NULL;
+	parked_free(p);
+}
+
+static void run(zbz_job *job) {
+	parked *p = of_job(job);
+	if (atomic_load(&p->abandoned)) {
+		p->r.s = zbz_fail(&p->r.c.err, ZBZ_E_TIMEOUT, "the deadline passed before the call began");
+	} else {
+		p->r.s = p->r.verb->run(&p->r);
+	}
+}
+
+bool zbz_park_drained(zbz_job *job, uint64_t *id) {
+	parked *p;
+	if (job->drop != drop) return false;
+	p = of_job(job);
+	*id = job->ticket;
+	p->done = true;
+	if (p->ticket == NULL) parked_free(p);
+	return true;
+}
+
+static void ticket_release(lua_State *L, void *self) {
+	ticket_box *box = self;
+	parked *p = box->p;
+	box->p = NULL;
+	if (p == NULL) return;
+	p->ticket = NULL;
+	if (p->done) parked_free(p);
+}
+
+/* ---- a copy that needs no Lua ---- */
+
+static void *carve(char **at, size_t n, size_t size) {
+	void *p = *at;
+	*at += n * size;
+	return p;
+}
+
+static void own(char **at, zbz_bytes *v) {
+	if (v->n > 0) memcpy(*at, v->p, v->n);
+	v->p = *at;
+	*at += v->n;
+}
+
+static size_t measure(const zbz_request *r) {
+	size_t n = r->key.n + r->value.n, i;
+	if (r->keys != NULL) n += r->count * sizeof(*r->keys);
+	if (r->values != NULL) n += r->count * (sizeof(*r->values) + sizeof(*r->each) + sizeof(*r->puts));
+	if (r->found != NULL) n += r->count * sizeof(*r->found);
+	n += r->commands * sizeof(*r->ends);
+	if (r->status != NULL) n += r->count * sizeof(*r->status);
+	for (i = 0; i < r->count; i++) n += r->keys[i].n + (r->values != NULL ? r->values[i].n : 0);
+	return n;
+}
+
+/* What is widest stands first, so everything is aligned. */
+static void copy_arrays(zbz_request *r, char **at) {
+	zbz_bytes *keys = r->keys, *values = r->values;
+	zbz_put *each = r->each;
+	size_t *ends = r->ends, n = r->count, i;
+	if (each != NULL) r->each = memcpy(carve(at, n, sizeof(*each)), each, n * sizeof(*each));
+	if (keys != NULL) r->keys = memcpy(carve(at, n, sizeof(*keys)), keys, n * sizeof(*keys));
+	if (values != NULL) r->values = memcpy(carve(at, n, sizeof(*values)), values, n * sizeof(*values));
+	if (each != NULL) r->puts = carve(at, n, sizeof(*r->puts));
+	for (i = 0; each != NULL && i < n; i++) r->puts[i] = &r->each[i];
+	if (r->found != NULL) r->found = carve(at, n, sizeof(*r->found));
+	if (ends != NULL) r->ends = memcpy(carve(at, r->commands, sizeof(*ends)), ends, r->commands * sizeof(*ends));
+	if (r->status != NULL) r->status = carve(at, n, sizeof(*r->status));
+	for (i = 0; i < n; i++) {
+		own(at, &r->keys[i]);
+		if (values != NULL) own(at, &r->values[i]);
+	}
+}
+
+/* Takes the store's reference over. NULL when out of memory: nothing has happened. */
+static parked *copy_of(const zbz_request *r, const void *self) {
+	parked *p = zbz_calloc(1, sizeof(*p) + measure(r));
+	char *at;
+	if (p == NULL) return NULL;
+	at = (char *)(p + 1);
+	p->r = *r;
+	copy_arrays(&p->r, &at);
+	own(&at, &p->r.key);
+	own(&at, &p->r.value);
+	p->r.parked = true;
+	p->r.buf = &p->out;
+	p->r.words = NULL;
+	p->self = self;
+	if (p->r.t != NULL) zbz_table_ref(p->r.t);
+	zbz_keep_ref(p->r.keep);
+	p->job.run = run;
+	p->job.drop = drop;
+	return p;
+}
+
+/* ---- submit ---- */
+
+/* Answers without waiting, or is no open handle: then the call itself tells so. */
+static bool answers_here(lua_State *L, const zbz_bind *b, int idx) {
+	const zbz_table_box *t = zbz_box_test(L, b, idx, ZBZ_BOX_TABLE);
+	const zbz_cache_box *c = t != NULL ? NULL : zbz_box_test(L, b, idx, ZBZ_BOX_CACHE);
+	if (t != NULL) return t->t == NULL || zbz_table_inline(t->t);
+	if (c != NULL) return c->cache == NULL || zbz_cache_inline(c->cache);
+	return zbz_box_test(L, b, idx, ZBZ_BOX_LISTING) == NULL;
+}
+
+static int at_once(lua_State *L, int n) {
+	lua_pushboolean(L, 0);
+	lua_insert(L, -1 - n);
+	return n + 1;
+}
+
+static void give_scratch(zbz_bind *b, const zbz_request *r) {
+	if (r->buf != NULL) zbz_scratch_give(b, r->buf);
+	if (r->words != NULL) zbz_scratch_give(b, r->words);
+}
+
+static int push_ticket(lua_State *L, int box, const parked *p) {
+	int64_t deadline = p->r.verb != NULL ? p->r.c.deadline : ZBZ_NEVER;
+	lua_pushvalue(L, box);
+	zbz_push_int(L, (int64_t)p->job.ticket);
+	if (deadline == ZBZ_NEVER) return 2;
+	deadline -= zbz_mono(p->r.c.clock);
+	zbz_push_int(L, deadline > 0 ? deadline : 0);
+	return 3;
+}
+
+/* The request goes on its way, or fails here and now. */
+static int send_off(lua_State *L, zbz_bind *b, zbz_request *r, int box) {
+	ticket_box *ticket = lua_touserdata(L, box);
+	parked *p = copy_of(r, lua_touserdata(L, 1));
+	zbz_mailbox *mb = p != NULL ? zbz_mail_box(b, &r->c.err) : NULL;
+	if (p == NULL) zbz_fail_nomem(&r->c.err);
+	if (mb == NULL || zbz_submit(mb, &p->job, &r->c.err) < 0) {
+		r->s = r->c.err.status;
+		if (p != NULL) {
+			p->r.lent = NULL;
+			p->r.store = NULL;
+			parked_free(p);
+		}
+		if (r->store != NULL) zbz_store_unref(r->store);
+		return at_once(L, zbz_request_push(L, b, r));
+	}
+	give_scratch(b, r);
+	p->ticket = ticket;
+	ticket->p = p;
+	if (p->r.lent != NULL) *p->r.lent = &p->r;
+	return push_ticket(L, box, p);
+}
+
+/* Upvalues: the record, the verb. */
+static int submit(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	const zbz_verb *verb = lua_touserdata(L, lua_upvalueindex(2));
+	zbz_request r;
+	int box = ZBZ_VERB_ARGS + 1;
+	if (answers_here(L, b, 1)) return at_once(L, zbz_request_call(L, verb));
+	lua_settop(L, ZBZ_VERB_ARGS);
+	zbz_box_new(L, ZBZ_BOX_TICKET, sizeof(ticket_box));
+	zbz_request_clear(&r, verb);
+	verb->parse(L, b, &r);
+	if (r.s >= 0) return send_off(L, b, &r, box);
+	if (r.store != NULL) zbz_store_unref(r.store);
+	return at_once(L, zbz_request_push(L, b, &r));
+}
+
+/* ---- a flight's landing ---- */
+
+static void landed(void *ud) { zbz_complete(ud); }
+
+int zbz_park_flight(lua_State *L, zbz_flight *flight) {
+	zbz_bind *b = zbz_bind_of(L);
+	ticket_box *ticket = zbz_box_new(L, ZBZ_BOX_TICKET, sizeof(*ticket));
+	zbz_where at = zbz_at("fetch");
+	int box = lua_gettop(L);
+	zbz_err err;
+	zbz_mailbox *mb = zbz_mail_box(b, &err);
+	parked *p = mb != NULL ? zbz_calloc(1, sizeof(*p)) : NULL;
+	if (p == NULL) {
+		if (mb != NULL) zbz_fail_nomem(&err);
+		return zbz_push_failure(L, &err, &at);
+	}
+	p->job.drop = drop;
+	if (zbz_reserve(mb, &p->job, &err) < 0) {
+		zbz_free(p);
+		return zbz_push_failure(L, &err, &at);
+	}
+	p->ticket = ticket;
+	ticket->p = p;
+	if (zbz_flight_on_land(flight, landed, &p->job, &err) < 0) {
+		zbz_complete(&p->job); /* wakes at once; the caller looks and asks again */
+	}
+	return push_ticket(L, box, p);
+}
+
+/* ---- the end of a wait ---- */
+
+static parked *ticket_at(lua_State *L, const char *op) {
+	ticket_box *box = zbz_box_check(L, zbz_bind_of(L), 1, ZBZ_BOX_TICKET, op);
+	if (box->p == NULL) luaL_error(L, "zbz: %s: the ticket was used already", op);
+	return box->p;
+}
+
+/* finish(ticket, handle): with the handle at index 1, as in a blocking call. */
+static int finish(lua_State *L) {
+	parked *p = ticket_at(L, "finish");
+	int n;
+	if (!p->done) return luaL_error(L, "zbz: finish: the call is still under way");
+	lua_settop(L, 2);
+	lua_insert(L, 1);
+	if (p->r.verb == NULL) {
+		n = 0;
+	} else {
+		if (lua_touserdata(L, 1) != p->self) return luaL_error(L, "zbz: finish: another handle than that of the call");
+		n = zbz_request_push(L, zbz_bind_of(L), &p->r);
+	}
+	/* A finalizer that ran meanwhile has not taken it: it stands on our stack. */
+	((ticket_box *)lua_touserdata(L, 2))->p = NULL;
+	parked_free(p);
+	return n;
+}
+
+/* The caller gives up: the answer is dropped when it comes, a call that has not begun does not begin. */
+static int abandon(lua_State *L) {
+	ticket_box *box = zbz_box_check(L, zbz_bind_of(L), 1, ZBZ_BOX_TICKET, "abandon");
+	if (box->p != NULL) atomic_store(&box->p->abandoned, true);
+	ticket_release(L, box);
+	return 0;
+}
+
+/* is it a handle whose calls answer without waiting? */
+static int is_inline(lua_State *L) {
+	lua_pushboolean(L, answers_here(L, zbz_bind_of(L), 1));
+	return 1;
+}
+
+/* ---- doors ---- */
+
+/* Adds submit closures to the table at `idx`, and to the one at `idx` + 1 the names of those that write. */
+static void add_doors(lua_State *L, int idx, const zbz_verb *const *verbs) {
+	for (; *verbs != NULL; verbs++) {
+		lua_pushvalue(L, lua_upvalueindex(1));
+		lua_pushlightuserdata(L, (void *)(uintptr_t)*verbs);
+		lua_pushcclosure(L, submit, 2);
+		lua_setfield(L, idx, (*verbs)->name);
+		if (!(*verbs)->writes) continue;
+		lua_pushboolean(L, 1);
+		lua_setfield(L, idx + 1, (*verbs)->name);
+	}
+}
+
+static const luaL_Reg functions[] = {
+	{ "finish", finish }, { "abandon", abandon }, { "inline", is_inline }, { NULL, NULL },
+};
+
+void zbz_open_park(lua_State *L) {
+	int at = lua_gettop(L) + 1;
+	zbz_class(L, ZBZ_BOX_TICKET, "zbz.ticket", ticket_release, NULL, NULL);
+	lua_newtable(L);
+	lua_newtable(L);
+	add_doors(L, at, zbz_table_verbs);
+	add_doors(L, at, zbz_count_verbs);
+	add_doors(L, at, zbz_batch_verbs);
+	add_doors(L, at, zbz_keys_verbs);
+	add_doors(L, at, zbz_fetch_verbs);
+	lua_setfield(L, 1, "queueable");
+	lua_setfield(L, 1, "table_doors");
+	lua_newtable(L);
+	lua_newtable(L);
+	add_doors(L, at, zbz_cache_verbs);
+	add_doors(L, at, zbz_command_verbs);
+	lua_pop(L, 1);
+	lua_setfield(L, 1, "cache_doors");
+	zbz_functions(L, 1, functions);
+}

@@ -1,0 +1,94 @@
+/* A call in three steps: parse (Lua to request), run (no Lua, any thread), push (request to Lua). A blocking call does them
+ * in a row. A parked one is copied after the first, runs in the pool, and is pushed when its owner asks for it: see park.c. */
+#ifndef ZBZ_BIND_REQUEST_H
+#define ZBZ_BIND_REQUEST_H
+
+#include "cache.h"
+#include "table.h"
+
+typedef struct zbz_request zbz_request;
+
+typedef struct zbz_verb {
+	const char *name;
+	/* Raises on misuse. Bytes are borrowed from the Lua values at the arguments' indices or stand in r->buf. A call that
+	 * cannot run has a negative r->s and r->c.err. Leaves the slots up to ZBZ_VERB_ARGS alone when they are there. */
+	void (*parse)(lua_State *L, zbz_bind *b, zbz_request *r);
+	zbz_status (*run)(zbz_request *r);
+	/* Pushes what a success returns, from r->buf and the rest; returns how many. May set r->s and r->c.err after all. */
+	int (*push)(lua_State *L, zbz_bind *b, zbz_request *r);
+	bool writes;    /* makes sense without anybody waiting for the answer */
+	bool extra_nil; /* failures are nil, nil, err */
+} zbz_verb;
+
+enum { ZBZ_VERB_ARGS = 6 };
+
+struct zbz_request {
+	const zbz_verb *verb;
+	zbz_status s;
+	zbz_call c;
+	zbz_table_box *box; /* of a table; only where Lua is */
+	zbz_table *t;
+	zbz_store *store; /* of a cache: referenced from parse on, dropped after run */
+	zbz_keep *keep;
+	zbz_buf *buf; /* scratch, or NULL: what a write sends, what a read gets */
+	zbz_buf *words; /* a second scratch buffer, or NULL */
+	bool parked;    /* all bytes are its own copies */
+	zbz_bytes key, value;
+	zbz_put put;
+	zbz_version version; /* put.version; what a lease gives */
+	zbz_entry entry;
+	zbz_flight *flight;
+	zbz_listing *listing;
+	struct zbz_request **lent; /* where the flight's or the listing's box notes that a parked request uses it */
+	bool orphaned;             /* that box is gone: the request gives the thing up at its end */
+	bool flag, has_initial;
+	int64_t number, initial, ttl;
+	size_t count; /* of keys, and of what stands beside them */
+	zbz_bytes *keys, *values;
+	zbz_put *each;
+	const zbz_put **puts;
+	zbz_found *found;
+	zbz_status *status;
+	size_t *ends; /* of commands: keys are their words */
+	size_t commands;
+	zbz_provider_stats stats;
+};
+
+/* All but the call's record, which begins with begin. */
+static inline void zbz_request_clear(zbz_request *r, const zbz_verb *verb) {
+	memset(&r->box, 0, sizeof(*r) - offsetof(zbz_request, box));
+	r->c.deadline = ZBZ_NEVER;
+	r->c.err.status = r->s = ZBZ_OK;
+	r->verb = verb;
+}
+
+/* For a table at index 1: checks it, fills what every verb needs. The deadline is reckoned by zbz_request_begin. */
+static inline zbz_table_box *zbz_request_table(lua_State *L, const zbz_bind *b, zbz_request *r) {
+	r->box = zbz_table_check(L, b, 1, r->verb->name);
+	r->t = r->box->t;
+	r->keep = r->box->keep;
+	return r->box;
+}
+static inline void zbz_request_begin(zbz_request *r, int64_t deadline) { zbz_table_begin(r->t, &r->c, deadline); }
+/* Room for at least n arguments, so that what is pushed next stands behind them. */
+static inline void zbz_request_room(lua_State *L, int n) {
+	if (lua_gettop(L) < n) lua_settop(L, n);
+}
+
+/* For a cache at index 1: begins the call on its current store, or fails. The last thing of a parse. */
+void zbz_request_store(lua_State *L, zbz_request *r, int deadline_idx);
+
+/* All three steps. */
+int zbz_request_call(lua_State *L, const zbz_verb *verb);
+/* The last one: results, or nil and the error. Gives the scratch buffer back. */
+int zbz_request_push(lua_State *L, zbz_bind *b, zbz_request *r);
+
+/* Pushes a ticket and its id: the mailbox tells when the flight has landed. Or nil and the error. */
+int zbz_park_flight(lua_State *L, zbz_flight *flight);
+
+/* The verbs that can be parked, NULL at the end: of tables, of caches. */
+extern const zbz_verb *const *const zbz_table_verbs, *const *const zbz_count_verbs, *const *const zbz_batch_verbs;
+extern const zbz_verb *const *const zbz_keys_verbs, *const *const zbz_fetch_verbs;
+extern const zbz_verb *const *const zbz_cache_verbs, *const *const zbz_command_verbs;
+
+#endif
