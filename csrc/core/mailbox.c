@@ -164,12 +164,12 @@ zbz_status zbz_post(zbz_mailbox *mb, zbz_job *job, zbz_err *err) {
 /* ---- out ---- */
 
 static void silence(zbz_mailbox *mb) {
-	char byte;
+	char bytes[64]; /* a kick may have added one */
 	ssize_t got;
 	if (!mb->rung) return;
 	mb->rung = false;
 	if (mb->bell[0] < 0) return;
-	do got = recv(mb->bell[0], &byte, 1, MSG_DONTWAIT);
+	do got = recv(mb->bell[0], bytes, sizeof bytes, MSG_DONTWAIT);
 	while (got < 0 && errno == EINTR);
 }
 

@@ -1,9 +1,37 @@
 --- The host this Lua state runs under: what poll, run and background work mean there. Set by zbz.use.
 local M = { current = nil }
 
+local KNOWN = { plain = true, nginx = true, luv = true, cqueues = true, copas = true }
+
 local function get()
 	if not M.current then M.current = require("zbz.host.plain") end
 	return M.current
+end
+
+--- Chooses the host by name; what it needs (the loop) is its own business.
+---@return boolean?, zbz.Error?
+function M.use(name, ...)
+	local E = require("zbz.error")
+	if not KNOWN[name] then
+		return E.fail("unsupported", ("use: there is no host '%s'; known: plain nginx luv cqueues copas"):format(name),
+			{ op = "use", option = name })
+	end
+	local host = require("zbz.host." .. name)
+	if host.setup then
+		local ok, err = host.setup(...)
+		if not ok then return nil, err end
+	end
+	require("zbz.host.loop").install(name ~= "plain" and host or nil)
+	M.current = host
+	return true
+end
+
+--- Inside nginx its host is chosen without a word.
+function M.detect()
+	local ngx = rawget(_G, "ngx")
+	if M.current or type(ngx) ~= "table" or type(ngx.get_phase) ~= "function" then return end
+	local ok, err = M.use("nginx")
+	if not ok then ngx.log(ngx.ERR, "zbz: calls will block the worker: ", tostring(err)) end
 end
 
 --- Queues work for the next zbz.poll; false when the queue is full.

@@ -88,20 +88,19 @@ function zbz.stop() return host.stop() end
 ---@return integer?, zbz.Error?
 function zbz.fd() return core.fd() end
 
---- Chooses how calls wait. This version knows "plain": they block.
+--- Chooses how calls wait: "plain" (they block; the default in scripts), "nginx" (found by itself), "luv" (uv), "cqueues"
+--- (controller), "copas" (copas).
 ---@param name string
+---@param loop any  the module or controller of the loop
 ---@return boolean?, zbz.Error?
-function zbz.use(name)
+function zbz.use(name, loop)
 	if type(name) ~= "string" then error("zbz: use: expects the name of a host, got " .. type(name), 2) end
-	if name ~= "plain" then
-		return E.fail("unsupported", ("use: this version of zbz has no host '%s'; known: plain"):format(name), { op = "use", option = name })
-	end
-	host.current = require("zbz.host.plain")
-	return true
+	return host.use(name, loop)
 end
 
 --- The nearest of some words, as the messages about unknown options use it.
 zbz.nearest = O.nearest
 
 package.loaded["zbz"] = zbz
+host.detect()
 return zbz

@@ -2,6 +2,7 @@
 local core = require("zbz.core")
 local E = require("zbz.error")
 local O = require("zbz.options")
+local host = require("zbz.host")
 local waiting = require("zbz.waiting")
 
 local M = {}
@@ -56,12 +57,18 @@ end
 --- Waits until the flight has landed: true, or nil and timeout or locked. `leader` is the coroutine that leads it, when
 --- it is one of this Lua state.
 function M.wait(flight, seat, k, env, deadline, leader)
-	if seat == "waits" then return flight:wait(deadline, env.clock) end
+	local loop = host.current and host.current.blocked and host.current
+	if seat == "waits" and not loop then return flight:wait(deadline, env.clock) end
 	local me = M.running()
-	local stuck = me == MAIN or me == leader or (type(leader) == "thread" and coroutine.status(leader) == "normal")
+	local stuck = seat ~= "waits" and me == MAIN or me == leader or (type(leader) == "thread" and coroutine.status(leader) == "normal")
 	if stuck then
 		return E.fail("locked", ("the key '%s' is being loaded by a coroutine that cannot go on while this call waits")
 			:format(E.line(k, 100)), { op = "fetch", table = env.name, key = k })
+	end
+	if loop then
+		local ok, err = require("zbz.host.loop").await_flight(loop, flight, function() return deadline and deadline - M.mono(env) end)
+		if not ok then return nil, E.at(err, { op = "fetch", table = env.name, key = k }) end
+		return true
 	end
 	while not flight:landed() do
 		if deadline and M.mono(env) >= deadline then

@@ -51,6 +51,7 @@ function M.poll(seconds)
 		local fn, channel, payload = core.poll_next(wait)
 		if not fn then break end
 		wait, n = 0, n + 1
+		if type(fn) == "number" then fn = function() end end -- a call from before this host was chosen
 		local ok, err = xpcall(function() fn(channel, payload) end, debug.traceback)
 		if not ok then report(err) end
 	end
