@@ -37,6 +37,9 @@ for _, lua in ipairs(luas) do
 		add(lua.name .. " conformance " .. f:match("([^/]+)_spec%.lua$"), lua.busted .. f, 900)
 	end
 end
+for _, f in ipairs(files("spec/nginx/*_spec.lua")) do
+	add("nginx " .. f:match("([^/]+)_spec%.lua$"), luas[1].busted .. f, 300)
+end
 add("examples", "lua5.4 spec/services/with.lua redis memcached -- lua5.4 spec/tools/examples.lua")
 add("readme", "lua5.4 spec/services/with.lua redis memcached -- lua5.4 spec/tools/readme.lua")
 add("lint", "spec/tools/check_lint.sh")

@@ -65,6 +65,7 @@ function M.wait(flight, seat, k, env, deadline, leader)
 		return E.fail("locked", ("the key '%s' is being loaded by a coroutine that cannot go on while this call waits")
 			:format(E.line(k, 100)), { op = "fetch", table = env.name, key = k })
 	end
+	leader = nil -- luacheck: ignore 311 (whoever waits must not keep a leader alive that nobody else remembers)
 	if loop then
 		local ok, err = require("zbz.host.loop").await_flight(loop, flight, function() return deadline and deadline - M.mono(env) end)
 		if not ok then return nil, E.at(err, { op = "fetch", table = env.name, key = k }) end

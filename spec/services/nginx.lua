@@ -44,8 +44,8 @@ http {
 		%s
 	}
 }
-]]):format(user, opts.daemon or "on", opts.master or "on", opts.workers or 1, self.dir, self.dir, opts.log or "info", MODULES, MODULES, self.dir,
-		self.dir, self.dir, self.dir, self.dir, root, root, root, root, os.getenv("B") or "build", opts.http or "", opts.init or "", self.port,
+]]):format(user, opts.daemon or "on", opts.master or "on", opts.workers or 1, self.dir, self.dir, opts.log or "info", MODULES, MODULES,
+		self.dir, self.dir, self.dir, self.dir, self.dir, root, root, root, root, os.getenv("B") or "build", opts.http or "", opts.init or "", self.port,
 		opts.server or "")
 end
 
@@ -83,7 +83,7 @@ function nginx.start(opts)
 	end
 	--- n GETs at once; the list of bodies.
 	function self.many(n, path)
-		local list = proc.output(("seq %d | xargs -P %d -I{} sh -c \"curl -s -m 15 '%s%s'; echo\""):format(n, n, self.url, path))
+		local list = proc.output(([[seq %d | xargs -P %d -I{} sh -c 'b=$(curl -s -m 15 "%s%s"); echo "$b"']]):format(n, n, self.url, path))
 		local bodies = {}
 		for line in list:gmatch("[^\n]+") do bodies[#bodies + 1] = line end
 		return bodies

@@ -18,7 +18,7 @@ function M.setup(uv_)
 		uv_ = found
 	end
 	if type(uv_) ~= "table" or not uv_.new_poll then error("zbz: use: luv: expects the luv module", 4) end
-	if poll and not poll:is_closing() then poll:close() end
+	if uv_ == uv then return true end
 	uv, poll, under_way = uv_, nil, 0
 	return true
 end
@@ -105,6 +105,7 @@ function M.run(seconds)
 	uv.run()
 	if under_way == 0 then poll:unref() end
 	for _, h in ipairs(handles) do h:close() end
+	for _ = 1, 2 do uv.run("nowait") end -- a signal handle that is still closing at exit takes the process down
 	if type(stopped) == "string" then return true, stopped end
 	return stopped
 end
