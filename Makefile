@@ -82,6 +82,7 @@ help:
 ## make            build libzbz.so, the plug-ins whose libraries are here, and zbz/core.so for every Lua found
 ## make demo       install what is missing, build, run examples/quickstart.lua on the embedded memory provider
 ## make test       install what is missing, build, run everything (SUITE=name runs the suites whose name holds it)
+## make openresty-demo   run examples/openresty in nginx on port 8080 (stop it with make openresty-stop); REDIS_URL=... for Redis
 ## make env        print the exports for running programs from this tree: eval "$(make -s env)"
 ## make install    PREFIX=/usr/local DESTDIR=: the core, both Lua modules, the plug-ins, the headers
 ## make asan tsan valgrind fuzz    the C tests (and the Lua ones) under the sanitizers; FUZZ_SECONDS=60
@@ -103,6 +104,13 @@ env:
 	@echo 'export LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;"'
 	@echo 'export LUA_CPATH="$(CURDIR)/$(B)/lua54/?.so;;"'
 	@echo 'export LUAJIT_CPATH="$(CURDIR)/$(B)/luajit/?.so;;"'
+
+openresty-demo: all
+	@mkdir -p build/openresty/logs
+	nginx -p $(CURDIR)/build/openresty/ -c $(CURDIR)/examples/openresty/nginx.conf -e $(CURDIR)/build/openresty/error.log
+	@echo 'curl -i http://127.0.0.1:8080/api/item/1      stop it: make openresty-stop'
+openresty-stop:
+	nginx -p $(CURDIR)/build/openresty/ -c $(CURDIR)/examples/openresty/nginx.conf -e $(CURDIR)/build/openresty/error.log -s quit
 
 embed: $(B)/embed
 $(B)/embed: examples/embed.c $(B)/libzbz.so
@@ -164,4 +172,5 @@ install-rock-%: rock-%
 clean:
 	rm -rf $(B)
 
+.PHONY: openresty-demo openresty-stop
 .PHONY: all ctests help deps demo test env embed asan tsan valgrind fuzz bench format install rock install-rock clean

@@ -19,7 +19,7 @@ local INIT = [[
 	loads = 0
 	init_get = { t:get("k") }
 	init_set = { t:set("k", 1) }
-	init_mem = mem:set("k", "from init")
+	init_mem = mem:set("k", "from init", 0)
 	function say(v, err, how) ngx.print(tostring(v), "|", err and err.code or tostring(err), "|", tostring(how)) end
 ]]
 

@@ -1,0 +1,76 @@
+-- examples/openresty as it is, on other ports.
+local assert = require("luassert")
+local nginx = require("spec.services.nginx")
+local proc = require("spec.services.proc")
+
+local have, why = nginx.available()
+if not have then
+	print("SKIP nginx example: " .. why)
+	describe("examples/openresty", function() it("needs nginx", function() pending(why) end) end)
+	return
+end
+
+describe("examples/openresty", function()
+	local web, api, dir, command
+
+	setup(function()
+		web, api = proc.free_port(), proc.free_port()
+		dir = proc.output("pwd") .. "/build/openresty-test"
+		proc.output("mkdir -p " .. dir .. "/logs")
+		proc.output(("sed -e 's/127.0.0.1:8080/127.0.0.1:%d/; s/127.0.0.1:8081/127.0.0.1:%d/' examples/openresty/nginx.conf > %s/nginx.conf")
+			:format(web, api, dir))
+		command = ("nginx -p %s/ -c %s/nginx.conf -e %s/error.log"):format(dir, dir, dir)
+		local out, ok = proc.output(command .. " 2>&1")
+		assert(ok, out)
+		assert(proc.wait_port(web, 10))
+	end)
+	teardown(function()
+		proc.output(command .. " -s stop 2>&1")
+		proc.wait_until("! test -e " .. dir .. "/nginx.pid", 5)
+	end)
+
+	local function get(port, path) return (proc.output(("curl -s -m 10 -i http://127.0.0.1:%d%s"):format(port, path))) end
+	local function ask(path)
+		local text = get(web, path)
+		return tonumber(text:match("^HTTP/%S+ (%d+)")), text:match("X%-Cache: (%a+)"), text
+	end
+	local function both(path) -- two workers: memory is each one's own
+		local seen = {}
+		for _ = 1, 6 do seen[select(2, ask(path)) or "none"] = true end
+		return seen
+	end
+
+	it("loads once, then hits", function()
+		local status, how, text = ask("/api/item/1")
+		assert.are.equal(200, status)
+		assert.are.equal("loaded", how)
+		assert.truthy(text:find('"path":"/api/item/1"', 1, true))
+		assert.truthy(text:find("application/json", 1, true))
+		assert.is_true(both("/api/item/1").hit)
+	end)
+
+	it("remembers what does not exist", function()
+		assert.are.equal(404, (ask("/api/item/0")))
+		assert.is_true(both("/api/item/0").negative)
+	end)
+
+	it("serves the last good answer while the API fails, and says so", function()
+		both("/api/item/2")
+		get(api, "/down")
+		for _ = 1, 6 do get(web, "/maintenance?forget=/api/item/2") end
+		local status, how
+		for _ = 1, 6 do
+			status, how = ask("/api/item/2")
+			assert.are.equal(200, status)
+			if how == "stale" then break end
+		end
+		assert.are.equal("stale", how)
+		assert.are.equal(502, (ask("/api/item/3")))
+		get(api, "/up")
+	end)
+
+	it("shows counters and clears", function()
+		assert.truthy(get(web, "/maintenance"):find("hits %d+"))
+		assert.truthy(get(web, "/maintenance?clear=1"):find("done", 1, true))
+	end)
+end)
