@@ -180,8 +180,9 @@ static int push_delete_multi(lua_State *L, zbz_bind *b, zbz_request *r) {
 	}
 	return push_done(L);
 }
-static const zbz_verb delete_multi_verb = { "delete_multi", parse_delete_multi, run_delete_multi, push_delete_multi,
-	                                        true, false };
+static const zbz_verb delete_multi_verb = {
+	"delete_multi", parse_delete_multi, run_delete_multi, push_delete_multi, true, false
+};
 static int table_delete_multi(lua_State *L) { return zbz_request_call(L, &delete_multi_verb); }
 
 /* ---- set_multi ---- */

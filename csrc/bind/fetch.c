@@ -376,8 +376,12 @@ const luaL_Reg zbz_table_fetch_methods[] = {
 	{ "lease", table_lease }, { "commit", table_commit }, { "count", table_count },   { NULL, NULL },
 };
 static const luaL_Reg flight_methods[] = {
-	{ "wait", wait_for },      { "landed", flight_landed }, { "result", flight_result },
-	{ "moved", flight_moved }, { "land", flight_land },     { "park", flight_park },
+	{ "wait", wait_for },
+	{ "landed", flight_landed },
+	{ "result", flight_result },
+	{ "moved", flight_moved },
+	{ "land", flight_land },
+	{ "park", flight_park },
 	{ NULL, NULL },
 };
 static const luaL_Reg flights_methods[] = {

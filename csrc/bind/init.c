@@ -57,6 +57,7 @@ static int open_areas(lua_State *L) {
 	zbz_open_envelope(L);
 	zbz_open_mailbox(L);
 	zbz_open_park(L);
+	zbz_open_bell(L);
 	return 0;
 }
 

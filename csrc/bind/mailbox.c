@@ -101,6 +101,8 @@ zbz_mailbox *zbz_mail_box(zbz_bind *b, zbz_err *err) {
 	return mail != NULL ? mail->mailbox : NULL;
 }
 
+zbz_mailbox *zbz_mail_peek(const zbz_bind *b) { return b->mail != NULL ? b->mail->mailbox : NULL; }
+
 /* ---- on a provider's thread ---- */
 
 static bool post(feed *f, zbz_bytes channel, zbz_bytes payload, bool gap) {
@@ -409,62 +411,9 @@ static int fd(lua_State *L) {
 	return 1;
 }
 
-/* ---- for hosts that hold the wake socket themselves ---- */
-
-static int bell_listen(lua_State *L) {
-	char path[ZBZ_BELL_PATH];
-	zbz_err err;
-	zbz_mailbox *mb = zbz_mail_box(zbz_bind_of(L), &err);
-	if (mb == NULL || zbz_mailbox_listen(mb, path, &err) < 0) return push_trouble(L, &err, "listen");
-	lua_pushstring(L, path);
-	return 1;
-}
-
-static int bell_accept(lua_State *L) {
-	const char *path = luaL_checkstring(L, 1);
-	zbz_err err;
-	zbz_mailbox *mb = zbz_mail_box(zbz_bind_of(L), &err);
-	if (mb == NULL || zbz_mailbox_accept(mb, path, &err) < 0) return push_trouble(L, &err, "accept");
-	lua_pushboolean(L, 1);
-	return 1;
-}
-
-static int kick(lua_State *L) {
-	zbz_bind *b = zbz_bind_of(L);
-	if (b->mail != NULL) zbz_mailbox_kick(b->mail->mailbox);
-	return 0;
-}
-
-/* Calls under way, and those done but not yet handed out. */
-static int under_way(lua_State *L) {
-	zbz_bind *b = zbz_bind_of(L);
-	zbz_mailbox_stats st;
-	memset(&st, 0, sizeof(st));
-	if (b->mail != NULL) zbz_mailbox_stats_read(b->mail->mailbox, &st);
-	zbz_push_int(L, (int64_t)(st.submitted - st.finished));
-	zbz_push_int(L, (int64_t)st.waiting);
-	return 2;
-}
-
-static int threads(lua_State *L) {
-	int64_t n = zbz_int_arg(L, 1, "threads", "n");
-	zbz_err err;
-	if (zbz_engine_threads(n > 0 && n < 1000 ? (unsigned)n : 0, &err) < 0) {
-		zbz_where at = zbz_at("threads");
-		lua_pushnil(L);
-		zbz_push_error(L, &err, &at);
-		return 2;
-	}
-	lua_pushboolean(L, 1);
-	return 1;
-}
-
 const luaL_Reg zbz_cache_mail_methods[] = { { "subscribe", cache_subscribe }, { NULL, NULL } };
 static const luaL_Reg subscription_methods[] = { { "closed", subscription_closed }, { NULL, NULL } };
-static const luaL_Reg functions[] = { 
-	{ "poll_next", poll_next }, { "fd", fd },           { "listen", bell_listen }, { "accept", bell_accept },
-	{ "kick", kick },           { "under_way", under_way }, { "threads", threads },  { NULL, NULL },
-};
+static const luaL_Reg functions[] = { { "poll_next", poll_next }, { "fd", fd }, { NULL, NULL } };
 
 void zbz_open_mailbox(lua_State *L) {
 	zbz_class(L, ZBZ_BOX_SUBSCRIPTION, "zbz.Subscription", subscription_close, "close", subscription_methods);

@@ -301,7 +301,10 @@ static void add_doors(lua_State *L, int idx, const zbz_verb *const *verbs) {
 }
 
 static const luaL_Reg functions[] = {
-	{ "finish", finish }, { "abandon", abandon }, { "inline", is_inline }, { NULL, NULL },
+	{ "finish", finish },
+	{ "abandon", abandon },
+	{ "inline", is_inline },
+	{ NULL, NULL },
 };
 
 void zbz_open_park(lua_State *L) {

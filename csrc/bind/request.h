@@ -30,7 +30,7 @@ struct zbz_request {
 	zbz_table *t;
 	zbz_store *store; /* of a cache: referenced from parse on, dropped after run */
 	zbz_keep *keep;
-	zbz_buf *buf; /* scratch, or NULL: what a write sends, what a read gets */
+	zbz_buf *buf;   /* scratch, or NULL: what a write sends, what a read gets */
 	zbz_buf *words; /* a second scratch buffer, or NULL */
 	bool parked;    /* all bytes are its own copies */
 	zbz_bytes key, value;

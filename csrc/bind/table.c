@@ -259,7 +259,9 @@ static void parse_write(lua_State *L, zbz_bind *b, zbz_request *r, const zbz_arg
 	if (r->s == ZBZ_OK) zbz_request_begin(r, o.deadline);
 }
 static void parse_set(lua_State *L, zbz_bind *b, zbz_request *r) { parse_write(L, b, r, zbz_args_set, ZBZ_ALWAYS); }
-static void parse_add(lua_State *L, zbz_bind *b, zbz_request *r) { parse_write(L, b, r, zbz_args_ttl, ZBZ_ONLY_ABSENT); }
+static void parse_add(lua_State *L, zbz_bind *b, zbz_request *r) {
+	parse_write(L, b, r, zbz_args_ttl, ZBZ_ONLY_ABSENT);
+}
 static zbz_status run_set(zbz_request *r) {
 	r->put.version = &r->version;
 	return zbz_table_set(r->t, &r->c, r->key, r->value, &r->put, NULL);
@@ -308,8 +310,8 @@ static const zbz_verb expire_verb = { "expire", parse_expire, run_expire, push_t
 static int table_expire(lua_State *L) { return zbz_request_call(L, &expire_verb); }
 
 static const zbz_verb *const verbs[] = {
-	&get_verb, &get_raw_verb, &exists_verb, &ttl_verb,     &get_with_verb,   &set_verb,
-	&add_verb, &set_raw_verb, &delete_verb, &expire_verb,  &invalidate_verb, NULL,
+	&get_verb, &get_raw_verb, &exists_verb, &ttl_verb,    &get_with_verb,   &set_verb,
+	&add_verb, &set_raw_verb, &delete_verb, &expire_verb, &invalidate_verb, NULL,
 };
 const zbz_verb *const *const zbz_table_verbs = verbs;
 

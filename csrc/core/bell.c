@@ -32,7 +32,8 @@ static void remove_path(const char *path) {
 
 /* In a directory that only this user may enter. */
 static bool make_path(char path[ZBZ_BELL_PATH], const char *parent) {
-	if (snprintf(path, ZBZ_BELL_PATH, "%s/zbz-XXXXXX", parent) >= ZBZ_BELL_PATH - 5 || mkdtemp(path) == NULL) return false;
+	if (snprintf(path, ZBZ_BELL_PATH, "%s/zbz-XXXXXX", parent) >= ZBZ_BELL_PATH - 5 || mkdtemp(path) == NULL)
+		return false;
 	strcat(path, "/bell");
 	return true;
 }
@@ -81,7 +82,8 @@ zbz_status zbz_mailbox_accept(zbz_mailbox *mb, const char *path, zbz_err *err) {
 	do fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	while (fd >= 0 && !is_ours(fd) && close(fd) == 0);
 	close(listener);
-	if (fd < 0) return zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "nobody of this process connected to the wake socket");
+	if (fd < 0)
+		return zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "nobody of this process connected to the wake socket");
 	zbz_engine_enter();
 	old = mb->bell[1];
 	if (mb->bell[0] >= 0) close(mb->bell[0]);

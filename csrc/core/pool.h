@@ -38,8 +38,8 @@ struct zbz_mailbox {
 	size_t max, in_flight; /* jobs with the pool */
 	zbz_queue ready;       /* finished or posted, undrained */
 	bool closed;
-	bool rung;   /* a byte is on its way to the owner */
-	int bell[2]; /* read end, write end; -1 until asked for, and the read end when the host holds it */
+	bool rung;    /* a byte is on its way to the owner */
+	int bell[2];  /* read end, write end; -1 until asked for, and the read end when the host holds it */
 	int listener; /* -1 but between listen and accept */
 	pthread_cond_t arrived;
 	zbz_mailbox_stats stats;
@@ -58,7 +58,7 @@ bool zbz_mailbox_deliver(zbz_job *job); /* a finished job; true: nobody wants it
 zbz_mailbox *
 zbz_mailbox_let_go(zbz_mailbox *mb); /* drops a reference; the mailbox when it was the last: free it outside */
 
-void zbz_mailbox_ring(zbz_mailbox *mb); /* under the lock */
+void zbz_mailbox_ring(zbz_mailbox *mb);    /* under the lock */
 void zbz_mailbox_destroy(zbz_mailbox *mb); /* outside the lock; NULL allowed */
 void zbz_cond_init_mono(pthread_cond_t *cond);
 

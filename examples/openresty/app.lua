@@ -34,7 +34,7 @@ end
 
 -- content_by_lua of /maintenance: ?forget=/api/item/1 marks one entry stale, ?clear=1 removes all, else the counters.
 function app.maintain()
-	local ok, err = true, nil
+	local ok, err
 	if ngx.var.arg_forget then
 		ok, err = pages:invalidate(ngx.var.arg_forget)
 	elseif ngx.var.arg_clear then

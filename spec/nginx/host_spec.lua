@@ -43,10 +43,14 @@ local SERVER = [[
 	location = /throws { content_by_lua_block { say(t:fetch("throws", function() ngx.sleep(0.05); error("boom") end)) } }
 	location = /phases {
 		header_filter_by_lua_block {
-			local v, err = t:get("k"); ngx.header["X-Filter"] = tostring(v) .. "|" .. err.code; ngx.header["X-Mem"] = tostring(mem:set("p", "memory") and mem:get("p")) }
+			local v, err = t:get("k"); ngx.header["X-Filter"] = tostring(v) .. "|" .. err.code
+			ngx.header["X-Mem"] = tostring(mem:set("p", "memory") and mem:get("p")) }
 		body_filter_by_lua_block { if ngx.arg[2] then t:set("from-body-filter", "queued") end }
-		log_by_lua_block { assert(t:set("from-log", "queued") == true); t:delete("delete-me"); assert(select(2, t:incr("n")).code == "unsupported") }
-		content_by_lua_block { ngx.print(init_get[1] == nil and init_get[2].code, "|", init_set[2] and init_set[2].code, "|", tostring(init_mem), "|", tostring(mem:get("k"))) }
+		log_by_lua_block {
+			assert(t:set("from-log", "queued") == true); t:delete("delete-me"); assert(select(2, t:incr("n")).code == "unsupported") }
+		content_by_lua_block {
+			ngx.print(init_get[1] == nil and init_get[2].code, "|", init_set[2] and init_set[2].code, "|", tostring(init_mem), "|",
+				tostring(mem:get("k"))) }
 	}
 	location = /refresh { content_by_lua_block {
 		local n = 0
@@ -55,7 +59,8 @@ local SERVER = [[
 		ngx.print(mem:get("r")) } }
 	location = /threads { content_by_lua_block {
 		local list = {}
-		for i = 1, 16 do list[i] = ngx.thread.spawn(function() return zbz.cache.default():native("redis"):command("BLPOP", "nobody" .. i, "0.3") end) end
+		local r = zbz.cache.default():native("redis")
+		for i = 1, 16 do list[i] = ngx.thread.spawn(function() return r:command("BLPOP", "nobody" .. i, "0.3") end) end
 		local began = ngx.now()
 		for _, th in ipairs(list) do ngx.thread.wait(th) end
 		ngx.update_time()
@@ -74,7 +79,8 @@ local SERVER = [[
 		ngx.print(before, " ", flying, " ", waiting) } }
 	location = /listen { content_by_lua_block {
 		heard = {}
-		zbz.cache.default():native("redis"):subscribe("news", function(_, payload) ngx.sleep(0.001); heard[#heard + 1] = payload; t:set("heard", payload) end)
+		zbz.cache.default():native("redis"):subscribe("news", function(_, payload)
+			ngx.sleep(0.001); heard[#heard + 1] = payload; t:set("heard", payload) end)
 		ngx.print("ok") } }
 	location = /heard { content_by_lua_block { ngx.print(#heard, " ", tostring(heard[1]), " ", tostring(t:get("heard"))) } }
 	location = /pid { content_by_lua_block { ngx.print(ngx.worker.pid()) } }
@@ -153,7 +159,8 @@ describe("nginx", function()
 	it("keeps answering while redis is paused", function()
 		server.pause()
 		local slow = proc.spawn({ "curl", "-s", "-m", "10", web.url .. "/get?k=a" }, web.dir .. "/slow")
-		local times = proc.output(("for i in $(seq 30); do curl -s -m 2 -o /dev/null -w '%%{http_code} %%{time_total}\\n' %s/alive; done"):format(web.url))
+		local times = proc.output(("for i in $(seq 30); do curl -s -m 2 -o /dev/null -w '%%{http_code} %%{time_total}\\n' %s/alive; done")
+			:format(web.url))
 		local n = 0
 		for code, seconds in times:gmatch("(%d+) ([%d.]+)") do
 			n = n + 1

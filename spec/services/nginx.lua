@@ -33,7 +33,8 @@ load_module %s/ngx_http_lua_module.so;
 events { worker_connections 1024; }
 http {
 	access_log off;
-	client_body_temp_path %s/body; proxy_temp_path %s/proxy; fastcgi_temp_path %s/fastcgi; uwsgi_temp_path %s/uwsgi; scgi_temp_path %s/scgi;
+	client_body_temp_path %s/body; proxy_temp_path %s/proxy; fastcgi_temp_path %s/fastcgi;
+	uwsgi_temp_path %s/uwsgi; scgi_temp_path %s/scgi;
 	lua_package_path "%s/lua/?.lua;%s/lua/?/init.lua;%s/?.lua;;";
 	lua_package_cpath "%s/%s/luajit/?.so;;";
 	%s

@@ -14,7 +14,7 @@ local CAN_WAIT = { rewrite = true, server_rewrite = true, access = true, content
 local FOREVER_S, FOREVER_MS = 86400 * 20, 86400 * 20 * 1000
 local MAX_POOL = 1024
 
-local pool, running, waker = {}, false, nil
+local pool, running = {}, false
 
 function M.setup()
 	ngx = rawget(_G, "ngx")
@@ -75,7 +75,7 @@ local function serve_polling()
 	until core.under_way() == 0
 end
 
-waker = function()
+local function waker()
 	local sock, err = connect()
 	if sock then
 		if not ngx.worker.exiting() then arm_sentinel() end
