@@ -58,6 +58,7 @@ static int open_areas(lua_State *L) {
 	zbz_open_mailbox(L);
 	zbz_open_park(L);
 	zbz_open_bell(L);
+	zbz_open_signals(L);
 	return 0;
 }
 

@@ -6,8 +6,8 @@
 
 #include <unistd.h>
 
-#include "cache.h"
 #include "mail.h"
+#include "request.h"
 
 #define MAIL_MAX     ((size_t)16384)
 #define DRAIN_MAX    ((size_t)256)
@@ -145,6 +145,7 @@ static void subscription_release(zbz_subscription_box *box) {
 	unlink_box(box);
 	zbz_store_unsubscribe(box->store, box->subscription);
 	zbz_store_unref(box->store);
+	zbz_mailbox_unref(f->mailbox);
 	zbz_free(f);
 	mail_unref(box->mail);
 	zbz_keep_unref(box->keep);
@@ -204,21 +205,6 @@ static size_t count_channels(lua_State *L) {
 	return n;
 }
 
-static zbz_status open_subscription(lua_State *L, zbz_subscription_box *box, const zbz_bytes *channels, size_t n,
-                                    zbz_call *c) {
-	bool pattern = lua_toboolean(L, 3) != 0;
-	zbz_store *store = zbz_cache_begin_store(L, 5, "subscribe", c);
-	zbz_status s;
-	if (store == NULL) return zbz_fail(&c->err, ZBZ_E_CLOSED, "the cache is closed");
-	s = zbz_store_subscribe(store, c, channels, n, pattern, on_message, box->feed, &box->subscription);
-	if (s < 0) {
-		zbz_store_unref(store);
-		return s;
-	}
-	box->store = store;
-	return ZBZ_OK;
-}
-
 /* From here on the box releases everything. */
 static void link_box(zbz_subscription_box *box, zbz_bind *b, zbz_cache_box *cache, zbz_mail *mail) {
 	box->bind = b;
@@ -248,45 +234,100 @@ static void anchor(lua_State *L, int box, uint64_t id) {
 	lua_pop(L, 1);
 }
 
-static int cache_subscribe(lua_State *L) {
-	zbz_bind *b = zbz_bind_of(L);
-	zbz_cache_box *cache = zbz_cache_check(L, b, 1, "subscribe");
-	size_t n = count_channels(L);
-	zbz_where at = zbz_at("subscribe");
-	zbz_subscription_box *box;
-	zbz_bytes *channels;
-	zbz_mail *mail;
-	zbz_call c;
-	uint64_t id;
-	feed *f;
-	if (!lua_isfunction(L, 4)) return luaL_error(L, "zbz: subscribe: a function expected, got %s", luaL_typename(L, 4));
-	zbz_ms_arg(L, 5, "subscribe", "deadline", -1);
-	lua_settop(L, 5);
-	box = zbz_box_new(L, ZBZ_BOX_SUBSCRIPTION, sizeof(*box));
-	channels = zbz_newuserdata(L, n * sizeof(*channels));
-	id = ++b->subscription_ids;
-	anchor(L, 6, id);
-	zbz_cache_check(L, b, 1, "subscribe");
-	read_channels(L, channels, n);
-	memset(&c.err, 0, sizeof(c.err));
-	mail = mail_of(b, &c.err);
-	f = mail == NULL ? NULL : zbz_calloc(1, sizeof(*f));
-	if (mail != NULL && f == NULL) zbz_fail_nomem(&c.err);
-	if (f != NULL) {
-		f->mailbox = mail->mailbox;
-		f->id = id;
-		box->feed = f;
-		if (open_subscription(L, box, channels, n, &c) == ZBZ_OK) {
-			link_box(box, b, cache, mail);
-			lua_settop(L, 6);
-			return 1;
-		}
-		box->feed = NULL;
-		zbz_free(f);
-	}
-	forget(L, id);
-	return zbz_push_failure(L, &c.err, &at);
+static void feed_free(feed *f) {
+	if (f == NULL) return;
+	zbz_mailbox_unref(f->mailbox);
+	zbz_free(f);
 }
+
+static feed *feed_new(zbz_mailbox *mb, uint64_t id, zbz_err *err) {
+	feed *f = zbz_calloc(1, sizeof(*f));
+	if (f == NULL) {
+		zbz_fail_nomem(err);
+		return NULL;
+	}
+	f->mailbox = zbz_mailbox_ref(mb);
+	f->id = id;
+	return f;
+}
+
+/* What was opened, or nearly, and that nobody takes; any thread. */
+static void undo_subscribe(zbz_request *r) {
+	if (r->opened != NULL) zbz_store_unsubscribe(r->held, r->opened);
+	if (r->held != NULL) zbz_store_unref(r->held);
+	feed_free(r->ud);
+}
+
+static void forget_request(lua_State *L, zbz_request *r) { forget(L, (uint64_t)r->number); }
+
+/* The box waits closed in the state's table of subscriptions. */
+static void parse_subscribe(lua_State *L, zbz_bind *b, zbz_request *r) {
+	size_t n;
+	uint64_t id;
+	int box;
+	zbz_mailbox *mb;
+	zbz_cache_check(L, b, 1, "subscribe");
+	n = count_channels(L);
+	if (!lua_isfunction(L, 4)) luaL_error(L, "zbz: subscribe: a function expected, got %s", luaL_typename(L, 4));
+	zbz_ms_arg(L, 5, "subscribe", "deadline", -1);
+	zbz_request_room(L, 5);
+	zbz_box_new(L, ZBZ_BOX_SUBSCRIPTION, sizeof(zbz_subscription_box));
+	box = lua_gettop(L);
+	r->keys = zbz_newuserdata(L, n * sizeof(*r->keys));
+	id = ++b->subscription_ids;
+	r->number = (int64_t)id;
+	anchor(L, box, id);
+	r->failed = forget_request;
+	zbz_cache_check(L, b, 1, "subscribe");
+	r->count = read_channels(L, r->keys, n);
+	r->flag = lua_toboolean(L, 3) != 0;
+	memset(&r->c.err, 0, sizeof(r->c.err));
+	mb = zbz_mail_box(b, &r->c.err);
+	r->ud = mb != NULL ? feed_new(mb, id, &r->c.err) : NULL;
+	if (r->ud == NULL) {
+		r->s = r->c.err.status;
+		return;
+	}
+	r->undo = undo_subscribe;
+	zbz_request_store(L, r, 5);
+}
+
+static zbz_status run_subscribe(zbz_request *r) {
+	zbz_status s = zbz_store_subscribe(r->store, &r->c, r->keys, r->count, r->flag, on_message, r->ud, &r->opened);
+	if (s < 0) {
+		r->opened = NULL;
+	} else {
+		r->held = zbz_store_ref(r->store);
+	}
+	return s;
+}
+
+/* The cache may have been closed while the call was under way: then its subscriptions have ended. */
+static int push_subscription(lua_State *L, zbz_bind *b, zbz_request *r) {
+	zbz_cache_box *cache = zbz_box_check(L, b, 1, ZBZ_BOX_CACHE, "subscribe");
+	zbz_mail *mail = mail_of(b, &r->c.err);
+	zbz_subscription_box *box;
+	if (mail == NULL || cache->cache == NULL) {
+		r->s = mail == NULL ? r->c.err.status : zbz_fail(&r->c.err, ZBZ_E_CLOSED, "the cache is closed");
+		return 0;
+	}
+	zbz_push_slot(L, ZBZ_SLOT_SUBSCRIPTIONS);
+	lua_rawgeti(L, -1, (int)r->number);
+	lua_rawgeti(L, -1, 2);
+	box = lua_touserdata(L, -1);
+	box->feed = r->ud;
+	box->store = r->held;
+	box->subscription = r->opened;
+	link_box(box, b, cache, mail);
+	r->undo = NULL;
+	return 1;
+}
+
+static const zbz_verb subscribe_verb = { "subscribe", parse_subscribe, run_subscribe, push_subscription, false, false };
+static const zbz_verb *const verbs[] = { &subscribe_verb, NULL };
+const zbz_verb *const *const zbz_mail_verbs = verbs;
+
+static int cache_subscribe(lua_State *L) { return zbz_request_call(L, &subscribe_verb); }
 
 /* ---- poll ---- */
 

@@ -222,6 +222,7 @@ void zbz_open_envelope(lua_State *L);
 void zbz_open_mailbox(lua_State *L);
 void zbz_open_park(lua_State *L);
 void zbz_open_bell(lua_State *L);
+void zbz_open_signals(lua_State *L);
 
 /* Parts of classes that stand in other files. */
 extern const luaL_Reg zbz_cache_native_methods[]; /* command.c */

@@ -38,6 +38,7 @@ static void parked_free(parked *p) {
 		zbz_flight_leave(p->r.flight);
 		zbz_table_keys_close(p->r.listing);
 	}
+	if (p->r.undo != NULL) p->r.undo(&p->r);
 	if (p->r.store != NULL) zbz_store_unref(p->r.store);
 	zbz_table_free(p->r.t);
 	zbz_keep_unref(p->r.keep);
@@ -187,6 +188,7 @@ static int send_off(lua_State *L, zbz_bind *b, zbz_request *r, int box) {
 		if (p != NULL) {
 			p->r.lent = NULL;
 			p->r.store = NULL;
+			p->r.undo = NULL;
 			parked_free(p);
 		}
 		if (r->store != NULL) zbz_store_unref(r->store);
@@ -323,6 +325,7 @@ void zbz_open_park(lua_State *L) {
 	lua_newtable(L);
 	add_doors(L, at, zbz_cache_verbs);
 	add_doors(L, at, zbz_command_verbs);
+	add_doors(L, at, zbz_mail_verbs);
 	lua_pop(L, 1);
 	lua_setfield(L, 1, "cache_doors");
 	zbz_functions(L, 1, functions);

@@ -15,6 +15,8 @@ int zbz_request_push(lua_State *L, zbz_bind *b, zbz_request *r) {
 	if (r->buf != NULL && !r->parked) zbz_scratch_give(b, r->buf);
 	if (r->words != NULL && !r->parked) zbz_scratch_give(b, r->words);
 	if (r->s >= 0) return n;
+	if (r->undo != NULL && !r->parked) r->undo(r);
+	if (r->failed != NULL) r->failed(L, r);
 	lua_settop(L, top);
 	return push_failure(L, r);
 }

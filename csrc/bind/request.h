@@ -52,6 +52,10 @@ struct zbz_request {
 	size_t *ends; /* of commands: keys are their words */
 	size_t commands;
 	zbz_provider_stats stats;
+	void (*undo)(zbz_request *r); /* what to do with an answer that nobody takes; any thread */
+	void (*failed)(lua_State *L, zbz_request *r); /* what parse left behind in Lua */
+	void *ud, *opened;
+	zbz_store *held;
 };
 
 /* All but the call's record, which begins with begin. */
@@ -89,6 +93,6 @@ int zbz_park_flight(lua_State *L, zbz_flight *flight);
 /* The verbs that can be parked, NULL at the end: of tables, of caches. */
 extern const zbz_verb *const *const zbz_table_verbs, *const *const zbz_count_verbs, *const *const zbz_batch_verbs;
 extern const zbz_verb *const *const zbz_keys_verbs, *const *const zbz_fetch_verbs;
-extern const zbz_verb *const *const zbz_cache_verbs, *const *const zbz_command_verbs;
+extern const zbz_verb *const *const zbz_cache_verbs, *const *const zbz_command_verbs, *const *const zbz_mail_verbs;
 
 #endif

@@ -45,9 +45,10 @@ http {
 		%s
 	}
 }
-]]):format(user, opts.daemon or "on", opts.master or "on", opts.workers or 1, self.dir, self.dir, opts.log or "info", MODULES, MODULES,
-		self.dir, self.dir, self.dir, self.dir, self.dir, root, root, root, root, os.getenv("B") or "build", opts.http or "", opts.init or "", self.port,
-		opts.server or "")
+]]):format(user, opts.daemon or "on", opts.master or "on", opts.workers or 1, self.dir, self.dir, opts.log or "info",
+		MODULES, MODULES,
+		self.dir, self.dir, self.dir, self.dir, self.dir, root, root, root, root, os.getenv("B") or "build", opts.http or "",
+		opts.init or "", self.port, opts.server or "")
 end
 
 local function write(path, text)

@@ -58,19 +58,24 @@ function M.poll(seconds)
 	return n
 end
 
---- Polls until zbz.stop() is called, or for `seconds`. True when it was stopped.
+--- Polls until zbz.stop() is called, or for `seconds`. True when it was stopped; by SIGINT or SIGTERM: true and the name.
 function M.run(seconds)
 	local till = seconds and core.mono() + O.duration_arg(seconds, "timeout", 3)
+	local signal, err
 	running = true
+	core.signals_begin()
 	while running do
-		local left = till and till - core.mono() or 1000
-		if left <= 0 then
-			running = false
-			return false
-		end
-		M.poll(math.min(left, 1000) / 1000)
+		local left = till and till - core.mono() or 60000
+		if left <= 0 then break end
+		local wait = M.poll(0) == 0 and running and math.min(left, 60000) or 0
+		signal, err = core.signals_wait(wait)
+		if signal or err then break end
 	end
-	return true
+	core.signals_end()
+	local stopped = not running or signal ~= nil
+	running = false
+	if err then return nil, err end
+	return stopped, signal
 end
 
 function M.stop() running = false end
