@@ -31,7 +31,7 @@ static int kick(lua_State *L) {
 	return 0;
 }
 
-/* Calls under way, and those done but not yet handed out. */
+/* Calls under way, those done but not yet handed out, and whether messages may come. */
 static int under_way(lua_State *L) {
 	zbz_mailbox *mb = zbz_mail_peek(zbz_bind_of(L));
 	zbz_mailbox_stats st;
@@ -39,7 +39,8 @@ static int under_way(lua_State *L) {
 	if (mb != NULL) zbz_mailbox_stats_read(mb, &st);
 	zbz_push_int(L, (int64_t)(st.submitted - st.finished));
 	zbz_push_int(L, (int64_t)st.waiting);
-	return 2;
+	lua_pushboolean(L, zbz_bind_of(L)->subscriptions != NULL);
+	return 3;
 }
 
 static int threads(lua_State *L) {

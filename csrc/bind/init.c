@@ -1,7 +1,11 @@
 /* zbz.core: one module for Lua 5.4 and for LuaJIT. A state has one record and one module table, however often it is
  * opened. */
+#include <stdatomic.h>
+
 #include "codec.h"
 #include "object.h"
+
+static atomic_int states; /* that ever opened the module in this process or those it comes from */
 
 static const char registry_key = 0;
 
@@ -34,6 +38,8 @@ static void push_bind(lua_State *L) {
 static int open_areas(lua_State *L) {
 	lua_pushliteral(L, ZBZ_VERSION);
 	lua_setfield(L, 1, "VERSION");
+	lua_pushinteger(L, 1 + atomic_fetch_add(&states, 1));
+	lua_setfield(L, 1, "ordinal");
 	lua_newtable(L);
 	lua_pushliteral(L, "zbz.Error");
 	lua_setfield(L, -2, "__name");

@@ -231,3 +231,30 @@ describe("nginx reload", function()
 		for _ = 1, 10 do assert.are.equal("hello|nil|nil", body(web, "/get?k=a")) end
 	end)
 end)
+
+describe("nginx with lua_code_cache off", function()
+	local server, web
+
+	setup(function()
+		server = redis.start()
+		local open = ('local zbz = require("zbz"); local t = assert(zbz.cache.new{ provider = "redis", url = "%s" }):table("t")'):format(server.url)
+		web = nginx.start{
+			http = "lua_code_cache off;",
+			server = ([[location = /once { content_by_lua_block { %s; assert(t:set("k", "v")); ngx.print(t:get("k")) }
+				log_by_lua_block { %s; t:set("log", "v") } }]]):format(open, open),
+		}
+	end)
+	teardown(function()
+		web.stop()
+		server.stop()
+	end)
+
+	it("makes a state for every request and leaves none behind", function()
+		local function files() return tonumber((proc.output("ls /proc/" .. web.workers()[1] .. "/fd | wc -l"))) end
+		for _ = 1, 5 do assert.are.equal("v", body(web, "/once")) end
+		local before = files()
+		for _ = 1, 60 do assert.are.equal("v", body(web, "/once")) end
+		eventually("true", function() return tostring(files() <= before + 5) end)
+		assert.are.equal("1", server.cli("EXISTS t:log"))
+	end)
+end)

@@ -58,10 +58,18 @@ local function connect()
 	return sock
 end
 
+--- May the waker go? When the worker exits; and in a state that is not the worker's first (lua_code_cache off makes one for every
+--- request) as soon as nothing can arrive, or the waker would keep it alive.
+local function may_go()
+	local flying, undrained, subscribed = core.under_way()
+	if flying + undrained > 0 then return false end
+	return ngx.worker.exiting() or core.ordinal > 1 and not subscribed
+end
+
 local function serve(sock)
 	while true do
 		loop.drain(M)
-		if ngx.worker.exiting() and core.under_way() == 0 then return end
+		if may_go() then return end
 		local _, err = sock:receiveany(64)
 		if err and err ~= "timeout" then return err end
 	end
@@ -78,7 +86,7 @@ end
 local function waker()
 	local sock, err = connect()
 	if sock then
-		if not ngx.worker.exiting() then arm_sentinel() end
+		if core.ordinal == 1 and not ngx.worker.exiting() then arm_sentinel() end
 		local why = serve(sock)
 		sock:close()
 		if why then ngx.log(ngx.ERR, "zbz: the wake socket ended: ", why) end
