@@ -340,6 +340,52 @@ static void test_mail(void) {
 	CHECK(n > 3 && n < 60);
 }
 
+/* ---- parked calls ---- */
+
+static const char park_setup[] = "core = require('zbz.core')\n"
+                                 "store = assert(core.open_store{provider='mailer', count=3})\n"
+                                 "cache = assert(core.new_cache(store, {}))\n"
+                                 "t = assert(core.new_table(cache, {name='t', codec='json'}))\n"
+                                 "doors = core.table_doors\n"
+                                 "function settle(handle, ticket, id, ...)\n"
+                                 "  if not ticket then return id, ... end\n"
+                                 "  local got; repeat got = core.poll_next(5000) until got == id or not got\n"
+                                 "  return core.finish(ticket, handle)\n"
+                                 "end\n";
+
+static const char *const parked_scripts[] = {
+	"assert(settle(t, doors.set(t, 'k', {1, 2})))",
+	"local v, e = settle(t, doors.get(t, 'k')); assert(v == nil and e == nil, e)",
+	"local m = assert(settle(t, doors.get_multi(t, {'a', 'b'}))); assert(next(m) == nil)",
+	"assert(settle(t, doors.set_multi(t, {a=1, b={2}, c=core.item(3, 5)})))",
+	"assert(settle(t, doors.delete_multi(t, {'a', 'b'})))",
+	"assert(#settle(cache, core.cache_doors.command(cache, {{'SET', 'k', 5}, {'NIL'}})) == 2)",
+	"local v, e = settle(t, doors.get(t, '')); assert(v == nil and e.code == 'invalid_key')",
+	"local f, seat = t:flight('x'); local w = t:flight('x'); local ticket, id = w:park(); assert(ticket, id)\n"
+	"f:land('value', '1'); local got; repeat got = core.poll_next(5000) until got == id or not got\n"
+	"core.finish(ticket); assert(w:result() == 'value')",
+	"local f = t:flight('y'); local ticket, id = doors.commit(t, f, 'y', '[1]', {}); f:leave(); f = nil\n"
+	"assert(settle(t, ticket, id) ~= nil)",
+	"local s = assert(settle(cache, core.cache_doors.subscribe(cache, 'a', false, print))); s:close()",
+	"local ticket = doors.get(t, 'k'); core.abandon(ticket); ticket = doors.get(t, 'k'); ticket = nil; "
+	"collectgarbage()",
+};
+
+/* At the end the state closes over whatever is still under way. */
+static void test_parked(void) {
+	size_t i, round;
+	for (i = 0; i < sizeof(parked_scripts) / sizeof(parked_scripts[0]); i++) {
+		meter m = { 0 };
+		lua_State *L = open_state(metered, &m);
+		CHECK(run(L, park_setup));
+		for (round = 0; round < 50; round++) CHECK(run(L, parked_scripts[i]));
+		run(L, "for i = 1, 50 do doors.set(t, 'k' .. i, {i}) end; local f = t:flight('z'); local w = t:flight('z'); "
+		       "w:park()");
+		lua_close(L);
+		CHECK(m.in_use == 0);
+	}
+}
+
 int main(void) {
 	RUN(test_lua_memory);
 	RUN(test_lua_memory_opening);
@@ -347,5 +393,6 @@ int main(void) {
 	RUN(test_close_with_all_open);
 	RUN(test_threads);
 	RUN(test_mail);
+	RUN(test_parked);
 	return DONE();
 }

@@ -179,5 +179,45 @@ function core.item(v, opts) end
 ---@param timeout_ms integer?
 ---@return function? fn, string|zbz.Error|nil channel, string? payload
 function core.poll_next(timeout_ms) end
+--- A number instead of a function: that parked call is done (see 7).
 --- Wake fd of this state, or nil, err.
 function core.fd() end
+
+-- 7. parked calls, for hosts of event loops (lua/zbz/host/loop.lua). A door takes what the method of its name takes and returns
+---   false, results...     answered at once (a store that never waits, a failure before any I/O)
+---   ticket, id, left_ms?  under way on the pool; poll_next hands out id when it is done. Dropping the ticket drops the answer.
+---@type table<string, function>  doors of table handles, by method; "keys" takes a listing and fetches its next page
+core.table_doors = {}
+---@type table<string, function>  doors of cache handles
+core.cache_doors = {}
+---@type table<string, boolean>  methods of tables that make sense without anybody waiting for the answer
+core.queueable = {}
+--- The results of a parked call that is done; once. The handle must be the one of the call.
+function core.finish(ticket, handle) end
+--- Nobody waits any more: a call that has not begun does not begin.
+function core.abandon(ticket) end
+--- Does this handle answer without waiting?
+---@return boolean
+function core.inline(handle) end
+--- As Table:keys, but the pages are the caller's business: an iterator, and the listing for table_doors.keys and listing_dry.
+function core.listing(t, pattern, opts) end
+---@return boolean  must a page be fetched before the iterator goes on?
+function core.listing_dry(listing) end
+--- Flight:park() -> ticket, id: done when the flight has landed.
+--- A unix socket for hosts that can only connect: listen, connect to the path, accept; the host reads the bytes itself.
+---@return string? path, zbz.Error?
+function core.listen() end
+function core.accept(path) end
+--- Rings although nothing has arrived.
+function core.kick() end
+---@return integer flying, integer undrained, boolean subscribed
+function core.under_way() end
+--- Size of the thread pool; nil, err once it runs.
+function core.threads(n) end
+---@type integer  1 for the first Lua state of the process that opened the module
+core.ordinal = 1
+--- SIGINT and SIGTERM: from begin to end they only end signals_wait(ms), which returns the name, or nil when the mailbox has something.
+function core.signals_begin() end
+function core.signals_end() end
+---@return string?
+function core.signals_wait(ms) end
