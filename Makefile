@@ -101,8 +101,8 @@ test:
 
 env:
 	@echo 'export LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;"'
-	@echo 'export LUA_CPATH="$(CURDIR)/$(B)/lua54/?.so;;"'
-	@echo 'export LUAJIT_CPATH="$(CURDIR)/$(B)/luajit/?.so;;"'
+	@echo 'export LUA_CPATH="$(abspath $(B))/lua54/?.so;;"'
+	@echo 'export LUAJIT_CPATH="$(abspath $(B))/luajit/?.so;;"'
 
 embed: $(B)/embed
 $(B)/embed: examples/embed.c $(B)/libzbz.so

@@ -43,7 +43,7 @@ end
 
 --- Hands over what is waiting; when nothing is, waits up to `seconds` (none: does not wait). Number of things done.
 function M.poll(seconds)
-	local ms = O.duration_arg(seconds or 0, "timeout", 3)
+	local ms = O.duration_arg(seconds or 0, "timeout", 2)
 	if seconds == math.huge then ms = 86400000 end
 	local n = run_queued()
 	local wait = n == 0 and ms or 0
@@ -59,7 +59,7 @@ end
 
 --- Polls until zbz.stop() is called, or for `seconds`. True when it was stopped.
 function M.run(seconds)
-	local till = seconds and core.mono() + O.duration_arg(seconds, "timeout", 3)
+	local till = seconds and core.mono() + O.duration_arg(seconds, "timeout", 2)
 	running = true
 	while running do
 		local left = till and till - core.mono() or 1000
