@@ -326,21 +326,33 @@ static double overhead(const char *options, bool ttl, bool spread) {
 	per_item = (real - (double)payload) / (double)stats(&f).keys;
 	CHECK(told > real * 0.9 && told < real * 1.1);
 	CHECK(audit(&f));
-	printf("%-24s %s %s: %.1f bytes an entry beside key and value; told %.0f, allocated %.0f\n", options, ttl ? "ttl" : "no ttl",
-	       spread ? "sizes spread" : "one size", per_item, told, real);
 	fixture_close(&f);
 	zbz_set_alloc(NULL, NULL);
 	return per_item;
 }
 
+/* The mean over caches of several sizes: how full the index is depends on where its last growth was. */
+static double mean_overhead(const char *eviction, bool ttl, bool spread) {
+	static const int megabytes[] = { 20, 24, 29, 35 };
+	double sum = 0;
+	int i;
+	for (i = 0; i < 4; i++) {
+		char options[64];
+		snprintf(options, sizeof options, "max_size=%dMB eviction=%s", megabytes[i], eviction);
+		sum += overhead(options, ttl, spread) / 4;
+	}
+	printf("%-8s %-6s %-12s: %.1f bytes an entry beside key and value\n", eviction, ttl ? "ttl" : "no ttl",
+	       spread ? "sizes spread" : "one size", sum);
+	return sum;
+}
+
 static void an_entry_costs_little(void) {
-	CHECK(overhead("max_size=32MB", false, false) <= 56);
-	CHECK(overhead("max_size=32MB", true, false) <= 56);
-	CHECK(overhead("max_size=32MB eviction=lru", false, false) <= 56);
-	CHECK(overhead("max_size=32MB eviction=tinylfu", false, false) <= 56);
-	CHECK(overhead("max_size=32MB", false, true) <= 56);
-	overhead("max_size=32MB", true, true);
-	overhead("max_size=32MB eviction=lru", false, true);
+	CHECK(mean_overhead("s3fifo", false, false) <= 56);
+	CHECK(mean_overhead("s3fifo", false, true) <= 56);
+	CHECK(mean_overhead("s3fifo", true, false) <= 56);
+	CHECK(mean_overhead("s3fifo", true, true) <= 56);
+	CHECK(mean_overhead("lru", false, true) <= 56);
+	CHECK(mean_overhead("tinylfu", false, true) <= 56);
 }
 
 int main(void) {
