@@ -88,6 +88,7 @@ help:
 ## make asan tsan valgrind fuzz    the C tests (and the Lua ones) under the sanitizers; FUZZ_SECONDS=60
 ## make bench      the measurements of the README, as ratios in one run
 ## make format     clang-format over every C file
+## make readme      write the generated parts of the README anew (after a full make test)
 ## make deps       install what build and tests need (Debian packages)
 deps:
 	@spec/tools/deps.sh test
@@ -102,8 +103,8 @@ test:
 
 env:
 	@echo 'export LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;;"'
-	@echo 'export LUA_CPATH="$(CURDIR)/$(B)/lua54/?.so;;"'
-	@echo 'export LUAJIT_CPATH="$(CURDIR)/$(B)/luajit/?.so;;"'
+	@echo 'export LUA_CPATH="$(abspath $(B))/lua54/?.so;;"'
+	@echo 'export LUAJIT_CPATH="$(abspath $(B))/luajit/?.so;;"'
 
 openresty-demo: all
 	@mkdir -p build/openresty/logs
@@ -131,6 +132,8 @@ fuzz:
 bench: all
 	@spec/tools/deps.sh test
 	@eval "$$($(MAKE) -s env)" && spec/bench/run.sh
+readme: all
+	@eval "$$($(MAKE) -s env)" && lua5.4 spec/tools/readme.lua write
 format:
 	clang-format -i $$(find csrc spec examples -name '*.[ch]')
 
@@ -173,4 +176,4 @@ clean:
 	rm -rf $(B)
 
 .PHONY: openresty-demo openresty-stop
-.PHONY: all ctests help deps demo test env embed asan tsan valgrind fuzz bench format install rock install-rock clean
+.PHONY: all ctests help deps demo test env embed asan tsan valgrind fuzz bench readme format install rock install-rock clean

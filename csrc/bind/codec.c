@@ -1,7 +1,7 @@
 /* The codecs by name, and the ones that need no parser: bytes, string, auto. */
 #include "codec_internal.h"
 
-static const char *const names[] = {"bytes", "string", "json", "msgpack", "auto"};
+static const char *const names[] = { "bytes", "string", "json", "msgpack", "auto" };
 #define NAMES (sizeof names / sizeof names[0])
 
 const char *zbz_codec_name(zbz_codec codec) { return (size_t)codec < NAMES ? names[codec] : "?"; }
@@ -16,7 +16,7 @@ bool zbz_codec_find(zbz_bytes name, zbz_codec *out) {
 	return false;
 }
 
-/* ---- array_mt ------------------------------------------------------------------------------------------------------ */
+/* ---- array_mt ---------------------------------------------------------------------------------------------------- */
 
 static char array_mt_key; /* its address is the key in the registry */
 
@@ -49,7 +49,7 @@ void zbz_codec_push_empty_array(lua_State *L) {
 	lua_setmetatable(L, -2);
 }
 
-/* ---- bytes, string, auto ------------------------------------------------------------------------------------------- */
+/* ---- bytes, string, auto ----------------------------------------------------------------------------------------- */
 
 #define AUTO_TAG ((char)0xC1)
 
@@ -84,7 +84,7 @@ static bool string_value(zbz_encoder *e, int idx, bool utf8) {
 }
 
 static bool auto_value(zbz_encoder *e, int idx) {
-	static const char tagged_string[] = {AUTO_TAG, 's'}, tagged_msgpack[] = {AUTO_TAG, 'm'};
+	static const char tagged_string[] = { AUTO_TAG, 's' }, tagged_msgpack[] = { AUTO_TAG, 'm' };
 	char digits[ZBZ_NUMBER_TEXT];
 	int64_t i;
 	double d;
@@ -128,7 +128,7 @@ static zbz_status auto_decode(lua_State *L, zbz_bytes in, zbz_err *err) {
 	return zbz_fail(err, ZBZ_E_DECODE, "auto: an unknown tag at byte 2");
 }
 
-/* ---- the doors ----------------------------------------------------------------------------------------------------- */
+/* ---- the doors --------------------------------------------------------------------------------------------------- */
 
 static bool encode_value(zbz_encoder *e, zbz_codec codec, int idx) {
 	switch (codec) {
@@ -150,7 +150,8 @@ static zbz_status tell(zbz_encoder *e, zbz_codec codec) {
 		path++;
 		n--;
 	}
-	zbz_fail(e->err, e->status, n != 0 ? "%s: cannot encode %s, at %.*s" : "%s: cannot encode %s", zbz_codec_name(codec), e->what, (int)n, path);
+	zbz_fail(e->err, e->status, n != 0 ? "%s: cannot encode %s, at %.*s" : "%s: cannot encode %s",
+	         zbz_codec_name(codec), e->what, (int)n, path);
 	if (n < sizeof e->err->option) {
 		memcpy(e->err->option, path, n);
 		e->err->option[n] = '\0';
@@ -204,7 +205,8 @@ zbz_status zbz_codec_decode(lua_State *L, zbz_codec codec, zbz_bytes in, zbz_err
 	zbz_status status;
 	if (in.p == NULL) in.p = "";
 	if (in.n > ZBZ_CODEC_MAX && codec >= ZBZ_CODEC_JSON)
-		return zbz_fail(err, ZBZ_E_TOO_LARGE, "%s: %zu bytes; at most %zu are decoded", zbz_codec_name(codec), in.n, ZBZ_CODEC_MAX);
+		return zbz_fail(err, ZBZ_E_TOO_LARGE, "%s: %zu bytes; at most %zu are decoded", zbz_codec_name(codec), in.n,
+		                ZBZ_CODEC_MAX);
 	if (!lua_checkstack(L, 8)) return zbz_fail(err, ZBZ_E_DECODE, "%s: the Lua stack is full", zbz_codec_name(codec));
 	status = decode_value(L, codec, in, err);
 	if (status != ZBZ_OK) lua_settop(L, top);

@@ -15,7 +15,8 @@ bool zbz_encode_refuse_type(zbz_encoder *e, int idx) {
 	case LUA_TNONE: return zbz_encode_refuse(e, "nil (zbz.null is the explicit null)");
 	case LUA_TFUNCTION: return zbz_encode_refuse(e, "a function");
 	case LUA_TTHREAD: return zbz_encode_refuse(e, "a coroutine");
-	case LUA_TLIGHTUSERDATA: return zbz_encode_refuse(e, "a light userdata other than zbz.null");
+	case LUA_TLIGHTUSERDATA:
+		return zbz_encode_refuse(e, lua_touserdata(e->L, idx) == NULL ? "zbz.null" : "a light userdata");
 	case LUA_TUSERDATA: return zbz_encode_refuse(e, "a userdata");
 	case LUA_TBOOLEAN: return zbz_encode_refuse(e, "a boolean");
 	case LUA_TNUMBER: return zbz_encode_refuse(e, "a number");

@@ -9,11 +9,11 @@
 
 #include "codec.h"
 
-#define ZBZ_LIKELY(x) __builtin_expect(!!(x), 1)
+#define ZBZ_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define ZBZ_UNLIKELY(x) __builtin_expect(!!(x), 0)
 __extension__ typedef unsigned __int128 zbz_u128;
 
-/* ---- 1. The two ABIs ----------------------------------------------------------------------------------------------- */
+/* ---- 1. The two ABIs --------------------------------------------------------------------------------------------- */
 
 #if LUA_VERSION_NUM >= 503
 #define ZBZ_CODEC_INT64 1
@@ -66,7 +66,7 @@ static inline bool zbz_push_uint(lua_State *L, uint64_t u) {
 void zbz_codec_push_empty_array(lua_State *L); /* with array_mt */
 const void *zbz_codec_array_mt(lua_State *L);  /* identity of array_mt */
 
-/* ---- 2. Numbers as text -------------------------------------------------------------------------------------------- */
+/* ---- 2. Numbers as text ------------------------------------------------------------------------------------------ */
 
 #define ZBZ_NUMBER_TEXT 32 /* room for either; no NUL is written, the length is returned */
 
@@ -91,7 +91,7 @@ bool zbz_digits_are(const char *digits, size_t n, double d);
 #define ZBZ_POW10_MAX 324
 extern const uint64_t zbz_pow10[ZBZ_POW10_MAX - ZBZ_POW10_MIN + 1][2];
 
-/* ---- 3. Text ------------------------------------------------------------------------------------------------------- */
+/* ---- 3. Text ----------------------------------------------------------------------------------------------------- */
 
 size_t zbz_utf8_long_length(const unsigned char *p, const unsigned char *end);
 /* Length of the well-formed UTF-8 sequence of two to four bytes at p, 0 when there is none. *p >= 0x80, p < end. */
@@ -120,9 +120,9 @@ static inline uint64_t zbz_load8(const void *p) {
 	memcpy(&v, p, 8);
 	return v;
 }
-#define ZBZ_EACH_BYTE(b) ((uint64_t)(b) * 0x0101010101010101u)
-/* Non-zero when one of the 8 bytes is a control byte, '"', '\\' or >= 0x80; the lowest set bit belongs to the first such byte
- * in order of significance (bits above it may be wrong). Bit tricks of "Hacker's Delight", 6-1. */
+#define ZBZ_EACH_BYTE(b) ((uint64_t)(b)*0x0101010101010101u)
+/* Non-zero when one of the 8 bytes is a control byte, '"', '\\' or >= 0x80; the lowest set bit belongs to the
+ * first such byte in order of significance (bits above it may be wrong). Bit tricks of "Hacker's Delight", 6-1. */
 static inline uint64_t zbz_json_special(uint64_t v) {
 	uint64_t quote = v ^ ZBZ_EACH_BYTE('"'), back = v ^ ZBZ_EACH_BYTE('\\');
 	uint64_t hits = (quote - ZBZ_EACH_BYTE(1)) | (back - ZBZ_EACH_BYTE(1)) | (v - ZBZ_EACH_BYTE(0x20));
@@ -137,7 +137,7 @@ static inline unsigned zbz_plain_bytes(uint64_t hits) {
 #endif
 }
 
-/* ---- 4. Encoding --------------------------------------------------------------------------------------------------- */
+/* ---- 4. Encoding ------------------------------------------------------------------------------------------------- */
 
 #define ZBZ_PATH_MAX 160
 
@@ -154,8 +154,8 @@ typedef struct zbz_encoder {
 	char path[ZBZ_PATH_MAX];
 } zbz_encoder;
 
-/* Both append the value at idx, which is the top of the stack with a few slots free; false when e->status tells why not. What they
- * leave on the stack and in the buffer is the caller's to drop. */
+/* Both append the value at idx, which is the top of the stack with a few slots free; false when e->status tells
+ * why not. What they leave on the stack and in the buffer is the caller's to drop. */
 bool zbz_json_value(zbz_encoder *e, int idx);
 bool zbz_msgpack_value(zbz_encoder *e, int idx);
 
@@ -186,11 +186,13 @@ static inline char *zbz_encode_room(zbz_encoder *e, size_t more) {
 	return b->p + b->n;
 }
 
-/* ---- 5. Decoding --------------------------------------------------------------------------------------------------- */
+/* ---- 5. Decoding ------------------------------------------------------------------------------------------------- */
 
 /* Push one value; on failure the stack is the caller's to restore. */
 zbz_status zbz_json_decode(lua_State *L, zbz_bytes in, zbz_err *err);
-/* push_error NULL: extension types are failures. The whole of `in` when `rest` is NULL. Offsets count from `skipped` bytes before. */
-zbz_status zbz_msgpack_decode(lua_State *L, zbz_bytes in, zbz_bytes *rest, size_t skipped, zbz_push_reply_error push_error, zbz_err *err);
+/* push_error NULL: extension types are failures. The whole of `in` when `rest` is NULL. Offsets count from
+ * `skipped` bytes before. */
+zbz_status zbz_msgpack_decode(lua_State *L, zbz_bytes in, zbz_bytes *rest, size_t skipped,
+                              zbz_push_reply_error push_error, zbz_err *err);
 
 #endif

@@ -1,13 +1,14 @@
 /* JSON to Lua values: one pass, recursive descent, every byte looked at once or twice.
  *
- * The size of a table is known only at its end, and growing a Lua table step by step costs more than reading the text. So the first
- * elements wait on the Lua stack and the table is made when they are counted; what comes after those goes straight in. */
+ * The size of a table is known only at its end, and growing a Lua table step by step costs more than reading the
+ * text. So the first elements wait on the Lua stack and the table is made when they are counted; what comes after
+ * those goes straight in. */
 #include "codec_internal.h"
 
 enum { SCRATCH = 512 };
 
 /* How much may wait, by depth: LuaJIT gives a C function 8000 slots, and 128 levels have to fit. */
-#define DEEP 8
+#define DEEP                 8
 #define WAITING_ITEMS(depth) ((depth) <= DEEP ? 256 : 16)
 #define WAITING_PAIRS(depth) ((depth) <= DEEP ? 64 : 8)
 
@@ -17,7 +18,7 @@ typedef struct decoder {
 	zbz_err *err;
 	zbz_status status;
 	int depth;
-	char scratch[SCRATCH]; /* strings with escapes, if short */
+	char *scratch; /* SCRATCH bytes, for strings with escapes, if short */
 } decoder;
 
 static bool value(decoder *d);
@@ -35,7 +36,7 @@ static inline void skip_space(decoder *d) {
 	d->p = p;
 }
 
-/* ---- strings ------------------------------------------------------------------------------------------------------- */
+/* ---- strings ----------------------------------------------------------------------------------------------------- */
 
 /* d->p stands after the opening quote; finds the closing one. */
 static inline const char *string_end(decoder *d, bool *escaped) {
@@ -139,7 +140,8 @@ static char *unescape_one(decoder *d, const char **at, const char *end, char *ou
 	return out;
 }
 
-/* Escapes never make a text longer. A long one is put together in a userdata, so that nothing is lost if Lua runs out of memory. */
+/* Escapes never make a text longer. A long one is put together in a userdata, so that nothing is lost if Lua runs
+ * out of memory. */
 static bool push_escaped(decoder *d, const char *s, const char *end) {
 	size_t n = (size_t)(end - s);
 	bool large = n > SCRATCH;
@@ -169,7 +171,7 @@ static inline bool string(decoder *d) {
 	return true;
 }
 
-/* ---- tables -------------------------------------------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------------------------------------------------ */
 
 static bool enter(decoder *d, int slots) {
 	if (d->depth == ZBZ_CODEC_DEPTH) return fail(d, d->p, "more than 128 levels");
@@ -275,7 +277,7 @@ static bool object(decoder *d) {
 	return leave(d);
 }
 
-/* ---- values -------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static bool number(decoder *d) {
 	zbz_number n;
@@ -328,12 +330,8 @@ static bool value(decoder *d) {
 }
 
 zbz_status zbz_json_decode(lua_State *L, zbz_bytes in, zbz_err *err) {
-	decoder d;
-	d.L = L;
-	d.start = d.p = in.p;
-	d.end = in.p + in.n;
-	d.err = err;
-	d.depth = 0;
+	char scratch[SCRATCH];
+	decoder d = { .L = L, .start = in.p, .p = in.p, .end = in.p + in.n, .err = err, .scratch = scratch };
 	skip_space(&d);
 	if (!value(&d)) return d.status;
 	skip_space(&d);

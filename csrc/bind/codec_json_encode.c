@@ -2,7 +2,9 @@
 #include "codec_internal.h"
 
 static const char hex[] = "0123456789abcdef";
-static const char short_escapes[] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"', ['\\'] = '\\'};
+static const char short_escapes[] = {
+	['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"', ['\\'] = '\\'
+};
 
 /* A byte that cannot stand for itself; at most 6 come of it. */
 static char *put_escape(char *p, unsigned char c) {
@@ -25,7 +27,8 @@ static bool put_byte(zbz_encoder *e, char c) {
 	return true;
 }
 
-/* Eight bytes at a time while they stand for themselves; the room is always enough for the rest as it is plus one such step. */
+/* Eight bytes at a time while they stand for themselves; the room is always enough for the rest as it is plus one
+ * such step. */
 static bool put_string(zbz_encoder *e, const char *s, size_t n) {
 	const char *end = s + n, *run, *bad;
 	char *p = zbz_encode_room(e, n + 16);
@@ -105,7 +108,8 @@ static bool put_array(zbz_encoder *e, int idx, size_t n) {
 static bool put_key(zbz_encoder *e, int key_idx) {
 	size_t n;
 	const char *key;
-	if (lua_type(e->L, key_idx) != LUA_TSTRING) return zbz_encode_refuse(e, "a table with keys that are neither 1..n nor all strings");
+	if (lua_type(e->L, key_idx) != LUA_TSTRING)
+		return zbz_encode_refuse(e, "a table with keys that are neither 1..n nor all strings");
 	key = lua_tolstring(e->L, key_idx, &n);
 	if (!put_string(e, key, n)) {
 		return e->status == ZBZ_E_ENCODE ? zbz_encode_refuse(e, "a key that is not valid UTF-8 (use msgpack)") : false;

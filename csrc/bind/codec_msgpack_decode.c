@@ -16,7 +16,8 @@ typedef struct decoder {
 } decoder;
 
 static bool fail(decoder *d, const unsigned char *at, const char *what) {
-	d->status = zbz_fail(d->err, ZBZ_E_DECODE, "msgpack: %s at byte %zu", what, (size_t)(at - d->start) + d->skipped + 1);
+	d->status =
+	    zbz_fail(d->err, ZBZ_E_DECODE, "msgpack: %s at byte %zu", what, (size_t)(at - d->start) + d->skipped + 1);
 	return false;
 }
 
@@ -76,9 +77,13 @@ static bool key(decoder *d) {
 	const unsigned char *at = d->p;
 	unsigned char c = at < d->end ? *at : 0;
 	bool text = (c >= 0xA0 && c <= 0xBF) || (c >= 0xC4 && c <= 0xC6) || (c >= 0xD9 && c <= 0xDB);
-	bool integer = c < 0x80 || c >= 0xE0 || (c >= 0xCC && c <= 0xD3);
-	if (!text && !integer) return fail(d, at, "a key that is neither a string nor an integer");
-	return value(d);
+	bool whole = c < 0x80 || c >= 0xE0 || (c >= 0xCC && c <= 0xD3);
+	int64_t i;
+	double x;
+	if (!text && !whole) return fail(d, at, "a key that is neither a string nor an integer");
+	if (!value(d)) return false;
+	/* A float would be another key than the one that was written. */
+	return text || zbz_number_at(d->L, -1, &i, &x) || fail(d, at, "an integer key that this Lua has no integer for");
 }
 
 static bool map(decoder *d, uint64_t n) {
@@ -191,15 +196,12 @@ static bool value(decoder *d) {
 	return zbz_push_int(d->L, (int64_t)c - 256);
 }
 
-zbz_status zbz_msgpack_decode(lua_State *L, zbz_bytes in, zbz_bytes *rest, size_t skipped, zbz_push_reply_error push_error, zbz_err *err) {
-	decoder d;
-	d.L = L;
-	d.start = d.p = (const unsigned char *)(in.p != NULL ? in.p : "");
-	d.end = d.start + in.n;
-	d.skipped = skipped;
-	d.owed = 0;
-	d.depth = 0;
-	d.push_error = push_error;
+zbz_status zbz_msgpack_decode(lua_State *L, zbz_bytes in, zbz_bytes *rest, size_t skipped,
+                              zbz_push_reply_error push_error, zbz_err *err) {
+	const unsigned char *start = (const unsigned char *)(in.p != NULL ? in.p : "");
+	decoder d = {
+		.L = L, .start = start, .p = start, .end = start + in.n, .skipped = skipped, .push_error = push_error
+	};
 	d.err = err;
 	if (!value(&d)) return d.status;
 	if (rest != NULL)

@@ -1,11 +1,12 @@
-/* Text to numbers. Doubles by the method of Daniel Lemire, "Number Parsing at a Gigabyte per Second" (2021), after Michael
- * Eisel; the rare cases that 128 bits cannot decide go to strtod, without a decimal point so that no locale matters. */
+/* Text to numbers. Doubles by the method of Daniel Lemire, "Number Parsing at a Gigabyte per Second" (2021), after
+ * Michael Eisel; the rare cases that 128 bits cannot decide go to strtod, without a decimal point so that no
+ * locale matters. */
 #include "codec_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MANTISSA 52
+#define MANTISSA       52
 #define INFINITE_POWER 0x7FF
 
 static double assemble(uint64_t mantissa, int power) {
@@ -38,7 +39,8 @@ bool zbz_decimal_to_double(uint64_t digits, int64_t exp10, double *out) {
 	if (!product_of(digits << lz, q, &high, &low)) return false;
 	top = (int)(high >> 63);
 	m = high >> (top + 64 - MANTISSA - 3);
-	power = (((152170 + 65536) * q) >> 16) + 63 + top - lz + 1023;
+	power = ((217706 * q + (2000 << 16)) >> 16) - 2000; /* floor(q * log2(10)), without shifting below 0 */
+	power += 63 + top - lz + 1023;
 	if (power <= 0) { /* subnormal */
 		if (-power + 1 >= 64) return *out = 0, true;
 		m >>= -power + 1;

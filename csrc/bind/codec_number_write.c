@@ -1,10 +1,12 @@
-/* Numbers to text. Doubles by the Schubfach method (Raffaello Giulietti, "The Schubfach way to render doubles", 2020): the shortest decimal
- * that lies in the interval of the reals that round to the double, and the closest one among the shortest. */
+/* Numbers to text. Doubles by the Schubfach method (Raffaello Giulietti, "The Schubfach way to render doubles",
+ * 2020): the shortest decimal that lies in the interval of the reals that round to the double, and the closest one
+ * among the shortest. */
 #include "codec_internal.h"
 
-static const char two_digits[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
-								 "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
-								 "9899";
+static const char two_digits[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+    "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
+    "9899";
 
 static unsigned digit_count(uint64_t v) {
 	unsigned n = 1;

@@ -88,12 +88,14 @@ static zbz_status gather(lua_State *L, pipeline *p, zbz_buf *text, zbz_err *err)
 	return s;
 }
 
-static void push_reply_error(lua_State *L, zbz_bytes text) {
+static void push_reply_error(lua_State *L, zbz_bytes reply) {
 	zbz_err err;
 	zbz_where at = zbz_at("command");
+	zbz_bytes text = reply.n > 2 ? zbz_b(reply.p + 2, reply.n - 2) : zbz_bstr("an error without a text");
 	memset(&err, 0, sizeof(err));
-	zbz_fail(&err, ZBZ_E_UNAVAILABLE, "%.*s", (int)(text.n < 255 ? text.n : 255), text.p);
-	err.retryable = false;
+	zbz_fail(&err, reply.n > 0 ? (zbz_status) - (int)(unsigned char)reply.p[0] : ZBZ_E_UNAVAILABLE, "%.*s",
+	         (int)(text.n < 255 ? text.n : 255), text.p);
+	err.retryable = reply.n > 1 && reply.p[1] != 0;
 	zbz_push_error(L, &err, &at);
 }
 

@@ -20,7 +20,12 @@ void zbz_push_error(lua_State *L, const zbz_err *err, const zbz_where *where) {
 	luaL_checkstack(L, 4, "zbz");
 	lua_createtable(L, 0, 8);
 	set_text(L, "code", zbz_status_name(err->status));
-	set_text(L, "message", err->text);
+	if (err->option[0] != '\0' && !about_value(err->status) && strstr(err->text, err->option) == NULL) {
+		lua_pushfstring(L, "%s: %s", err->option, err->text);
+		lua_setfield(L, -2, "message");
+	} else {
+		set_text(L, "message", err->text);
+	}
 	set_text(L, "op", where->op);
 	set_text(L, "provider", err->provider);
 	set_text(L, about_value(err->status) ? "field" : "option", err->option);

@@ -1,4 +1,5 @@
-/* Connections to servers, with deadlines. Transports: tcp.c (and all that is common), unix.c, tls.c (OpenSSL; nothing else here needs it).
+/* Connections to servers, with deadlines. Transports: tcp.c (and all that is common), unix.c, tls.c (OpenSSL; nothing else
+ * here needs it).
  *
  * Every deadline is in milliseconds of zbz_net_now(), the machine's monotonic clock: sockets wait in real time, whatever
  * clock a call carries; zbz_net_deadline converts. ZBZ_NEVER waits for ever. A connection belongs to one thread at a time. */
@@ -12,9 +13,9 @@
 
 typedef struct zbz_net zbz_net;
 
-/* The head of every transport's own struct. read and write never wait: OK and 1 or more bytes moved; AGAIN, nothing moved, and `wants`
- * holds the poll events to wait for; negative, the connection is of no use any more (the peer's end of stream is
- * E_UNAVAILABLE). None of them raises SIGPIPE. */
+/* The head of every transport's own struct. read and write never wait: OK and 1 or more bytes moved; AGAIN, nothing moved,
+ * and `wants` holds the poll events to wait for; negative, the connection is of no use any more (the peer's end of stream
+ * is E_UNAVAILABLE). None of them raises SIGPIPE. */
 struct zbz_net {
 	int fd;      /* -1: abandoned, close only frees */
 	short wants; /* POLLIN or POLLOUT, after AGAIN */
@@ -28,8 +29,9 @@ int64_t zbz_net_now(void);
 /* The earlier of the call's own deadline and now + timeout_ms (0 or less: no timeout). */
 int64_t zbz_net_deadline(const zbz_call *c, int64_t timeout_ms);
 
-/* Resolves the name (bounded by the deadline too) and tries every address, IPv6 and IPv4, each with a fair share of the time. The socket is
- * non-blocking, close-on-exec, with TCP_NODELAY and keepalive. E_TIMEOUT; E_UNAVAILABLE with the last reason. */
+/* Resolves the name (bounded by the deadline too) and tries every address, IPv6 and IPv4, each with a fair share of the
+ * time. The socket is non-blocking, close-on-exec, with TCP_NODELAY and keepalive. E_TIMEOUT; E_UNAVAILABLE with the last
+ * reason. */
 zbz_status zbz_net_connect_tcp(const char *host, int port, int64_t deadline, zbz_net **out, zbz_err *err);
 zbz_status zbz_net_connect_unix(const char *path, int64_t deadline, zbz_net **out, zbz_err *err);
 

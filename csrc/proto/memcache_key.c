@@ -1,6 +1,6 @@
 #include "memcache_key.h"
 
-#include "memcache_sha256.h"
+#include "base/sha256.h"
 
 #define MARK 4                           /* length of the markers */
 #define HEAD (MARK + ZBZ_SHA256_HEX + 1) /* where the readable part of a hashed key begins */

@@ -4,6 +4,8 @@
 #include <hiredis/hiredis.h>
 #include <stdarg.h>
 
+#define KEEP_BYTES ((size_t)128 << 10) /* of the reader's memory, between replies */
+
 /* ---- commands ------------------------------------------------------------------------------------------------------- */
 
 static size_t decimal(char *end, uint64_t v) {
@@ -143,6 +145,7 @@ zbz_resp *zbz_resp_new(size_t max_reply) {
 		return NULL;
 	}
 	resp->reader->privdata = resp;
+	resp->reader->maxbuf = KEEP_BYTES;
 	return resp;
 }
 

@@ -1,7 +1,8 @@
 /* RESP2, the wire format of Redis: commands out, replies in. Bytes only; no sockets here.
  *
- * Replies are parsed by hiredis' reader, whose hooks are pointed at us: no reply object is ever built, each part is handed on as it is
- * recognised. Commands are appended straight to our buffer; hiredis' formatter would allocate and copy each of them. */
+ * Replies are parsed by hiredis' reader, whose hooks are pointed at us: no reply object is ever built, each part is handed
+ * on as it is recognised. Commands are appended straight to our buffer; hiredis' formatter would allocate and copy each of
+ * them. */
 #ifndef ZBZ_PROTO_RESP_H
 #define ZBZ_PROTO_RESP_H
 
@@ -11,7 +12,8 @@
 
 zbz_status zbz_resp_begin(zbz_buf *out, size_t words, zbz_err *err);
 zbz_status zbz_resp_word(zbz_buf *out, zbz_bytes word, zbz_err *err);
-/* One command. The words of `spec` are apart by one space and taken as they are, but for %b (a zbz_bytes argument) and %l (an int64_t). */
+/* One command. The words of `spec` are apart by one space and taken as they are, but for %b (a zbz_bytes argument) and %l
+ * (an int64_t). */
 zbz_status zbz_resp_command(zbz_buf *out, zbz_err *err, const char *spec, ...);
 
 /* ---- replies -------------------------------------------------------------------------------------------------------- */
@@ -48,7 +50,7 @@ size_t zbz_resp_held(const zbz_resp *resp); /* bytes fed and not yet consumed */
 /* ---- as MessagePack ------------------------------------------------------------------------------------------------- */
 
 /* A zbz_resp_fn whose ud is a zbz_buf: status and bulk -> str (any bytes), integer -> int, nil -> nil, array -> array,
- * error -> ext type 1 with the text. */
+ * error -> zbz_pack_error as E_UNAVAILABLE. */
 zbz_status zbz_resp_to_msgpack(void *ud, const zbz_resp_item *item, zbz_err *err);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "core/registry.h"
 #include "filesystem_scan.h"
+#include "zbz/pack.h"
 
 #define RETRIES 4 /* when the folders are removed under our hands */
 
@@ -340,33 +341,20 @@ static zbz_status fs_ping(void *self, zbz_call *c) {
 	return s == ZBZ_AGAIN ? vanished(fs, c) : s;
 }
 
-static zbz_status pack_int(zbz_buf *out, const char *name, int64_t v, zbz_err *err) {
-	uint8_t b[9] = { 0xd3 };
-	for (int i = 0; i < 8; i++) b[1 + i] = (uint8_t)((uint64_t)v >> (56 - 8 * i));
-	zbz_status s = zbz_buf_putc(out, (char)(0xa0 | strlen(name)), err);
-	if (s == ZBZ_OK) s = zbz_buf_append(out, name, strlen(name), err);
-	return s != ZBZ_OK ? s : zbz_buf_append(out, b, sizeof b, err);
-}
-
 static zbz_status fs_inspect(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out) {
 	zbz_fs *fs = self;
 	int leaf;
-	char name[ZBZ_FS_NAME_SIZE];
+	char name[ZBZ_FS_NAME_SIZE], file[ZBZ_FS_NAME_SIZE + 16];
 	zbz_fs_file f;
 	zbz_status s = look(fs, c, key, &leaf, name, &f);
 	if (s != ZBZ_OK) return s;
-	s = zbz_buf_putc(out, (char)0x84, &c->err);
-	if (s == ZBZ_OK) s = pack_int(out, "size", (int64_t)f.rec.value_len, &c->err);
-	if (s == ZBZ_OK) s = pack_int(out, "age_ms", c->now > f.rec.stored_at ? c->now - f.rec.stored_at : 0, &c->err);
-	if (s == ZBZ_OK) s = pack_int(out, "expire_at", f.rec.expire_at, &c->err);
-	if (s == ZBZ_OK)
-		s = zbz_buf_append(out,
-		                   "\xa4"
-		                   "file",
-		                   5, &c->err);
-	if (s == ZBZ_OK) s = zbz_buf_append(out, "\xd9", 1, &c->err);
-	if (s == ZBZ_OK) s = zbz_buf_putc(out, (char)(strlen(name) + 4), &c->err);
-	if (s == ZBZ_OK) s = zbz_buf_printf(out, &c->err, "%x/%x/%s", zbz_fs_shard(key) >> 4, zbz_fs_shard(key) & 15, name);
+	s = zbz_pack_map(out, 4, &c->err);
+	if (s == ZBZ_OK) s = zbz_pack_named_int(out, "size", (int64_t)f.rec.value_len, &c->err);
+	if (s == ZBZ_OK) s = zbz_pack_named_int(out, "age_ms", c->now > f.rec.stored_at ? c->now - f.rec.stored_at : 0, &c->err);
+	if (s == ZBZ_OK) s = zbz_pack_named_int(out, "expire_at", f.rec.expire_at, &c->err);
+	if (s == ZBZ_OK) s = zbz_pack_str(out, zbz_bstr("file"), &c->err);
+	snprintf(file, sizeof file, "%x/%x/%s", zbz_fs_shard(key) >> 4 & 15, zbz_fs_shard(key) & 15, name);
+	if (s == ZBZ_OK) s = zbz_pack_str(out, zbz_bstr(file), &c->err);
 	zbz_fs_file_close(&f);
 	close(leaf);
 	return s;

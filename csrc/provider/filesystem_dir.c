@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -126,13 +127,16 @@ void zbz_fs_seats_init(zbz_fs *fs) {
 	pthread_cond_init(&fs->freed, &attr);
 	pthread_condattr_destroy(&attr);
 	memset(fs->held, 0, sizeof fs->held);
-	atomic_store(&fs->generation, zbz_fork_generation());
+	atomic_store(&fs->renewing, zbz_fork_generation());
+	atomic_store_explicit(&fs->generation, zbz_fork_generation(), memory_order_release);
 }
 
-/* After a fork the child inherits marks of threads it does not have. */
+/* After a fork the child inherits marks of threads it does not have; its own threads wait until one of them has wiped these. */
 static void fork_check(zbz_fs *fs) {
-	unsigned now = zbz_fork_generation(), was = atomic_load_explicit(&fs->generation, memory_order_acquire);
-	if (was != now && atomic_compare_exchange_strong(&fs->generation, &was, now)) zbz_fs_seats_init(fs);
+	unsigned now = zbz_fork_generation(), seen = atomic_load(&fs->renewing);
+	if (atomic_load_explicit(&fs->generation, memory_order_acquire) == now) return;
+	if (seen != now && atomic_compare_exchange_strong(&fs->renewing, &seen, now)) zbz_fs_seats_init(fs);
+	while (atomic_load_explicit(&fs->generation, memory_order_acquire) != now) sched_yield();
 }
 
 static bool seat_take(zbz_fs *fs, unsigned shard, int64_t until, bool try_only) {

@@ -20,9 +20,9 @@ typedef struct zbz_fs {
 	pthread_mutex_t mutex;
 	pthread_cond_t freed;
 	bool held[ZBZ_FS_SHARDS];
-	_Atomic unsigned generation; /* the process they belong to */
-	pthread_mutex_t sweep;       /* guards the folder being swept a little with every write */
-	void *sweep_dir;             /* DIR *, or NULL */
+	_Atomic unsigned generation, renewing; /* the process they belong to */
+	pthread_mutex_t sweep;                 /* guards the folder being swept a little with every write */
+	void *sweep_dir;                       /* DIR *, or NULL */
 	unsigned sweep_shard;
 	_Atomic int64_t expired;
 } zbz_fs;

@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-#include "proto/memcache_sha256.h"
+#include "base/sha256.h"
 
 static const char magic[8] = { 'z', 'b', 'z', 'f', 'i', 'l', 'e', '1' };
 

@@ -1,5 +1,6 @@
 /* What concerns the servers themselves, and the details of one entry. */
 #include "memcached_impl.h"
+#include "zbz/pack.h"
 
 static zbz_status ping_reply(zbz_mc_lane *l, size_t index, const zbz_meta_reply *r, zbz_err *err) {
 	(void)l, (void)index;
@@ -70,14 +71,6 @@ void zbz_mc_stats(void *self, zbz_call *c, zbz_provider_stats *out) {
 	out->retries = atomic_load(&mc->retries);
 }
 
-static zbz_status pack_int(zbz_buf *out, const char *name, int64_t v, zbz_err *err) {
-	uint8_t b[9] = { 0xd3 };
-	for (int i = 0; i < 8; i++) b[1 + i] = (uint8_t)((uint64_t)v >> (56 - 8 * i));
-	zbz_status s = zbz_buf_putc(out, (char)(0xa0 | strlen(name)), err);
-	if (s == ZBZ_OK) s = zbz_buf_append(out, name, strlen(name), err);
-	return s != ZBZ_OK ? s : zbz_buf_append(out, b, sizeof b, err);
-}
-
 static zbz_status inspect_done(zbz_mc_one *x, const zbz_meta_reply *r, zbz_err *err) {
 	zbz_meta meta;
 	int64_t size = 0, idle = 0;
@@ -87,10 +80,10 @@ static zbz_status inspect_done(zbz_mc_one *x, const zbz_meta_reply *r, zbz_err *
 	zbz_meta_flag(r, 's', &size);
 	zbz_meta_flag(r, 'l', &idle);
 	if (x->wire.framed) size -= ZBZ_MC_FRAME + (int64_t)x->key.n;
-	zbz_status s = zbz_buf_putc(x->out, (char)0x83, err);
-	if (s == ZBZ_OK) s = pack_int(x->out, "size", size, err);
-	if (s == ZBZ_OK) s = pack_int(x->out, "idle_ms", idle * 1000, err);
-	return s == ZBZ_OK ? pack_int(x->out, "expire_at", meta.expire_at, err) : s;
+	zbz_status s = zbz_pack_map(x->out, 3, err);
+	if (s == ZBZ_OK) s = zbz_pack_named_int(x->out, "size", size, err);
+	if (s == ZBZ_OK) s = zbz_pack_named_int(x->out, "idle_ms", idle * 1000, err);
+	return s == ZBZ_OK ? zbz_pack_named_int(x->out, "expire_at", meta.expire_at, err) : s;
 }
 
 zbz_status zbz_mc_inspect(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out) {

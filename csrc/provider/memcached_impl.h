@@ -47,7 +47,7 @@ typedef struct zbz_mc {
 	size_t n;
 	memcached_st *ring; /* decides which server has a key; it opens no connection */
 	pthread_mutex_t ring_mutex;
-	_Atomic unsigned generation; /* the process that the connections belong to */
+	_Atomic unsigned generation, renewing; /* the process that the connections belong to */
 	_Atomic int64_t open, retries;
 } zbz_mc;
 

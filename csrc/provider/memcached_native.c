@@ -3,6 +3,7 @@
  *
  * A reply as MessagePack: a line is a string; a value is [line, value]; several of either are an array. */
 #include "memcached_impl.h"
+#include "zbz/pack.h"
 
 typedef enum verb_kind { ONE_REPLY, UNTIL_END, KEYLESS = 4 } verb_kind;
 
@@ -83,28 +84,18 @@ static zbz_status command_check(const zbz_bytes *argv, size_t n, size_t servers,
 	return ZBZ_OK;
 }
 
-static zbz_status pack_head(zbz_buf *b, unsigned char code, size_t n, zbz_err *err) {
-	unsigned char h[5] = { code, (unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8),
-		                   (unsigned char)n };
-	return zbz_buf_append(b, h, sizeof h, err);
-}
-
-static zbz_status pack_str(zbz_buf *b, zbz_bytes s, zbz_err *err) {
-	zbz_status st = pack_head(b, 0xdb, s.n, err);
-	return st == ZBZ_OK ? zbz_buf_append(b, s.p, s.n, err) : st;
-}
-
 static zbz_status pack_reply(zbz_buf *b, const zbz_meta_reply *r, zbz_err *err) {
 	zbz_status s = ZBZ_OK;
 	if (r->code == ZBZ_META_ERROR) {
-		s = pack_head(b, 0xc9, r->line.n, err);
-		if (s == ZBZ_OK) s = zbz_buf_putc(b, 1, err);
-		return s == ZBZ_OK ? zbz_buf_append(b, r->line.p, r->line.n, err) : s;
+		zbz_status meaning = zbz_bytes_has_prefix(r->line, zbz_bstr("CLIENT_ERROR"))   ? ZBZ_E_ARGUMENT
+		                     : zbz_bytes_has_prefix(r->line, zbz_bstr("SERVER_ERROR")) ? ZBZ_E_UNAVAILABLE
+		                                                                                : ZBZ_E_UNSUPPORTED;
+		return zbz_pack_error(b, meaning, meaning == ZBZ_E_UNAVAILABLE, r->line, err);
 	}
 	bool value = r->code == ZBZ_META_VA || r->code == ZBZ_META_VALUE;
-	if (value) s = zbz_buf_putc(b, (char)0x92, err);
-	if (s == ZBZ_OK) s = pack_str(b, r->line, err);
-	return s == ZBZ_OK && value ? pack_str(b, r->value, err) : s;
+	if (value) s = zbz_pack_array(b, 2, err);
+	if (s == ZBZ_OK) s = zbz_pack_str(b, r->line, err);
+	return s == ZBZ_OK && value ? zbz_pack_str(b, r->value, err) : s;
 }
 
 static zbz_status native_reply(zbz_mc_lane *l, size_t index, const zbz_meta_reply *r, zbz_err *err) {
@@ -163,7 +154,7 @@ static zbz_status native_emit(const native *x, size_t count, zbz_buf *out, zbz_e
 	zbz_status s = ZBZ_OK;
 	for (size_t i = 0; i < count && s == ZBZ_OK; i++) {
 		bool array = x->verbs[i]->kind & UNTIL_END && (x->lines[i] > 0 || x->replies[i].n == 0);
-		if (array) s = pack_head(out, 0xdd, x->lines[i], err);
+		if (array) s = zbz_pack_array(out, x->lines[i], err);
 		if (s == ZBZ_OK) s = zbz_buf_append(out, x->replies[i].p, x->replies[i].n, err);
 	}
 	return s;

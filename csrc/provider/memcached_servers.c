@@ -1,5 +1,6 @@
 /* The ring is libmemcached's weighted ketama, so that programs in other languages on the same servers agree on where a key is.
  * The connections are ours: libmemcached knows no meta commands. */
+#include <sched.h>
 #include <stdio.h>
 
 #include "base/fork.h"
@@ -116,6 +117,7 @@ zbz_status zbz_mc_servers_parse(zbz_mc *mc, zbz_err *err) {
 			s = server_add(mc, zbz_bstr(mc->o->servers.items[i]), err);
 	if (s == ZBZ_OK) s = ring_make(mc, err);
 	locks_make(mc);
+	atomic_store(&mc->renewing, zbz_fork_generation());
 	atomic_store(&mc->generation, zbz_fork_generation());
 	return s;
 }
@@ -151,13 +153,19 @@ void zbz_mc_servers_free(zbz_mc *mc) {
 	mc->n = 0;
 }
 
-/* A child must not speak on its parent's sockets, nor wait for locks of threads that it does not have. */
+/* A child must not speak on its parent's sockets, nor wait for locks of threads that it does not have. Its own threads wait until one of
+ * them has put that in order. */
 static void fork_check(zbz_mc *mc) {
-	unsigned now = zbz_fork_generation(), was = atomic_load_explicit(&mc->generation, memory_order_acquire);
-	if (was == now || !atomic_compare_exchange_strong(&mc->generation, &was, now)) return;
+	unsigned now = zbz_fork_generation(), seen = atomic_load(&mc->renewing);
+	if (atomic_load_explicit(&mc->generation, memory_order_acquire) == now) return;
+	if (seen == now || !atomic_compare_exchange_strong(&mc->renewing, &seen, now)) {
+		while (atomic_load_explicit(&mc->generation, memory_order_acquire) != now) sched_yield();
+		return;
+	}
 	locks_make(mc);
 	for (size_t i = 0; i < mc->n; i++) idle_drop(mc, &mc->servers[i], true);
 	atomic_store(&mc->open, 0);
+	atomic_store_explicit(&mc->generation, now, memory_order_release);
 }
 
 size_t zbz_mc_server_of(zbz_mc *mc, const zbz_mc_key *key) {

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { LINEAR = 128, PER_DOUBLING = 8, LINKED_MIN = 32, CHUNK_MIN = 4096, TRIES = 8 };
+enum { BLOCK_LEAST = sizeof(zbz_block), LINEAR = 128, PER_DOUBLING = 8, LINKED_MIN = 32, CHUNK_MIN = 4096, TRIES = 8 };
 
 typedef struct free_block {
 	zbz_block head;
@@ -75,7 +75,7 @@ void zbz_arena_init(zbz_arena *a, uint64_t max_total, size_t (*size_of)(const vo
 	uint64_t chunk = 0;
 	memset(a, 0, sizeof *a);
 	a->size_of = size_of;
-	a->grain_shift = 3;
+	a->grain_shift = 2;
 	/* Blocks alone take more than a quarter of a chunk each, and every one of them a number. */
 	while (max_total > ((uint64_t)1 << (32 + a->grain_shift)) / 8) a->grain_shift++;
 	if (max_total >= 65536)
@@ -136,7 +136,9 @@ static void number_free(zbz_arena *a, uint32_t number) {
 
 /* ---- chunks ---- */
 
-static size_t least_chunk(const zbz_arena *a, size_t n) { return zbz_arena_round(a, n) + ((size_t)1 << a->grain_shift); }
+/* The last grains of a chunk are a block in use for ever, so that nobody looks for a neighbour behind it. */
+static uint32_t last_grains(const zbz_arena *a) { return a->grain_shift < 3 ? BLOCK_LEAST >> a->grain_shift : 1; }
+static size_t least_chunk(const zbz_arena *a, size_t n) { return zbz_arena_round(a, n) + bytes_of(a, last_grains(a)); }
 
 size_t zbz_arena_growth(const zbz_arena *a, size_t n, uint64_t allowance) {
 	size_t least = zbz_mem_cost(least_chunk(a, n)), size = (size_t)(a->cut / 8), table = zbz_arena_table_growth(a);
@@ -152,14 +154,13 @@ size_t zbz_arena_growth(const zbz_arena *a, size_t n, uint64_t allowance) {
 	return allowance >= least && allowance >= size / 4 ? (size_t)allowance : 0;
 }
 
-/* The last grain of a chunk is a block in use for ever, so that nobody looks for a neighbour behind it. */
 bool zbz_arena_grow(zbz_arena *a, size_t growth) {
 	size_t bytes = (growth - 8) >> a->grain_shift << a->grain_shift;
 	uint32_t number = number_new(a), grains;
 	zbz_block *last;
 	char *base;
 	if (number == 0) return false;
-	grains = (uint32_t)(bytes >> a->grain_shift) - 1;
+	grains = (uint32_t)(bytes >> a->grain_shift) - last_grains(a);
 	base = zbz_malloc(bytes);
 	if (base == NULL) {
 		number_free(a, number);
@@ -179,7 +180,7 @@ bool zbz_arena_grow(zbz_arena *a, size_t growth) {
 	return true;
 }
 
-static size_t chunk_bytes(const zbz_arena *a, uint32_t number) { return bytes_of(a, a->chunks[number].size + 1); }
+static size_t chunk_bytes(const zbz_arena *a, uint32_t number) { return bytes_of(a, a->chunks[number].size + last_grains(a)); }
 
 static void chunk_release(zbz_arena *a, uint32_t number) {
 	size_t cost = zbz_mem_cost(chunk_bytes(a, number));
@@ -225,12 +226,16 @@ uint32_t zbz_arena_alloc(zbz_arena *a, size_t n) {
 	b = block_at(a, id);
 	size = b->word;
 	list_drop(a, id, size);
+	b->mark = 0xFFFF;
+	b->word = 0;
+	if (bytes_of(a, size - grains) == BLOCK_LEAST / 2) {
+		b->word = ZBZ_BLOCK_SLACK;
+		grains = size;
+	}
 	if (size > grains)
 		make_free(a, id + grains, size - grains);
 	else
 		block_at(a, id + size)->word &= ~ZBZ_BLOCK_PREV_FREE;
-	b->mark = 0xFFFF;
-	b->word = 0;
 	chunk = &a->chunks[id >> a->shift];
 	if (chunk->used == 0) a->empties--;
 	chunk->used += grains;
@@ -280,8 +285,9 @@ void zbz_arena_free(zbz_arena *a, uint32_t id, size_t n) {
 		free_alone(a, number);
 		return;
 	}
-	chunk->used -= grains;
 	b = block_at(a, id);
+	if (b->word & ZBZ_BLOCK_SLACK) grains++;
+	chunk->used -= grains;
 	if (number == a->closed) { /* about to be given back or rebuilt as a whole */
 		b->mark = 0;
 		b->word = grains;
@@ -311,20 +317,19 @@ void zbz_arena_free(zbz_arena *a, uint32_t id, size_t n) {
 /* ---- emptying ---- */
 
 uint32_t zbz_arena_emptiest(const zbz_arena *a, size_t at_least) {
-	uint32_t i, best = 0, least = UINT32_MAX;
+	uint32_t i, best = 0;
 	for (i = 1; i < a->n; i++) {
-		const zbz_chunk *c = &a->chunks[i];
-		if (c->base == NULL || c->size == 0 || c->used == 0 || c->used >= least || bytes_of(a, c->size) < at_least) continue;
-		if (a->hollow - bytes_of(a, c->size - c->used) < bytes_of(a, c->used) / 8 * 9) continue;
-		best = i;
-		least = c->used;
+		const zbz_chunk *c = &a->chunks[i], *b = &a->chunks[best];
+		if (c->base == NULL || c->size == 0 || c->used == 0 || bytes_of(a, c->size) < at_least) continue;
+		if (a->hollow - bytes_of(a, c->size - c->used) < bytes_of(a, c->used)) continue;
+		if (best == 0 || (uint64_t)c->used * b->size < (uint64_t)b->used * c->size) best = i;
 	}
 	return best;
 }
 
 static uint32_t block_grains(const zbz_arena *a, uint32_t id) {
 	const zbz_block *b = block_at(a, id);
-	return b->mark == 0 ? b->word : grains_of(a, a->size_of(b));
+	return b->mark == 0 ? b->word : grains_of(a, a->size_of(b)) + ((b->word & ZBZ_BLOCK_SLACK) != 0);
 }
 
 void zbz_arena_close(zbz_arena *a, uint32_t number) {
@@ -347,14 +352,28 @@ uint32_t zbz_arena_walk(const zbz_arena *a, uint32_t *at) {
 	return 0;
 }
 
-void zbz_arena_reopen(zbz_arena *a) {
-	uint32_t number = a->closed, grains = a->chunks[number].size;
+/* Neighbours that became free one by one are joined only now. */
+bool zbz_arena_reopen(zbz_arena *a) {
+	zbz_chunk *chunk = &a->chunks[a->closed];
+	uint32_t first = a->closed << a->shift, id = first, end = first + chunk->size, free_from = first;
+	while (id <= end) {
+		zbz_block *b = block_at(a, id);
+		uint32_t grains = id < end ? block_grains(a, id) : 1;
+		if (b->mark != 0) {
+			b->word &= ~ZBZ_BLOCK_PREV_FREE;
+			if (free_from != id) {
+				make_free(a, free_from, id - free_from);
+				b->word |= ZBZ_BLOCK_PREV_FREE;
+			}
+			free_from = id + grains;
+		}
+		id += grains;
+	}
+	a->hollow += bytes_of(a, chunk->size - chunk->used);
 	a->closed = 0;
-	a->chunks[number].used = 0;
-	make_free(a, number << a->shift, grains);
-	block_at(a, number << a->shift | grains)->word |= ZBZ_BLOCK_PREV_FREE;
-	a->hollow += bytes_of(a, grains);
+	if (chunk->used != 0) return false;
 	a->empties++;
+	return true;
 }
 
 /* ---- audit ---- */
@@ -369,6 +388,7 @@ static const char *audit_chunk(const zbz_arena *a, uint32_t number, uint64_t *ho
 		if (((b->word & ZBZ_BLOCK_PREV_FREE) != 0) != before) return "a mark of a free neighbour is wrong";
 		if (before && b->mark == 0) return "two free blocks are neighbours";
 		before = b->mark == 0;
+		if (before && bytes_of(a, grains) < BLOCK_LEAST) return "a free block is too short";
 		if (!before) {
 			used += grains;
 			continue;

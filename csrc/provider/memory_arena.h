@@ -10,14 +10,16 @@
 
 #include <stdint.h>
 
-/* The first eight bytes of every block. The owner fills all of it except PREV_FREE, which belongs to the arena. */
+/* The first eight bytes of every block. The owner fills all of it except the marks, which belong to the arena. */
 typedef struct zbz_block {
 	uint16_t mark; /* 0: the block is free; the owner keeps something else here */
 	uint8_t own[2];
 	uint32_t word; /* of a free block: its size in grains */
 } zbz_block;
 
-#define ZBZ_BLOCK_PREV_FREE 0x80000000u
+#define ZBZ_BLOCK_PREV_FREE 0x80000000u /* the neighbour in front is free */
+#define ZBZ_BLOCK_SLACK     0x20000000u /* one grain longer than it was asked for: too little for a block */
+#define ZBZ_BLOCK_MARKS     (ZBZ_BLOCK_PREV_FREE | ZBZ_BLOCK_SLACK)
 #define ZBZ_ARENA_BINS      240
 #define ZBZ_ARENA_ID_MAX    0xFFFEFFFFu /* ids above are left for the owner's own marks; 0 is none */
 
@@ -82,10 +84,10 @@ const char *zbz_arena_audit(const zbz_arena *a);
 /* Gives one empty chunk back; false when there is none. */
 bool zbz_arena_trim(zbz_arena *a);
 
-/* Emptying a chunk: pick, close (no block of it is handed out any more), walk and move or free each used block, reopen. */
+/* Emptying a chunk: pick, close (no block of it is handed out any more), walk and free what has been moved elsewhere, reopen. */
 uint32_t zbz_arena_emptiest(const zbz_arena *a, size_t at_least); /* 0: no chunk whose blocks fit into holes elsewhere */
 void zbz_arena_close(zbz_arena *a, uint32_t number);
 uint32_t zbz_arena_walk(const zbz_arena *a, uint32_t *at); /* next used block of the closed chunk from offset *at; 0 at the end */
-void zbz_arena_reopen(zbz_arena *a);                       /* all of it is one free block now */
+bool zbz_arena_reopen(zbz_arena *a);                       /* is it empty now? */
 
 #endif

@@ -24,7 +24,8 @@ static bool count_entry(zbz_mem *m, uint32_t id, sums *sum, char *why, size_t si
 	sum->items++;
 	sum->live += zbz_mem_weight(m, e);
 	sum->dying += zbz_mem_expire(e) != 0;
-	if (!zbz_arena_is_alone(&m->arena, id)) sum->shared += zbz_mem_weight(m, e);
+	if (!zbz_arena_is_alone(&m->arena, id))
+		sum->shared += zbz_mem_weight(m, e) + (e->word & ZBZ_BLOCK_SLACK ? (size_t)1 << m->arena.grain_shift : 0);
 	return true;
 }
 

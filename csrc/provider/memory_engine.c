@@ -6,7 +6,7 @@
 static size_t size_of_entry(const void *block) { return zbz_mem_size(block); }
 
 /* What the first entry costs beside its block: an index of four, a table of chunks. */
-enum { FIRST = 256, PATIENCE = 4096, GIVE_BACK = 8 };
+enum { FIRST = 256, TOLERATED = 32, GIVE_BACK = 8 };
 
 zbz_status zbz_mem_init(zbz_mem *m, const zbz_mem_config *config, int64_t now, zbz_err *err) {
 	memset(m, 0, sizeof *m);
@@ -109,38 +109,33 @@ static bool evict(zbz_mem *m) {
 
 static void move_entry(zbz_mem *m, uint32_t from, uint32_t to) {
 	zbz_mem_entry *e = zbz_mem_at(m, from), *n = zbz_mem_at(m, to);
-	uint32_t mark = n->word & ZBZ_BLOCK_PREV_FREE;
+	uint32_t marks = n->word & ZBZ_BLOCK_MARKS;
 	memcpy(n, e, zbz_mem_size(e));
-	n->word = (n->word & ~ZBZ_BLOCK_PREV_FREE) | mark;
+	n->word = (n->word & ~ZBZ_BLOCK_MARKS) | marks;
 	zbz_index_move(&m->index, hash_of(n), from, to);
 	if (zbz_mem_expire(n) != 0) zbz_expiry_moved(&m->expiry, to);
 	m->policy->moved(m, n, from, to, 0);
 	zbz_arena_free(&m->arena, from, zbz_mem_size(n));
 }
 
-/* Turns scattered holes into one: the chunk with the least in it moves into the holes of the others. */
+/* Turns scattered holes into one: the emptiest chunk moves into the holes of the others, as far as it fits. Whether that was
+ * of use shows when a block is asked for; if not, it is not tried again before there are more holes. */
 static bool empty_a_chunk(zbz_mem *m, size_t at_least) {
 	uint32_t number, at = 0, id, to;
+	bool moved = false;
 	if (m->arena.hollow < m->hollow_tried) return false;
+	m->hollow_tried = m->arena.hollow + m->arena.cut / 64;
 	number = zbz_arena_emptiest(&m->arena, at_least);
-	if (number == 0) {
-		m->hollow_tried = m->arena.hollow + m->arena.chunk_max / 16;
-		return false;
-	}
-	m->hollow_tried = 0;
+	if (number == 0) return false;
 	zbz_arena_close(&m->arena, number);
 	while ((id = zbz_arena_walk(&m->arena, &at)) != 0) {
-		zbz_mem_entry *e = zbz_mem_at(m, id);
-		to = zbz_arena_alloc(&m->arena, zbz_mem_size(e));
-		if (to != 0) {
-			move_entry(m, id, to);
-		} else {
-			m->evicted++;
-			zbz_mem_remove(m, id, hash_of(e), true);
-		}
+		to = zbz_arena_alloc(&m->arena, zbz_mem_size(zbz_mem_at(m, id)));
+		if (to == 0) continue;
+		move_entry(m, id, to);
+		moved = true;
 	}
-	zbz_arena_reopen(&m->arena);
-	return true;
+	if (zbz_arena_reopen(&m->arena)) m->hollow_tried = 0;
+	return moved;
 }
 
 /* ---- making room ---- */
@@ -174,7 +169,6 @@ static zbz_status reserve_slot(zbz_mem *m, uint64_t hash, zbz_err *err) {
 
 /* A block within a chunk. When the holes are many but small, evicting on would take the good with the bad: chunks are emptied then. */
 static zbz_status reserve_shared(zbz_mem *m, size_t bytes, uint32_t *id, zbz_err *err) {
-	uint64_t before = m->live;
 	bool starved = false;
 	for (;;) {
 		uint64_t total = zbz_mem_total(m);
@@ -183,7 +177,7 @@ static zbz_status reserve_shared(zbz_mem *m, size_t bytes, uint32_t *id, zbz_err
 		if (!starved && total < m->max_size) growth = zbz_arena_growth(&m->arena, bytes, m->max_size - total);
 		if (growth != 0 && zbz_arena_grow(&m->arena, growth)) continue;
 		if (growth != 0) starved = true;
-		if (before - m->live > bytes + PATIENCE && empty_a_chunk(m, bytes)) continue;
+		if (m->arena.hollow > m->arena.cut / TOLERATED && empty_a_chunk(m, bytes)) continue;
 		if (evict(m)) continue;
 		return starved ? zbz_fail_nomem(err) : too_large(m, bytes, err);
 	}
@@ -219,7 +213,7 @@ typedef struct put {
 
 static void fill(zbz_mem_entry *e, const put *p) {
 	e->klen = (uint16_t)p->key.n;
-	e->word = (e->word & ZBZ_BLOCK_PREV_FREE) | (uint32_t)p->value.n | (p->expire_at != 0 ? ZBZ_MEM_HAS_TTL : 0);
+	e->word = (e->word & ZBZ_BLOCK_MARKS) | (uint32_t)p->value.n | (p->expire_at != 0 ? ZBZ_MEM_HAS_TTL : 0);
 	if (p->expire_at != 0) {
 		memset(e + 1, 0, ZBZ_MEM_TTL_BYTES);
 		zbz_mem_set_expire(e, p->expire_at);

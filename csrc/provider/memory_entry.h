@@ -10,7 +10,7 @@ typedef struct zbz_mem_entry {
 	uint16_t klen;    /* never 0: that marks a free block */
 	uint8_t hits;     /* reads, up to 255 */
 	uint8_t pol;      /* the policy's */
-	uint32_t word;    /* value length, HAS_TTL, ZBZ_BLOCK_PREV_FREE */
+	uint32_t word;    /* value length, HAS_TTL, ZBZ_BLOCK_MARKS */
 	uint32_t prev, next; /* the policy's */
 	uint32_t version;
 	uint32_t stamp;   /* last read or write, in units of 16 ms since the store opened */
@@ -23,7 +23,7 @@ typedef struct zbz_mem_ttl { /* 14 bytes of it */
 } zbz_mem_ttl;
 
 #define ZBZ_MEM_HAS_TTL   0x40000000u
-#define ZBZ_MEM_VLEN      0x3FFFFFFFu
+#define ZBZ_MEM_VLEN      0x1FFFFFFFu
 #define ZBZ_MEM_TTL_BYTES 14
 #define ZBZ_MEM_HEAD      sizeof(zbz_mem_entry)
 #define ZBZ_MEM_KEY_MAX   65535

@@ -29,7 +29,8 @@ static void put(zbz_expiry *x, uint32_t id, int tier, int64_t window) {
 	x->total++;
 }
 
-/* A window before `done` would not be looked at again (the clock was set back), one 256 behind it would be taken for it. */
+/* A window before `done` (the clock was set back) makes `done` go back as well; then, and only then, buckets may hold entries of a
+ * later turn: whoever looks into one checks. */
 void zbz_expiry_link(zbz_expiry *x, uint32_t id, int64_t now) {
 	int64_t at = expire_of(x, id), window, last;
 	int tier;
@@ -40,7 +41,7 @@ void zbz_expiry_link(zbz_expiry *x, uint32_t id, int64_t now) {
 		if (window <= last || tier == ZBZ_EXPIRY_TIERS - 1) break;
 	}
 	if (window > last) window = last;
-	if (window < x->done[tier]) window = x->done[tier];
+	if (window < x->done[tier]) x->done[tier] = window_of(now, tier);
 	put(x, id, tier, window);
 }
 

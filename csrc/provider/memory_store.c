@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "memory_policy.h"
+#include "zbz/pack.h"
 
 /* ---- open and close ---- */
 
@@ -156,19 +157,6 @@ zbz_status zbz_mem_clear_prefix(void *self, zbz_call *c, zbz_bytes prefix, uint6
 
 /* ---- inspect ---- */
 
-static zbz_status put_text(zbz_buf *out, const char *s, zbz_err *err) {
-	char head = (char)(0xA0 | strlen(s));
-	zbz_status status = zbz_buf_append(out, &head, 1, err);
-	return status == ZBZ_OK ? zbz_buf_append(out, s, strlen(s), err) : status;
-}
-
-static zbz_status put_int(zbz_buf *out, int64_t v, zbz_err *err) {
-	unsigned char b[9] = { 0xD3 };
-	int i;
-	for (i = 0; i < 8; i++) b[8 - i] = (unsigned char)((uint64_t)v >> (i * 8));
-	return zbz_buf_append(out, b, sizeof b, err);
-}
-
 typedef struct detail {
 	const char *name;
 	int64_t value;
@@ -181,7 +169,6 @@ zbz_status zbz_mem_inspect(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out)
 	detail d[6];
 	size_t n = 0, i;
 	zbz_status status = ZBZ_MISS;
-	char head;
 	uint32_t id;
 	pthread_mutex_lock(&s->lock);
 	zbz_mem_tick(m, c->now);
@@ -199,11 +186,7 @@ zbz_status zbz_mem_inspect(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out)
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (status != ZBZ_OK) return status;
-	head = (char)(0x80 | n);
-	status = zbz_buf_append(out, &head, 1, &c->err);
-	for (i = 0; i < n && status == ZBZ_OK; i++) {
-		status = put_text(out, d[i].name, &c->err);
-		if (status == ZBZ_OK) status = put_int(out, d[i].value, &c->err);
-	}
+	status = zbz_pack_map(out, n, &c->err);
+	for (i = 0; i < n && status == ZBZ_OK; i++) status = zbz_pack_named_int(out, d[i].name, d[i].value, &c->err);
 	return status;
 }

@@ -22,7 +22,7 @@ typedef struct tinylfu {
 	uint64_t hits, misses;
 } tinylfu;
 
-static const double window_first = 0.15, step_first = 0.03, step_decay = 0.98, restart = 0.05, window_most = 0.8;
+static const double window_first = 0.12, step_first = 0.025, step_decay = 0.98, restart = 0.05, window_most = 0.8;
 
 static uint32_t print_of(uint64_t hash) { return (uint32_t)(hash >> 20); }
 static double window_least(const zbz_mem *m) { return m->items > 100 ? 0.01 : 1.0 / (double)(m->items + 1); }

@@ -1,5 +1,5 @@
-/* Batches: pipelines cut into rounds of about a megabyte, so that neither a million keys nor large values need their sum in memory. Answers
- * come in order, so after a broken connection the work goes on at the first key without one. */
+/* Batches: pipelines cut into rounds of about a megabyte, so that neither a million keys nor large values need their sum in
+ * memory. Answers come in order, so after a broken connection the work goes on at the first key without one. */
 #include "provider/redis_impl.h"
 
 #define ROUND_BYTES ((size_t)1 << 20)

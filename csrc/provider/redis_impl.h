@@ -62,8 +62,8 @@ typedef struct redis_conn {
 zbz_status redis_conn_open(const redis_target *t, int64_t deadline, redis_conn **out, zbz_err *err);
 void redis_conn_close(redis_conn *conn); /* NULL allowed */
 
-/* Sends conn->out (and empties it) while reading as many replies, each handed to fn. On a negative status the connection is broken; what
- * fn has already been given stays true. Timeouts in ms, 0 none; deadline as everywhere in net.h. */
+/* Sends conn->out (and empties it) while reading as many replies, each handed to fn. On a negative status the connection is
+ * broken; what fn has already been given stays true. Timeouts in ms, 0 none; deadline as everywhere in net.h. */
 zbz_status redis_exchange(redis_conn *conn, const redis_options *opt, int64_t deadline, size_t replies, zbz_resp_fn fn,
                           void *ud, zbz_err *err);
 /* One non-blocking read, parsed: up to `want` replies, counted in *got. AGAIN when nothing was there. */
@@ -82,8 +82,8 @@ typedef struct redis_answer {
 	bool noscript;
 } redis_answer;
 
-/* What each reply may be: i integer, n integer or nil, b bulk or nil, s status or nil; an error reply always. Anything else breaks the
- * connection, for then it is out of step. */
+/* What each reply may be: i integer, n integer or nil, b bulk or nil, s status or nil; an error reply always. Anything else
+ * breaks the connection, for then it is out of step. */
 typedef struct redis_answers {
 	redis_answer *list;
 	const char *expect;

@@ -1,5 +1,6 @@
 /* The server itself: ping, version, numbers, details of a key, and its own commands. */
 #include "provider/redis_impl.h"
+#include "zbz/pack.h"
 
 #include <stdlib.h>
 #include <strings.h>
@@ -95,25 +96,17 @@ void redis_stats(void *ud, zbz_call *c, zbz_provider_stats *out) {
 
 /* ---- inspect -------------------------------------------------------------------------------------------------------- */
 
-static zbz_status put_field(zbz_buf *out, const char *name, const zbz_resp_item *value, zbz_err *err) {
-	zbz_resp_item key = { .type = ZBZ_RESP_BULK, .bytes = zbz_bstr(name) };
-	zbz_status s = zbz_resp_to_msgpack(out, &key, err);
-	return s == ZBZ_OK ? zbz_resp_to_msgpack(out, value, err) : s;
-}
-
 /* OBJECT IDLETIME is refused under an LFU policy, MEMORY USAGE by ACLs: what is not told is left out. */
 static zbz_status put_details(zbz_buf *out, const redis_answer a[4], zbz_bytes type, int64_t now, zbz_err *err) {
 	bool memory = a[2].status == ZBZ_OK && a[2].type == ZBZ_RESP_INTEGER,
 	     idle = a[3].status == ZBZ_OK && a[3].type == ZBZ_RESP_INTEGER;
-	zbz_resp_item v = { .type = ZBZ_RESP_BULK, .bytes = type };
-	zbz_status s = zbz_buf_putc(out, (char)(0x80 | (2 + memory + idle)), err);
-	if (s == ZBZ_OK) s = put_field(out, "type", &v, err);
-	v = (zbz_resp_item){ .type = ZBZ_RESP_INTEGER, .integer = a[1].integer < 0 ? ZBZ_NO_EXPIRY : now + a[1].integer };
-	if (s == ZBZ_OK) s = put_field(out, "expire_at", &v, err);
-	v.integer = a[2].integer;
-	if (s == ZBZ_OK && memory) s = put_field(out, "size", &v, err);
-	v.integer = a[3].integer * 1000;
-	if (s == ZBZ_OK && idle) s = put_field(out, "idle_ms", &v, err);
+	zbz_status s = zbz_pack_map(out, 2 + memory + idle, err);
+	if (s == ZBZ_OK) s = zbz_pack_str(out, zbz_bstr("type"), err);
+	if (s == ZBZ_OK) s = zbz_pack_str(out, type, err);
+	if (s == ZBZ_OK)
+		s = zbz_pack_named_int(out, "expire_at", a[1].integer < 0 ? ZBZ_NO_EXPIRY : now + a[1].integer, err);
+	if (s == ZBZ_OK && memory) s = zbz_pack_named_int(out, "size", a[2].integer, err);
+	if (s == ZBZ_OK && idle) s = zbz_pack_named_int(out, "idle_ms", a[3].integer * 1000, err);
 	return s;
 }
 
@@ -188,6 +181,16 @@ static zbz_status write_commands(zbz_buf *out, const zbz_bytes *argv, const size
 	return s;
 }
 
+static zbz_status put_reply(void *out, const zbz_resp_item *item, zbz_err *err) {
+	zbz_err meaning;
+	if (item->type != ZBZ_RESP_ERROR) return zbz_resp_to_msgpack(out, item, err);
+	redis_reply_error(item->bytes, &meaning);
+	/* a plain ERR: the words of the command are wrong, as only its author can mend */
+	if (meaning.status == ZBZ_E_UNAVAILABLE && zbz_bytes_has_prefix(item->bytes, zbz_bstr("ERR ")))
+		meaning.status = ZBZ_E_ARGUMENT;
+	return zbz_pack_error(out, meaning.status, meaning.retryable, item->bytes, err);
+}
+
 zbz_status redis_command(void *ud, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count, zbz_buf *out) {
 	redis_self *self = ud;
 	size_t start = out->n;
@@ -199,7 +202,7 @@ zbz_status redis_command(void *ud, zbz_call *c, const zbz_bytes *argv, const siz
 		out->n = start;
 		s = redis_attempt_begin(&a);
 		if (s == ZBZ_OK) s = write_commands(&a.conn->out, argv, ends, count, &keep, &c->err);
-		if (s == ZBZ_OK) s = redis_exchange(a.conn, self->opt, a.deadline, count, zbz_resp_to_msgpack, out, &c->err);
+		if (s == ZBZ_OK) s = redis_exchange(a.conn, self->opt, a.deadline, count, put_reply, out, &c->err);
 		if (a.conn && !keep) a.conn->broken = true;
 	} while (redis_attempt_again(&a, s));
 	return s;

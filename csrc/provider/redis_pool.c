@@ -1,7 +1,8 @@
 /* The pool: at most pool_size sockets, the one used last first (LIFO), so that those not needed grow old at the bottom.
  *
- * A fork: every pool stands in one list; while a process forks, all their locks are held, and the child closes the descriptors it inherited
- * without a word to the server. What another thread of the parent had in use is nobody's in the child: its memory stays. */
+ * A fork: every pool stands in one list; while a process forks, all their locks are held, and the child closes the
+ * descriptors it inherited without a word to the server. What another thread of the parent had in use is nobody's in the
+ * child: its memory stays. */
 #include "provider/redis_impl.h"
 
 #include <errno.h>

@@ -49,6 +49,8 @@ function mt.__tostring(err)
 		target = "table " .. target
 	end
 	if op or target then where[#where + 1] = line((op or "") .. (op and target and " " or "") .. (target or ""), 160) end
+	local option = rawget(err, "option")
+	if option and not tostring(rawget(err, "message")):find(option, 1, true) then where[#where + 1] = "option " .. line(option, 40) end
 	local provider = rawget(err, "provider")
 	if provider and provider ~= "" then where[#where + 1] = "provider " .. line(provider, 40) end
 	local text = line(rawget(err, "code") or "internal", 40) .. ": " .. line(rawget(err, "message") or "failed", 400)

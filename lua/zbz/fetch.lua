@@ -76,11 +76,13 @@ function Call:left()
 	return math.max(math.ceil(self.deadline - L.mono(self.env)), 1)
 end
 
---- Looks what is there. Sets self.fallback when it may be served after a failure. Returns how, value when that ends the call.
-function Call:look()
-	local v, state, age, left, version = self.t:entry(self.k, self:left())
+--- Looks what is there. Returns how, value when that ends the call.
+function Call:look() return self:judge(self.t:entry(self.k, self:left())) end
+
+--- The answer of entry. Sets self.fallback when the value may be served after a failure.
+function Call:judge(v, state, age, left, version)
 	self.state, self.version = nil, nil
-	if state ~= nil and type(state) ~= "string" then return self:unreadable(state) end
+	if state == nil and age ~= nil then return self:unreadable(age) end -- nil, nil, err
 	self.state, self.version = state, version
 	if state == "hit" then
 		self:keep(v)
@@ -218,35 +220,44 @@ function Call:follow(flight, seat)
 	return false
 end
 
-function Call:run()
+--- From the first look on: `how` and `v` are what it found.
+function Call:run(how, v)
 	local env, k = self.env, self.k
 	self.serves_stale = (self.o.stale_ttl_ms or 0) > 0
 	while true do
-		if self.deadline and L.mono(env) >= self.deadline then
-			return self:failed(E.new("timeout", "the deadline passed"))
-		end
+		if how == "error" then return nil, v end
+		if how then return v, nil, how end
 		if not self.fresh then
-			local how, v = self:look()
-			if how == "error" then return nil, v end
-			if how then return v, nil, how end
 			local resting = self.has_fallback and env.backoff:resting(k, L.mono(env))
 			if resting then return self:failed(resting) end
 		end
 		local flight, seat = self.t:flight(k)
 		if not flight then return nil, seat end
 		if seat == "leads" then return self:lead(flight) end
-		local done, v, err, how, reason = self:follow(flight, seat)
+		local done, value, err, by, reason = self:follow(flight, seat)
 		flight:leave()
-		if done then return v, err, how, reason end
+		if done then return value, err, by, reason end
+		if self.deadline and L.mono(env) >= self.deadline then
+			return self:failed(E.new("timeout", "the deadline passed"))
+		end
+		if not self.fresh then how, v = self:look() end
 	end
 end
 
 --- Runs a fetch whose options are read already.
 function M.call(t, env, k, o, loader, n, args)
+	local timed = o.deadline_ms and o.deadline_ms > 0
+	local began = timed and L.mono(env)
+	local v, state, age, left, version
+	if not o.fresh then
+		v, state, age, left, version = t:entry(k, timed and o.deadline_ms or nil)
+		if state == "hit" and not o.refresh_at then return v, nil, "hit" end
+	end
 	local call = setmetatable({ t = t, env = env, k = k, o = o, loader = loader, n = n, args = args, fresh = o.fresh or false,
 		newer = o.fresh or false }, Call)
-	if o.deadline_ms and o.deadline_ms > 0 then call.deadline = L.mono(env) + o.deadline_ms end
-	return call:run()
+	if timed then call.deadline = began + o.deadline_ms end
+	if o.fresh then return call:run() end
+	return call:run(call:judge(v, state, age, left, version))
 end
 
 --- Are these options that stand after the loader (the older order), and not a table meant for the loader?

@@ -47,7 +47,10 @@ end
 
 --- An entry of the default cache by address: zbz.uri("cache://users/123"):get().
 ---@return zbz.Uri?, zbz.Error?
-function zbz.uri(text) return require("zbz.uri").new(text, 2) end
+function zbz.uri(text)
+	local uri, err = require("zbz.uri").new(text, 2)
+	return uri, err
+end
 
 --- Is it an error of ours?
 ---@return boolean

@@ -10,6 +10,7 @@
 ---   get_multi(self, keys) -> map    set_multi(self, { {key=,value=,ttl=} ... })    delete_multi(self, keys)
 ---   keys(self, prefix) -> iterator or list    clear(self, prefix) -> number removed
 ---   ping(self)  version(self)  stats(self) -> { keys=, memory=, connections= }  inspect(self, key)  command(self, words)  close(self)
+--- A deadline of a call is the provider's own affair: zbz cannot interrupt Lua.
 --- Fields: no_expiry = true when it cannot expire entries (zbz then keeps the end of life inside the value), max_key, max_value,
 --- ttl_resolution (seconds), shared = true when other processes see the entries, exclusive = true when nothing else lives in it.
 local core = require("zbz.core")

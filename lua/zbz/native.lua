@@ -114,7 +114,7 @@ M.mt = {
 
 --- A handle for `kind` (the provider at the bottom, when not given); nil, provider_mismatch or unsupported.
 function M.open(source, kind)
-	if kind ~= nil and type(kind) ~= "string" then error("zbz: native: expects the name of a provider, got " .. type(kind), 3) end
+	if kind ~= nil and type(kind) ~= "string" then error("zbz: native: expects the name of a provider, got " .. type(kind), 2) end
 	local actual = source:provider_name()
 	if kind and kind ~= actual then
 		local info = core.provider_info(kind)

@@ -13,6 +13,7 @@ local item_mt = core.item_mt
 
 --- Adds where it happened; the provider's own errors say it already.
 function Table:at(err, op, k)
+	if E.is(err) then err.op = op end -- a codec names itself
 	return E.at(err, { op = op, table = self.env.name, key = k, provider = self.env.cache:provider_name() })
 end
 

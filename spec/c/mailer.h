@@ -58,9 +58,9 @@ static zbz_status reply(const zbz_bytes *argv, size_t n, zbz_buf *out, zbz_err *
 	if (zbz_bytes_eq(argv[0], zbz_bstr("NIL"))) return zbz_buf_append(out, "\xc0", 1, err);
 	if (zbz_bytes_eq(argv[0], zbz_bstr("ERR")))
 		return zbz_buf_append(out,
-		                      "\xc7\x03\x01"
+		                      "\xc7\x05\x01\x0a\x00"
 		                      "bad",
-		                      6, err);
+		                      8, err);
 	if (zbz_bytes_eq(argv[0], zbz_bstr("BROKEN"))) return zbz_buf_append(out, "\x92\x01", 2, err);
 	if (zbz_buf_append(out, &head, 1, err) < 0) return err->status;
 	for (i = 0; i < n; i++) {

@@ -304,7 +304,7 @@ static void round_trips(void) {
 	CHECK(ops->exists(m.self, &c, key("k")) == ZBZ_OK && ops->exists(m.self, &c, key("none")) == ZBZ_MISS);
 	b.n = 0;
 	CHECK(ops->inspect(m.self, &c, key("k"), &b) == ZBZ_OK &&
-	      memcmp(b.p, "\x83\xa4size\xd3\0\0\0\0\0\0\0\x06", 15) == 0);
+	      memcmp(b.p, "\x83\xa4size\x06", 7) == 0);
 	CHECK(del(&m, key("k")) == ZBZ_OK && get(&m, key("k"), &b, NULL) == ZBZ_MISS);
 	del(&m, key("big"));
 	zbz_buf_clear(&b);
@@ -758,6 +758,7 @@ static void stopped_server(void) {
 	CHECK(mc_open(&m, "servers", s.address, NULL, NULL) == ZBZ_OK); /* timeout 100ms */
 	CHECK(put(&m, key("k"), zbz_bstr("v"), 0) == ZBZ_OK);
 	kill(s.pid, SIGSTOP);
+	waitpid(s.pid, NULL, WUNTRACED); /* all its threads stand still */
 	for (int i = 0; i < 2; i++) {
 		int64_t t0 = mono();
 		CHECK(get(&m, key("k"), &b, NULL) == ZBZ_E_TIMEOUT && m.err.retryable);
@@ -959,19 +960,19 @@ static void commands(void) {
 	server s = server_start();
 	mc m = mc_at(s.address);
 	CHECK(put(&m, zbz_bstr("k"), zbz_bstr("10"), 0) == ZBZ_OK);
-	CHECK(REPLIED("\x92\xdb\0\0\0\4VA 2\xdb\0\0\0\2"
+	CHECK(REPLIED("\x92\xa4VA 2\xa2"
 	              "10",
 	              "mg", "k", "v"));
-	CHECK(REPLIED("\xdb\0\0\0\2EN", "mg", "none", "v"));
-	CHECK(REPLIED("\xdb\0\0\0\2"
+	CHECK(REPLIED("\xa2" "EN", "mg", "none", "v"));
+	CHECK(REPLIED("\xa2"
 	              "11",
 	              "incr", "k", "1"));
-	CHECK(REPLIED("\xdd\0\0\0\1\x92\xdb\0\0\0\13VALUE k 0 2\xdb\0\0\0\2"
+	CHECK(REPLIED("\x91\x92\xabVALUE k 0 2\xa2"
 	              "11",
 	              "get", "k"));
-	CHECK(REPLIED("\xdd\0\0\0\0", "get", "none"));
-	CHECK(REPLIED("\xc9\0\0\0\53\1CLIENT_ERROR invalid numeric delta argument", "incr", "k", "x"));
-	CHECK(REPLIED("\xdb\0\0\0\7DELETED", "delete", "k"));
+	CHECK(REPLIED("\x90", "get", "none"));
+	CHECK(REPLIED("\xc7\55\1\x05\0CLIENT_ERROR invalid numeric delta argument", "incr", "k", "x"));
+	CHECK(REPLIED("\xa7" "DELETED", "delete", "k"));
 	CHECK(!REPLIED("", "ms", "k", "1") && m.err.status == ZBZ_E_UNSUPPORTED);
 	CHECK(!REPLIED("", "mg", "k", "q") && m.err.status == ZBZ_E_ARGUMENT);
 	CHECK(!REPLIED("", "delete", "k noreply") && m.err.status == ZBZ_E_ARGUMENT);
@@ -981,8 +982,8 @@ static void commands(void) {
 	size_t ends[5] = { 1, 2, 3, 5, 7 };
 	zbz_buf b = { 0 };
 	zbz_call c = call();
-	CHECK(ops->command(m.self, &c, argv, ends, 5, &b) == ZBZ_OK && b.n > 500 && memcmp(b.p + 5, "VERSION 1.", 10) == 0);
-	CHECK(memcmp(b.p + b.n - 12, "\xdb\0\0\0\2EN\xdd\0\0\0\0", 12) == 0);
+	CHECK(ops->command(m.self, &c, argv, ends, 5, &b) == ZBZ_OK && b.n > 500 && memcmp(b.p + 1, "VERSION 1.", 10) == 0);
+	CHECK(memcmp(b.p + b.n - 4, "\xa2" "EN\x90", 4) == 0);
 	zbz_buf_clear(&b);
 	mc_end(&m);
 	server_end(&s, SIGKILL);

@@ -407,7 +407,7 @@ static void test_command(void) {
 	CHECK(replies(&r, "INCRBY c -70000", "\xd2\xff\xfe\xef\xbc", 5));
 	CHECK(replies(&r, "INCRBY c 9223372036854775807", "\xd3\x7f\xff\xff\xff\xff\xfe\xef\xbb", 9));
 	CHECK(replies(&r, "NOSUCH x", "\xc7", 1));
-	CHECK(replies(&r, "GET h", "\xc7\x41\x01WRONGTYPE", 12));
+	CHECK(replies(&r, "GET h", "\xc7\x43\x01\x06\0WRONGTYPE", 14));
 	CHECK(replies(&r, "CONFIG GET nothing-like-this", "\x90", 1));
 	CHECK(rig_command(&r, "SUBSCRIBE x", &out) == ZBZ_E_UNSUPPORTED &&
 	      rig_command(&r, "hello 3", &out) == ZBZ_E_UNSUPPORTED);

@@ -1,5 +1,5 @@
-/* The Redis provider when things go wrong: servers that are absent, hang, die, come back or talk nonsense; a pool used up, forks, no
- * memory. Every server here is of our own. */
+/* The Redis provider when things go wrong: servers that are absent, hang, die, come back or talk nonsense; a pool used up,
+ * forks, no memory. Every server here is of our own. */
 #include "redis_rig.h"
 
 static server live; /* shared by the tests that leave it in order */

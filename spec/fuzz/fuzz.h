@@ -1,5 +1,5 @@
-/* Frame of the fuzz targets. A target is one file fuzz_NAME.c with LLVMFuzzerTestOneInput; fuzz.mk builds and runs every one it
- * finds, starting from corpus/NAME. One that includes fuzz_lua.h is built for each Lua. */
+/* Frame of the fuzz targets. A target is one file fuzz_NAME.c with LLVMFuzzerTestOneInput; fuzz.mk builds and runs
+ * every one it finds, starting from corpus/NAME. One that includes fuzz_lua.h is built for each Lua. */
 #ifndef SPEC_FUZZ_H
 #define SPEC_FUZZ_H
 
@@ -11,12 +11,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define HOLDS(cond)                                                             \
-	do {                                                                        \
-		if (!(cond)) {                                                          \
+#define HOLDS(cond)                                                                   \
+	do {                                                                              \
+		if (!(cond)) {                                                                \
 			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #cond); \
-			abort();                                                            \
-		}                                                                       \
+			abort();                                                                  \
+		}                                                                             \
 	} while (0)
 
 /* An allocator that fails once, at the n-th request from now; 0: never. */

@@ -8,14 +8,14 @@ enum { SMALL = 48 };
 
 /* One place of the pattern at *i against c, the obvious way; *i moves past it. Not for stars. */
 static bool place_fits(const uint8_t *p, size_t n, size_t *i, unsigned c) {
-	size_t start = *i + 1, end, k;
+	size_t start = *i + 1, first, end, k;
 	bool negated, found = false;
 	if (p[*i] == '[') {
 		negated = start < n && (p[start] == '!' || p[start] == '^');
-		start += negated;
-		for (end = start; end < n && (p[end] != ']' || end == start); end++) end += p[end] == '\\';
+		first = start + negated;
+		for (end = first; end < n && (p[end] != ']' || end == first); end++) end += p[end] == '\\';
 		if (end < n) {
-			for (k = start; k < end;) {
+			for (k = first; k < end;) {
 				unsigned low, high;
 				if (p[k] == '\\' && k + 1 < end) k++;
 				low = high = p[k++];
@@ -54,7 +54,7 @@ static bool plain_match(const uint8_t *p, size_t n, const uint8_t *text, size_t 
 				after = i;
 				next[k + 1] = place_fits(p, n, &after, text[k]) && reached[k];
 			}
-			if (len == 0) return memchr(p + i, '*', n - i) == p + i; /* a place needs a byte */
+			if (len == 0) return false; /* a place needs a byte */
 		}
 		memcpy(reached, next, sizeof reached);
 		i = after;

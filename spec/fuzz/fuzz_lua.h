@@ -1,5 +1,6 @@
-/* What the codec targets share. An input is decoded; what comes out has to encode, and decode again to the same value. Then the
- * same once more with one allocation failing, of Lua or of the buffer. The state lives on through all inputs. */
+/* What the codec targets share. An input is decoded; what comes out has to encode, and decode again to the same
+ * value. Then the same once more with one allocation failing, of Lua or of the buffer. The state lives on through
+ * all inputs. */
 #ifndef SPEC_FUZZ_LUA_H
 #define SPEC_FUZZ_LUA_H
 

@@ -10,7 +10,8 @@ static void replies(zbz_bytes in) {
 		zbz_bytes before = in;
 		zbz_status s = zbz_codec_decode_reply(L, &in, push_error, &err);
 		HOLDS(lua_gettop(L) == (s == ZBZ_OK));
-		HOLDS(s == ZBZ_OK ? in.n < before.n && in.p + in.n == before.p + before.n : in.p == before.p && in.n == before.n);
+		HOLDS(s == ZBZ_OK ? in.n < before.n && in.p + in.n == before.p + before.n
+		                  : in.p == before.p && in.n == before.n);
 		lua_settop(L, 0);
 		if (s != ZBZ_OK) break;
 	}

@@ -128,7 +128,7 @@ end
 local program, input
 local function python(mode)
 	local out = {}
-	local p = assert(io.popen(("%s %s %s %d <%s 2>&1"):format(interpreter, program, mode, integer_bits, input)))
+	local p = assert(io.popen(("LD_PRELOAD= %s %s %s %d <%s 2>&1"):format(interpreter, program, mode, integer_bits, input)))
 	for line in p:lines() do out[#out + 1] = line end
 	p:close()
 	return out

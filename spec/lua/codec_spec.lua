@@ -393,6 +393,10 @@ describe("msgpack bytes", function()
 			refused("msgpack", unhex("91d37fffffffffffffff"), "no LuaJIT number holds exactly .* at byte 2")
 		end
 	end)
+	it("integer keys that would become floats are refused", function()
+		refused("msgpack", unhex("81cfffffffffffffffff01"), exact and "no integer for at byte 2" or "at byte 2")
+		if not exact then refused("msgpack", unhex("81cf002000000000000201"), "no integer for at byte 2") end
+	end)
 	it("hostile ones are refused", function()
 		for hex, message in pairs {
 			[""] = "unexpected end at byte 1", c1 = "C1, which MessagePack never uses, at byte 1", ["91c1"] = "at byte 2",
@@ -462,6 +466,39 @@ describe("auto", function()
 		refused("auto", "\193m", "unexpected end at byte 3")
 		refused("auto", "\193m\193", "at byte 3")
 		refused("auto", "\193m\1\1", "trailing bytes at byte 4")
+	end)
+end)
+
+describe("bytes and string", function()
+	local function handle(codec)
+		local cache = assert(core.new_cache(assert(core.open_store { provider = "memory" }), {}))
+		return assert(core.new_table(cache, { name = codec, codec = codec }))
+	end
+	it("take strings only, as they are", function()
+		for _, codec in ipairs { "bytes", "string" } do
+			local t = handle(codec)
+			for _, s in ipairs { "", "a", "12", "é\0\n" } do
+				assert.equal(s, t:encode(s))
+				assert.equal(s, t:decode(s))
+			end
+			for v, what in pairs { [1] = "a number", [true] = "a boolean", [{}] = "a table", [null] = "zbz.null", [print] = "a function" } do
+				local s, err = t:encode(v)
+				assert.is_nil(s)
+				assert.equal("encode", err.code)
+				assert.matches(codec .. ": cannot encode " .. what, err.message)
+			end
+		end
+	end)
+	it("bytes takes any bytes, string takes UTF-8", function()
+		assert.equal("\255\0", handle("bytes"):encode("\255\0"))
+		local t = handle("string")
+		local s, err = t:encode("a\255")
+		assert.is_nil(s)
+		assert.equal("encode", err.code)
+		assert.matches("string: cannot encode a string that is not valid UTF%-8", err.message)
+		s, err = t:set("k", "a\255")
+		assert.is_nil(s)
+		assert.equal("encode", err.code)
 	end)
 end)
 

@@ -62,7 +62,8 @@ describe("the environment", function()
 		assert.is_truthy(c:config().servers:find("11999", 1, true))
 		local proc = require("spec.services.proc")
 		local dir = proc.folder()
-		c = assert(zbz.cache.configure_from_env({ CACHE_PROVIDER = "filesystem", FILESYSTEM_CACHE_DIR = dir, FILESYSTEM_CACHE_PERMISSIONS = "0600" }))
+		c = assert(zbz.cache.configure_from_env({ CACHE_PROVIDER = "filesystem", FILESYSTEM_CACHE_DIR = dir,
+			FILESYSTEM_CACHE_PERMISSIONS = "0600" }))
 		c:set("k", "v")
 		local modes = proc.output("find " .. dir .. " -type f -printf '%m\\n'")
 		for mode in modes:gmatch("%d+") do assert.are.equal("600", mode) end

@@ -35,6 +35,14 @@ local function monitored(fn)
 	return lines
 end
 
+local function holds(v, secret)
+	if type(v) ~= "table" then return tostring(v):find(secret, 1, true) ~= nil end
+	for k, x in pairs(v) do
+		if holds(k, secret) or holds(x, secret) then return true end
+	end
+	return false
+end
+
 local function clients() return select(2, server.cli("CLIENT LIST"):gsub("\n?id=", "")) - 1 end
 
 describe("redis", function()
@@ -157,7 +165,7 @@ describe("redis", function()
 			local _, err = cache:native("redis"):command("FLUSHALL")
 			assert.is_truthy(err.message:find("NOPERM", 1, true))
 			assert.is_nil(tostring(cache):find(services.user_password, 1, true))
-			assert.are.equal("***", cache:config().password or cache:config().provider_options and cache:config().provider_options.password or "***")
+			assert.is_false(holds(cache:config(), services.user_password))
 			cache:close()
 			cache = open{ url = "127.0.0.1:" .. server.port, username = services.user, password = "wrong-" .. services.user_password }
 			err = fails("denied", cache:ping())

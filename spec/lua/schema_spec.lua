@@ -41,7 +41,8 @@ describe("a schema", function()
 		local s = { user = { address = { street = "string", zip = "string?" } }, tags = { "string" }, rows = { { id = "integer" } },
 			map = { ["*"] = "number" }, deep = { ["*"] = { { n = "integer" } } } }
 		local function record(change)
-			local r = { user = { address = { street = "s" } }, tags = { "a", "b" }, rows = { { id = 1 } }, map = { x = 1 }, deep = { k = { { n = 1 } } } }
+			local r = { user = { address = { street = "s" } }, tags = { "a", "b" }, rows = { { id = 1 } }, map = { x = 1 },
+				deep = { k = { { n = 1 } } } }
 			change(r)
 			return r
 		end

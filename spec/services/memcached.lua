@@ -18,7 +18,8 @@ local function await_ours(self)
 	local ask = ('exec 3<>/dev/tcp/127.0.0.1/%d && printf "stats\\r\\nquit\\r\\n" >&3 && grep -q "STAT pid %d" <&3')
 		:format(self.port, self.pid)
 	proc.wait_until(("{ (%s) 2>/dev/null || ! kill -0 %d; }"):format(ask, self.pid), 10)
-	return proc.alive(self.pid)
+	local _, ours = proc.output(("bash -c '%s' 2>/dev/null"):format(ask))
+	return ours
 end
 
 local function launch(self, anywhere)
@@ -26,6 +27,7 @@ local function launch(self, anywhere)
 		if anywhere then self.port = proc.free_port() end
 		self.pid = proc.spawn(arguments(self), self.log)
 		if await_ours(self) then
+			self.up = true
 			self.address = self.host .. ":" .. self.port
 			self.env = { MEMCACHED_SERVERS = self.address }
 			return self
@@ -41,12 +43,19 @@ function memcached.start(opts)
 	opts = opts or {}
 	local self = { host = "127.0.0.1", port = opts.port, extra = opts.extra or {}, dir = proc.folder() }
 	self.log = self.dir .. "/memcached.log"
-	function self.pause() return proc.signal(self.pid, "STOP") end
+	--- Returns when every thread of the server stands still; the signal alone takes its time.
+	function self.pause()
+		proc.signal(self.pid, "STOP")
+		return proc.wait_until(("! grep -L ^State:.T /proc/%d/task/*/status | grep -q ."):format(self.pid), 5)
+	end
 	function self.resume() return proc.signal(self.pid, "CONT") end
 	--- Ends it at once, as a crash would, and waits until it is gone.
 	function self.kill()
+		if not self.up then return true end
+		self.up = false
 		proc.signal(self.pid, "KILL")
-		return proc.wait_until(("! kill -0 %d 2>/dev/null"):format(self.pid), 5)
+		-- Where init is slow to reap, a dead process may stay for a while as a zombie.
+		return proc.wait_until(("{ ! kill -0 %d || grep -q ^State:.Z /proc/%d/status; } 2>/dev/null"):format(self.pid, self.pid), 5)
 	end
 	--- On the same port, empty.
 	function self.restart()

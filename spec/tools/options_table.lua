@@ -7,7 +7,7 @@ for _, p in ipairs(core.providers()) do
 	print("|---|---|---|---|")
 	for _, o in ipairs(info.options) do
 		local name = o.alias and ("`%s` or `%s`"):format(o.name, o.alias) or ("`%s`"):format(o.name)
-		local kind = o.choices and o.choices:gsub("|", " \\| ") or o.type
+		local kind = o.choices and table.concat(o.choices, " \\| ") or o.type
 		print(("| %s | %s | %s | %s |"):format(name, kind, o.default and ("`%s`"):format(o.default) or "", o.help or ""))
 	end
 	print()

@@ -157,8 +157,8 @@ typedef struct zbz_cache_ops {
 	zbz_status (*inspect)(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out);
 
 	/* The backend's own commands. argv[i] are bytes; `ends` cuts argv into `count` commands (ends[k] = index one past the
-	 * last word of command k), sent as one pipeline. Appends one MessagePack value per command to *out; a reply that is an error is ext type 1
-	 * with the text. Negative only when the transport failed. */
+	 * last word of command k), sent as one pipeline. Appends one MessagePack value per command to *out; a reply that is an error is ext type 1:
+	 * a byte with the negated zbz_status, a byte 1 when retryable, the text. Negative only when the transport failed. */
 	zbz_status (*command)(void *self, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count, zbz_buf *out);
 	/* Subscribes to channels (patterns when `pattern`). on_message runs on a thread of the provider's: it must only copy and enqueue.
 	 * It keeps itself alive across reconnects; payload.p NULL tells of a gap. unsubscribe waits until no call is under way. */

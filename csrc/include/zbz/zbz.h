@@ -3,6 +3,7 @@
 #define ZBZ_ZBZ_H
 
 #include "engine.h"
+#include "pack.h"
 #include "table.h"
 
 #define ZBZ_VERSION "0.1.0"

@@ -70,7 +70,7 @@ end
 M.defer = M.spawn
 
 function M.poll(seconds)
-	local ms = O.duration_arg(seconds or 0, "timeout", 3)
+	local ms = O.duration_arg(seconds or 0, "timeout", 2)
 	local n = loop.drain(M)
 	if n > 0 then return n end
 	controller:step(ms / 1000)
@@ -79,7 +79,7 @@ end
 
 --- Runs the controller until zbz.stop(), or for `seconds`.
 function M.run(seconds)
-	local till = seconds and cqueues.monotime() + O.duration_arg(seconds, "timeout", 3) / 1000
+	local till = seconds and cqueues.monotime() + O.duration_arg(seconds, "timeout", 2) / 1000
 	lasting = true
 	M.start()
 	while lasting do

@@ -68,7 +68,7 @@ end
 M.defer = M.spawn
 
 function M.poll(seconds)
-	local ms = O.duration_arg(seconds or 0, "timeout", 3)
+	local ms = O.duration_arg(seconds or 0, "timeout", 2)
 	local n = loop.drain(M)
 	if n > 0 or ms == 0 then return n end
 	local timer = uv.new_timer()
@@ -95,7 +95,7 @@ function M.run(seconds)
 	end
 	if seconds then
 		local timer = uv.new_timer()
-		timer:start(O.duration_arg(seconds, "timeout", 3), 0, function()
+		timer:start(O.duration_arg(seconds, "timeout", 2), 0, function()
 			stopped = false
 			uv.stop()
 		end)

@@ -140,6 +140,15 @@ case("counters are exact", function(ctx, check)
 	check.truthy(s.last_access and s.created_at and s.last_access >= s.created_at, "last_access")
 end)
 
+case("the provider counts its keys, bytes and connections", function(ctx, check)
+	local t = ctx:table()
+	t:set_multi({ a = "1", b = "2", c = "3" })
+	local told = ctx.provider:stats()
+	if told.keys then check.between(told.keys, 3, 2 ^ 40, "keys") end
+	if told.memory then check.between(told.memory, 3, 2 ^ 50, "memory") end
+	if told.connections then check.between(told.connections, 0, 10000, "connections") end
+end)
+
 case("a closed cache answers closed, the provider lives on", function(ctx, check)
 	local c = ctx:cache()
 	local t = c:table("t", { serializer = "bytes" })

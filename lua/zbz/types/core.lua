@@ -21,7 +21,7 @@ function core.json_encode(v) end
 function core.json_decode(s) end
 function core.msgpack_encode(v) end
 function core.msgpack_decode(s) end
---- By Lua type: strings as they are, integers as digits, everything else tagged JSON; decode is exact for all of them.
+--- By Lua type: strings as they are, integers as digits, everything else tagged MessagePack; decode is exact for all of them.
 function core.auto_encode(v) end
 function core.auto_decode(s) end
 

@@ -1,7 +1,7 @@
 /* SHA-256 after FIPS 180-4, for names of keys that are too long to be written out: two keys must never share a name, not even
  * when somebody tries. Header only, because the core and a plug-in each need it and share no private symbols. */
-#ifndef ZBZ_PROTO_MEMCACHE_SHA256_H
-#define ZBZ_PROTO_MEMCACHE_SHA256_H
+#ifndef ZBZ_BASE_SHA256_H
+#define ZBZ_BASE_SHA256_H
 
 #include <stdint.h>
 #include <string.h>

@@ -1,0 +1,135 @@
+/* The lock of a shard, and what happens after the death of its holder. No wait is longer than PATIENCE_NS, and none that long is
+ * made twice in a row for the same shard: its holder may have been stopped. */
+#include "shared_store.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <time.h>
+
+#define PATIENCE_NS 20000000
+
+enum { SPINS = 200, YIELDS = 32, NAP_NS = 50000 };
+
+static inline void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+void zbz_shared_enter(zbz_shared_bucket *b) {
+	zbz_hstore(&b->seq, zbz_hload(&b->seq) | 1);
+	zbz_shared_fence(memory_order_release);
+	ZBZ_SHARED_POINT();
+}
+
+void zbz_shared_leave(zbz_shared_bucket *b) {
+	ZBZ_SHARED_POINT();
+	atomic_store_explicit(&b->seq, (zbz_hload(&b->seq) | 1) + 1, memory_order_release);
+}
+
+void zbz_shared_wipe(zbz_shared *sh, zbz_shared_shard *s) {
+	uint16_t *ghosts = (uint16_t *)(void *)zbz_shared_at(s, sh->g.ghosts_at);
+	uint32_t i, k;
+	for (i = 0; i < sh->g.buckets; i++) {
+		zbz_shared_bucket *b = zbz_shared_bucket_at(sh, s, i);
+		zbz_hstore(&b->seq, zbz_hload(&b->seq) | 1);
+		zbz_shared_fence(memory_order_release);
+		for (k = 0; k < ZBZ_SHARED_SLOTS; k++) zbz_wstore(&b->slot[k], 0);
+		zbz_hstore(&b->away, 0);
+		atomic_store_explicit(&b->seq, zbz_hload(&b->seq) + 1, memory_order_release);
+	}
+	ZBZ_SHARED_POINT();
+	memset(ghosts, 0, (size_t)sh->g.ghosts * ZBZ_SHARED_GHOSTS * sizeof *ghosts);
+	for (i = 0; i < 2; i++) {
+		zbz_hstore(&s->ring[i].head, 0);
+		zbz_hstore(&s->ring[i].tail, 0);
+		zbz_hstore(&s->ring[i].used, 0);
+		zbz_hstore(&s->ring[i].live, 0);
+	}
+	zbz_hstore(&s->items, 0);
+	zbz_hstore(&s->reap, 0);
+	/* the version just given may be half written; one that was given never comes again */
+	zbz_hstore(&s->version, zbz_hload(&s->version) + 2);
+	zbz_wadd(&zbz_shared_line_of(sh)->wiped, 1);
+}
+
+/* A lock whose kind is no longer what it was made with would lead the C library astray. */
+static bool sound(const zbz_shared_shard *s) {
+#ifdef __GLIBC__
+	return (uint32_t)s->lock.__data.__kind == zbz_hload(&s->kind) && zbz_hload(&s->kind) != 0;
+#else
+	(void)s;
+	return true;
+#endif
+}
+
+/* 0, EBUSY, or what is wrong with the lock. */
+static int try_once(zbz_shared *sh, zbz_shared_shard *s) {
+	int e;
+	if (!sound(s)) return EINVAL;
+	e = pthread_mutex_trylock(&s->lock);
+	if (e != EOWNERDEAD) return e;
+	zbz_shared_wipe(sh, s);
+	ZBZ_SHARED_POINT();
+	return pthread_mutex_consistent(&s->lock);
+}
+
+bool zbz_shared_trylock(zbz_shared *sh, uint32_t shard) { return try_once(sh, zbz_shared_shard_at(sh, shard)) == 0; }
+
+static int64_t now_ns(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int64_t patience(zbz_call *c) {
+	int64_t left = zbz_call_left(c);
+	return left < PATIENCE_NS / 1000000 ? left * 1000000 : PATIENCE_NS;
+}
+
+static int wait_for_it(zbz_shared *sh, zbz_shared_shard *s, bool brief, zbz_call *c) {
+	static const struct timespec nap = { 0, NAP_NS };
+	int64_t until = 0;
+	int i, e = EBUSY;
+	for (i = 0; i < SPINS; i++) {
+		relax();
+		if ((e = try_once(sh, s)) != EBUSY) return e;
+	}
+	if (brief) return e;
+	for (i = 0;; i++) {
+		if (i < YIELDS)
+			sched_yield();
+		else
+			nanosleep(&nap, NULL);
+		if ((e = try_once(sh, s)) != EBUSY) return e;
+		if (until == 0)
+			until = now_ns() + patience(c);
+		else if (now_ns() >= until)
+			return e;
+	}
+}
+
+static zbz_status refuse(zbz_shared *sh, uint32_t shard, int e, zbz_call *c) {
+	zbz_wadd(&zbz_shared_line_of(sh)->busy, 1);
+	if (e != EBUSY)
+		return zbz_fail(&c->err, ZBZ_E_CORRUPT, "the lock of part %u of the segment is damaged", (unsigned)shard);
+	atomic_store_explicit(&sh->stuck[shard], 1, memory_order_relaxed);
+	return zbz_fail(&c->err, ZBZ_E_UNAVAILABLE, "busy: another process holds the lock of part %u of the segment",
+	                (unsigned)shard);
+}
+
+zbz_status zbz_shared_lock(zbz_shared *sh, uint32_t shard, zbz_call *c) {
+	zbz_shared_shard *s = zbz_shared_shard_at(sh, shard);
+	int e = try_once(sh, s);
+	if (__builtin_expect(e == EBUSY, 0))
+		e = wait_for_it(sh, s, atomic_load_explicit(&sh->stuck[shard], memory_order_relaxed) != 0, c);
+	if (__builtin_expect(e != 0, 0)) return refuse(sh, shard, e, c);
+	if (atomic_load_explicit(&sh->stuck[shard], memory_order_relaxed) != 0)
+		atomic_store_explicit(&sh->stuck[shard], 0, memory_order_relaxed);
+	ZBZ_SHARED_POINT();
+	return ZBZ_OK;
+}
+
+void zbz_shared_unlock(zbz_shared *sh, uint32_t shard) { pthread_mutex_unlock(&zbz_shared_shard_at(sh, shard)->lock); }
