@@ -75,7 +75,9 @@ static void parse_entry(lua_State *L, zbz_bind *b, zbz_request *r) {
 }
 
 static zbz_status run_entry(zbz_request *r) {
-	zbz_status s = zbz_table_entry(r->t, &r->c, r->key, true, r->buf, &r->entry);
+	zbz_status s;
+	memset(&r->entry, 0, sizeof(r->entry));
+	s = zbz_table_entry(r->t, &r->c, r->key, true, r->buf, &r->entry);
 	return s == ZBZ_OK && r->entry.negative && r->entry.stale ? ZBZ_MISS : s;
 }
 
@@ -246,6 +248,7 @@ static void parse_lease(lua_State *L, zbz_bind *b, zbz_request *r) {
 	zbz_request_begin(r, zbz_ms_arg(L, 6, "lease", "deadline", -1));
 }
 static zbz_status run_lease(zbz_request *r) {
+	memset(&r->version, 0, sizeof(r->version));
 	return zbz_table_lease(r->t, &r->c, r->key, r->flag ? &r->entry : NULL, r->number, &r->version);
 }
 static int push_lease(lua_State *L, zbz_bind *b, zbz_request *r) {
@@ -281,6 +284,7 @@ static void parse_commit(lua_State *L, zbz_bind *b, zbz_request *r) {
 	zbz_args_read(L, 5, "commit", commit_args, &in);
 	if (!in.negative) r->value = zbz_string_arg(L, 4, "commit", "the bytes");
 	if (!flight->leads) luaL_error(L, "zbz: commit: only the leader of a flight commits");
+	memset(&r->put, 0, sizeof(r->put));
 	r->put.ttl = in.ttl;
 	r->put.stale_ttl = in.stale_ttl;
 	r->put.negative = in.negative;

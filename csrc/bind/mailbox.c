@@ -287,6 +287,8 @@ static void parse_subscribe(lua_State *L, zbz_bind *b, zbz_request *r) {
 		r->s = r->c.err.status;
 		return;
 	}
+	r->opened = NULL;
+	r->held = NULL;
 	r->undo = undo_subscribe;
 	zbz_request_store(L, r, 5);
 }

@@ -210,6 +210,7 @@ static int submit(lua_State *L) {
 	if (answers_here(L, b, 1)) return at_once(L, zbz_request_call(L, verb));
 	lua_settop(L, ZBZ_VERB_ARGS);
 	zbz_box_new(L, ZBZ_BOX_TICKET, sizeof(ticket_box));
+	memset(&r.put, 0, sizeof(r) - offsetof(zbz_request, put));
 	zbz_request_clear(&r, verb);
 	verb->parse(L, b, &r);
 	if (r.s >= 0) return send_off(L, b, &r, box);

@@ -30,10 +30,14 @@ struct zbz_request {
 	zbz_table *t;
 	zbz_store *store; /* of a cache: referenced from parse on, dropped after run */
 	zbz_keep *keep;
-	zbz_buf *buf;   /* scratch, or NULL: what a write sends, what a read gets */
-	zbz_buf *words; /* a second scratch buffer, or NULL */
-	bool parked;    /* all bytes are its own copies */
+	zbz_buf *buf;                                 /* scratch, or NULL: what a write sends, what a read gets */
+	zbz_buf *words;                               /* a second scratch buffer, or NULL */
+	void (*undo)(zbz_request *r);                 /* what to do with an answer that nobody takes; any thread */
+	void (*failed)(lua_State *L, zbz_request *r); /* what parse left behind in Lua */
+	size_t count;                                 /* of keys, and of what stands beside them */
 	zbz_bytes key, value;
+	bool parked; /* all bytes are its own copies */
+	/* From here on a verb sets what it uses itself: a blocking call begins without these being cleared. */
 	zbz_put put;
 	zbz_version version; /* put.version; what a lease gives */
 	zbz_entry entry;
@@ -43,7 +47,6 @@ struct zbz_request {
 	bool orphaned;             /* that box is gone: the request gives the thing up at its end */
 	bool flag, has_initial;
 	int64_t number, initial, ttl;
-	size_t count; /* of keys, and of what stands beside them */
 	zbz_bytes *keys, *values;
 	zbz_put *each;
 	const zbz_put **puts;
@@ -52,15 +55,13 @@ struct zbz_request {
 	size_t *ends; /* of commands: keys are their words */
 	size_t commands;
 	zbz_provider_stats stats;
-	void (*undo)(zbz_request *r); /* what to do with an answer that nobody takes; any thread */
-	void (*failed)(lua_State *L, zbz_request *r); /* what parse left behind in Lua */
 	void *ud, *opened;
 	zbz_store *held;
 };
 
-/* All but the call's record, which begins with begin. */
+/* All but the call's record, which begins with begin, and what verbs set. */
 static inline void zbz_request_clear(zbz_request *r, const zbz_verb *verb) {
-	memset(&r->box, 0, sizeof(*r) - offsetof(zbz_request, box));
+	memset(&r->box, 0, offsetof(zbz_request, put) - offsetof(zbz_request, box));
 	r->c.deadline = ZBZ_NEVER;
 	r->c.err.status = r->s = ZBZ_OK;
 	r->verb = verb;

@@ -211,7 +211,9 @@ static void push_info(lua_State *L, const zbz_entry *e, int64_t now) {
 
 static zbz_status run_get_with(zbz_request *r) {
 	zbz_entry *e = &r->entry;
-	zbz_status s = zbz_table_entry(r->t, &r->c, r->key, true, r->buf, e);
+	zbz_status s;
+	memset(e, 0, sizeof(*e));
+	s = zbz_table_entry(r->t, &r->c, r->key, true, r->buf, e);
 	return s == ZBZ_OK && (e->negative || e->stale || e->lease) ? ZBZ_MISS : s;
 }
 static int push_with(lua_State *L, zbz_bind *b, zbz_request *r) {
@@ -245,6 +247,7 @@ static void parse_write(lua_State *L, zbz_bind *b, zbz_request *r, const zbz_arg
 	r->key = zbz_key_arg(L, 2, op);
 	zbz_value_check(L, b, 3, op);
 	zbz_write_arg(L, 4, op, args, &o);
+	memset(&r->put, 0, sizeof(r->put));
 	r->put.ttl = o.ttl;
 	r->put.stale_ttl = -1;
 	r->put.only = only != ZBZ_ALWAYS ? only : o.only;

@@ -237,7 +237,8 @@ describe("nginx with lua_code_cache off", function()
 
 	setup(function()
 		server = redis.start()
-		local open = ('local zbz = require("zbz"); local t = assert(zbz.cache.new{ provider = "redis", url = "%s" }):table("t")'):format(server.url)
+		local open = ([[local zbz = require("zbz"); local t = assert(zbz.cache.new{ provider = "redis", url = "%s" }):table("t")]])
+			:format(server.url)
 		web = nginx.start{
 			http = "lua_code_cache off;",
 			server = ([[location = /once { content_by_lua_block { %s; assert(t:set("k", "v")); ngx.print(t:get("k")) }
