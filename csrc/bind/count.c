@@ -22,10 +22,10 @@ static int count_by(lua_State *L, const char *op, bool down) {
 	zbz_call c;
 	zbz_status s;
 	if (lua_type(L, 4) == LUA_TNUMBER || lua_type(L, 4) == LUA_TSTRING) {
-		return luaL_error(L, "zbz: %s: options must be a table, got %s", op, luaL_typename(L, 4));
+		return zbz_raise(L, "zbz: %s: options must be a table, got %s", op, luaL_typename(L, 4));
 	}
 	zbz_write_arg(L, 4, op, zbz_args_incr, &o);
-	if (down && by == INT64_MIN) return luaL_error(L, "zbz: %s: n is too small", op);
+	if (down && by == INT64_MIN) return zbz_raise(L, "zbz: %s: n is too small", op);
 	zbz_table_begin(t->t, &c, o.deadline);
 	if (t->codec == ZBZ_CODEC_MSGPACK) {
 		memset(&c.err, 0, sizeof(c.err));

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+#include "base/fork.h"
 #include "cache.h"
 
 #define MAIL_MAX     ((size_t)16384)
@@ -15,6 +16,7 @@ typedef struct zbz_mail {
 	zbz_mailbox *mailbox;
 	zbz_job *drained; /* not yet handed out */
 	size_t refs;
+	unsigned generation; /* of the process it was made in */
 } zbz_mail;
 
 typedef struct event {
@@ -71,7 +73,8 @@ void zbz_mail_close(zbz_bind *b) {
 
 static zbz_mail *mail_of(zbz_bind *b, zbz_err *err) {
 	zbz_mail *mail;
-	if (b->mail != NULL) return b->mail;
+	if (b->mail != NULL && b->mail->generation == zbz_fork_generation()) return b->mail;
+	zbz_mail_close(b); /* a child's first ask: what its parent subscribed to goes on arriving there */
 	if (b->closing) {
 		zbz_fail(err, ZBZ_E_CLOSED, "the Lua state is closing");
 		return NULL;
@@ -82,6 +85,7 @@ static zbz_mail *mail_of(zbz_bind *b, zbz_err *err) {
 		return NULL;
 	}
 	mail->refs = 1;
+	mail->generation = zbz_fork_generation();
 	if (zbz_mailbox_new(MAIL_MAX, &mail->mailbox, err) < 0) {
 		zbz_free(mail);
 		return NULL;
