@@ -11,7 +11,8 @@ VERSION := $(shell sed -n 's/^.define ZBZ_VERSION "\(.*\)"/\1/p' csrc/include/zb
 
 # The core: libc and pthreads only. Providers that need a library are plug-ins.
 CORE_SRC := $(wildcard csrc/base/*.c csrc/core/*.c csrc/cache/*.c csrc/layer/*.c) csrc/provider/cache_memory.c \
-            $(wildcard csrc/provider/memory_*.c) csrc/provider/cache_filesystem.c $(wildcard csrc/provider/filesystem_*.c)
+            $(wildcard csrc/provider/memory_*.c) csrc/provider/cache_filesystem.c $(wildcard csrc/provider/filesystem_*.c) \
+            csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c)
 BIND_SRC := $(wildcard csrc/bind/*.c)
 REDIS_SRC := $(wildcard csrc/provider/cache_redis*.c csrc/provider/redis_*.c csrc/proto/resp*.c csrc/net/*.c)
 MEMCACHED_SRC := $(wildcard csrc/provider/cache_memcached*.c csrc/provider/memcached_*.c csrc/proto/memcache*.c) csrc/net/tcp.c
@@ -123,7 +124,7 @@ asan:
 	@$(MAKE) -s all ctests B=build/asan OPT='-O1 -g -fno-omit-frame-pointer' CFLAGS=-fsanitize=address,undefined LDFLAGS=-fsanitize=address,undefined
 	@B=build/asan lua5.4 spec/tools/suite.lua spec/suites_asan.lua build/log/asan
 tsan:
-	@$(MAKE) -s all ctests B=build/tsan OPT='-O1 -g' CFLAGS=-fsanitize=thread LDFLAGS=-fsanitize=thread
+	@$(MAKE) -s all ctests B=build/tsan OPT='-O1 -g -Wno-maybe-uninitialized' CFLAGS=-fsanitize=thread LDFLAGS=-fsanitize=thread
 	@B=build/tsan lua5.4 spec/tools/suite.lua spec/suites_tsan.lua build/log/tsan
 valgrind: all ctests
 	@eval "$$($(MAKE) -s env)" && B=$(B) lua5.4 spec/tools/suite.lua spec/suites_valgrind.lua build/log/valgrind

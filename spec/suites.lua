@@ -9,7 +9,7 @@ local function files(pattern)
 end
 
 local function with(name) -- C programs that talk to a real server
-	local server = name:match("redis") or name:match("memcached")
+	local server = name:match("redis") or name:match("memcached") or (name == "test_faults" or name == "test_states") and "redis memcached"
 	return server and ("lua5.4 spec/services/with.lua " .. server .. " -- ") or ""
 end
 local paths = 'LUA_PATH="$PWD/?.lua;$LUA_PATH" '
@@ -23,11 +23,11 @@ for _, f in ipairs(files("spec/c/test_*.c")) do
 	add("c " .. name, with(name) .. B .. "/spec/" .. name)
 end
 for _, case in ipairs {
-	{ "memory", "clock=fake" }, { "ristretto", "clock=fake" }, { "filesystem", "clock=fake base_dir=$dir" },
+	{ "memory", "clock=fake" }, { "ristretto", "clock=fake" }, { "shared", "clock=fake" }, { "filesystem", "clock=fake base_dir=$dir" },
 	{ "fault", "inner.provider=memory" }, { "redis", "url=$REDIS_URL" }, { "memcached", "servers=$MEMCACHED_SERVERS" },
 } do
-	add("c conformance " .. case[1], ([[dir=$(mktemp -d); export dir; %ssh -c '%s/spec/conformance provider=%s %s'; code=$?; rm -rf "$dir"; exit $code]])
-		:format(with(case[1]), B, case[1], case[2]))
+	local run = [[dir=$(mktemp -d); export dir; %ssh -c '%s/spec/conformance provider=%s %s'; code=$?; rm -rf "$dir"; exit $code]]
+	add("c conformance " .. case[1], run:format(with(case[1]), B, case[1], case[2]))
 end
 for _, lua in ipairs(luas) do
 	for _, f in ipairs(files("spec/lua/*_spec.lua")) do

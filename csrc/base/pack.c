@@ -10,7 +10,8 @@ static zbz_status head(zbz_buf *out, unsigned tag, uint64_t v, int bytes, zbz_er
 }
 
 /* A length: in the tag itself below `room`, else in 1 (when there is such a form), 2 or 4 bytes. */
-static zbz_status length(zbz_buf *out, unsigned fix, uint64_t room, unsigned one, unsigned two, uint64_t n, zbz_err *err) {
+static zbz_status length(zbz_buf *out, unsigned fix, uint64_t room, unsigned one, unsigned two, uint64_t n,
+                         zbz_err *err) {
 	if (n < room) return head(out, fix | (unsigned)n, 0, 0, err);
 	if (n < 256 && one != 0) return head(out, one, n, 1, err);
 	if (n < 65536) return head(out, two, n, 2, err);

@@ -5,7 +5,7 @@
 #include "base/nearest.h"
 
 int zbz_not_string(lua_State *L, int idx, const char *op, const char *what) {
-	return luaL_error(L, "zbz: %s: %s must be a string, got %s", op, what, luaL_typename(L, idx));
+	return zbz_raise(L, "zbz: %s: %s must be a string, got %s", op, what, luaL_typename(L, idx));
 }
 
 /* ---- numbers ---- */
@@ -29,7 +29,7 @@ int64_t zbz_int_arg(lua_State *L, int idx, const char *op, const char *name) {
 	int64_t v = 0;
 	if (!zbz_int_at(L, idx, &v)) {
 		const char *got = lua_type(L, idx) == LUA_TNUMBER ? "another number" : luaL_typename(L, idx);
-		luaL_error(L, "zbz: %s: %s must be a whole number, got %s", op, name, got);
+		zbz_raise(L, "zbz: %s: %s must be a whole number, got %s", op, name, got);
 	}
 	return v;
 }
@@ -78,7 +78,7 @@ zbz_status zbz_duration_at(lua_State *L, int idx, int64_t *ms, zbz_err *err) {
 int64_t zbz_duration_arg(lua_State *L, int idx, const char *op, const char *name) {
 	zbz_err err;
 	int64_t ms = 0;
-	if (zbz_duration_at(L, idx, &ms, &err) != ZBZ_OK) luaL_error(L, "zbz: %s: %s: %s", op, name, err.text);
+	if (zbz_duration_at(L, idx, &ms, &err) != ZBZ_OK) zbz_raise(L, "zbz: %s: %s: %s", op, name, err.text);
 	return ms;
 }
 
@@ -99,19 +99,19 @@ static int unknown_option(lua_State *L, const char *op, const zbz_arg *args, con
 		luaL_addstring(&known, args[i].name);
 	}
 	luaL_pushresult(&known);
-	if (nearest == NULL) return luaL_error(L, "zbz: %s: unknown option '%s'; known: %s", op, name, lua_tostring(L, -1));
-	return luaL_error(L, "zbz: %s: unknown option '%s', did you mean '%s'? known: %s", op, name, nearest,
-	                  lua_tostring(L, -1));
+	if (nearest == NULL) return zbz_raise(L, "zbz: %s: unknown option '%s'; known: %s", op, name, lua_tostring(L, -1));
+	return zbz_raise(L, "zbz: %s: unknown option '%s', did you mean '%s'? known: %s", op, name, nearest,
+	                 lua_tostring(L, -1));
 }
 
 static int wrong(lua_State *L, const char *op, const char *name, const char *expected, int idx) {
-	return luaL_error(L, "zbz: %s: %s must be %s, got %s", op, name, expected, luaL_typename(L, idx));
+	return zbz_raise(L, "zbz: %s: %s must be %s, got %s", op, name, expected, luaL_typename(L, idx));
 }
 
 static void read_version(lua_State *L, int idx, const char *op, const char *name, zbz_version *v) {
 	zbz_bytes token = zbz_string_arg(L, idx, op, name);
 	if (token.n == 0 || token.n > sizeof(v->b)) {
-		luaL_error(L, "zbz: %s: %s must be a version from get_with, got a string of %d bytes", op, name, (int)token.n);
+		zbz_raise(L, "zbz: %s: %s must be a version from get_with, got a string of %d bytes", op, name, (int)token.n);
 	}
 	v->n = (uint8_t)token.n;
 	memcpy(v->b, token.p, token.n);
@@ -121,7 +121,7 @@ static zbz_only read_only(lua_State *L, int idx, const char *op, const char *nam
 	zbz_bytes text = zbz_string_arg(L, idx, op, name);
 	if (zbz_bytes_eq(text, zbz_bstr("absent"))) return ZBZ_ONLY_ABSENT;
 	if (!zbz_bytes_eq(text, zbz_bstr("present"))) {
-		luaL_error(L, "zbz: %s: %s must be \"absent\" or \"present\", got \"%s\"", op, name, text.p);
+		zbz_raise(L, "zbz: %s: %s must be \"absent\" or \"present\", got \"%s\"", op, name, text.p);
 	}
 	return ZBZ_ONLY_PRESENT;
 }
@@ -153,7 +153,7 @@ void zbz_args_read(lua_State *L, int idx, const char *op, const zbz_arg *args, v
 		int value = lua_gettop(L);
 		const char *name;
 		if (lua_type(L, value - 1) != LUA_TSTRING) {
-			luaL_error(L, "zbz: %s: option names are strings, got %s", op, luaL_typename(L, value - 1));
+			zbz_raise(L, "zbz: %s: option names are strings, got %s", op, luaL_typename(L, value - 1));
 		}
 		name = lua_tostring(L, value - 1);
 		for (arg = args; arg->name != NULL && strcmp(arg->name, name) != 0; arg++) {}
@@ -205,7 +205,7 @@ void zbz_write_arg(lua_State *L, int idx, const char *op, const zbz_arg *args, z
 	default: zbz_args_read(L, idx, op, args, o);
 	}
 	if (o->version.n > 0) {
-		if (o->only != ZBZ_ALWAYS) luaL_error(L, "zbz: %s: only and if_version exclude each other", op);
+		if (o->only != ZBZ_ALWAYS) zbz_raise(L, "zbz: %s: only and if_version exclude each other", op);
 		o->only = ZBZ_ONLY_VERSION;
 	}
 	if (args == zbz_args_incr) {

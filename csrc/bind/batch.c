@@ -21,12 +21,12 @@ static void note_error(lua_State *L, int errs, const zbz_table_box *t, const cha
 
 static size_t count_keys(lua_State *L, const char *op) {
 	size_t n;
-	if (!lua_istable(L, 2)) luaL_error(L, "zbz: %s: a list of keys expected, got %s", op, luaL_typename(L, 2));
+	if (!lua_istable(L, 2)) zbz_raise(L, "zbz: %s: a list of keys expected, got %s", op, luaL_typename(L, 2));
 	n = lua_rawlen(L, 2);
-	if (n > BATCH_MAX) luaL_error(L, "zbz: %s: more than %d keys", op, (int)BATCH_MAX);
+	if (n > BATCH_MAX) zbz_raise(L, "zbz: %s: more than %d keys", op, (int)BATCH_MAX);
 	if (n == 0) {
 		lua_pushnil(L);
-		if (lua_next(L, 2)) luaL_error(L, "zbz: %s: a list of keys expected, got a table without [1]", op);
+		if (lua_next(L, 2)) zbz_raise(L, "zbz: %s: a list of keys expected, got a table without [1]", op);
 	}
 	return n;
 }
@@ -45,7 +45,7 @@ static bool borrow_keys(lua_State *L, zbz_bytes *keys, size_t n) {
 }
 
 static int bad_key(lua_State *L, const char *op) {
-	return luaL_error(L, "zbz: %s: keys must be strings, one is a %s", op, luaL_typename(L, -1));
+	return zbz_raise(L, "zbz: %s: keys must be strings, one is a %s", op, luaL_typename(L, -1));
 }
 
 /* Pushes key i again and tells whether it is still the one that was borrowed: a finalizer may have changed the list. */
@@ -58,7 +58,7 @@ static zbz_bytes push_key(lua_State *L, const zbz_request *r, size_t i) {
 	}
 	lua_rawgeti(L, 2, (int)i + 1);
 	if (lua_type(L, -1) != LUA_TSTRING || lua_tostring(L, -1) != keys[i].p) {
-		luaL_error(L, "zbz: %s: the list of keys changed during the call", op);
+		zbz_raise(L, "zbz: %s: the list of keys changed during the call", op);
 	}
 	return keys[i];
 }
@@ -200,13 +200,13 @@ typedef struct writes {
 static size_t count_entries(lua_State *L) {
 	size_t n = 0;
 	if (!lua_istable(L, 2))
-		luaL_error(L, "zbz: set_multi: a table of key = value expected, got %s", luaL_typename(L, 2));
+		zbz_raise(L, "zbz: set_multi: a table of key = value expected, got %s", luaL_typename(L, 2));
 	for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
 		if (lua_type(L, -2) != LUA_TSTRING)
-			luaL_error(L, "zbz: set_multi: keys are strings, got a %s", luaL_typename(L, -2));
+			zbz_raise(L, "zbz: set_multi: keys are strings, got a %s", luaL_typename(L, -2));
 		n++;
 	}
-	if (n > BATCH_MAX) luaL_error(L, "zbz: set_multi: more than %d keys", (int)BATCH_MAX);
+	if (n > BATCH_MAX) zbz_raise(L, "zbz: set_multi: more than %d keys", (int)BATCH_MAX);
 	return n;
 }
 
@@ -276,7 +276,7 @@ static zbz_status gather(lua_State *L, const zbz_bind *b, const zbz_table_box *t
 	while (lua_next(L, 2)) {
 		zbz_status s;
 		if (w->n == w->room || lua_type(L, key) != LUA_TSTRING)
-			luaL_error(L, "zbz: set_multi: the table changed during the call");
+			zbz_raise(L, "zbz: set_multi: the table changed during the call");
 		s = add_entry(L, b, t, ttl, w, buf, err);
 		lua_settop(L, key);
 		if (s != ZBZ_OK) return s;
@@ -336,7 +336,7 @@ const zbz_verb *const *const zbz_batch_verbs = verbs;
 
 static int item(lua_State *L) {
 	zbz_options_in o;
-	if (lua_isnoneornil(L, 1)) return luaL_error(L, "zbz: item: the value is nil");
+	if (lua_isnoneornil(L, 1)) return zbz_raise(L, "zbz: item: the value is nil");
 	zbz_write_arg(L, 2, "item", zbz_args_item, &o);
 	lua_createtable(L, 0, 2);
 	lua_pushvalue(L, 1);

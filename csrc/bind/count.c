@@ -21,7 +21,7 @@ static void parse_count(lua_State *L, zbz_bind *b, zbz_request *r) {
 	r->key = zbz_key_arg(L, 2, op);
 	r->number = lua_isnoneornil(L, 3) ? 1 : zbz_int_arg(L, 3, op, "n");
 	if (lua_type(L, 4) == LUA_TNUMBER || lua_type(L, 4) == LUA_TSTRING) {
-		luaL_error(L, "zbz: %s: options must be a table, got %s", op, luaL_typename(L, 4));
+		zbz_raise(L, "zbz: %s: options must be a table, got %s", op, luaL_typename(L, 4));
 	}
 	zbz_write_arg(L, 4, op, zbz_args_incr, &o);
 	r->ttl = o.ttl;
@@ -36,7 +36,7 @@ static void parse_count(lua_State *L, zbz_bind *b, zbz_request *r) {
 
 static void parse_down(lua_State *L, zbz_bind *b, zbz_request *r) {
 	parse_count(L, b, r);
-	if (r->number == INT64_MIN) luaL_error(L, "zbz: decr: n is too small");
+	if (r->number == INT64_MIN) zbz_raise(L, "zbz: decr: n is too small");
 	r->number = -r->number;
 }
 

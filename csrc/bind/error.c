@@ -1,4 +1,6 @@
 /* From the core's error record to what a Lua program sees. */
+#include <stdarg.h>
+
 #include "object.h"
 
 static void set_text(lua_State *L, const char *field, const char *text) {
@@ -41,8 +43,43 @@ void zbz_push_error(lua_State *L, const zbz_err *err, const zbz_where *where) {
 	lua_setmetatable(L, -2);
 }
 
+static bool ours(lua_State *L, const char *source) {
+	const char *home;
+	size_t n;
+	bool yes;
+	zbz_push_slot(L, ZBZ_SLOT_HOME);
+	home = lua_tolstring(L, -1, &n);
+	yes = home != NULL && strncmp(source, home, n) == 0;
+	lua_pop(L, 1);
+	return yes;
+}
+
+static void push_place(lua_State *L) {
+	lua_Debug ar;
+	int level;
+	for (level = 1; lua_getstack(L, level, &ar); level++) {
+		lua_getinfo(L, "Sl", &ar);
+		if (ar.currentline <= 0) break;
+		if (ours(L, ar.source)) continue;
+		lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+		return;
+	}
+	lua_pushliteral(L, "");
+}
+
+int zbz_raise(lua_State *L, const char *fmt, ...) {
+	va_list args;
+	luaL_checkstack(L, 8, "zbz");
+	push_place(L);
+	va_start(args, fmt);
+	lua_pushvfstring(L, fmt, args);
+	va_end(args);
+	lua_concat(L, 2);
+	return lua_error(L);
+}
+
 int zbz_push_failure(lua_State *L, const zbz_err *err, const zbz_where *where) {
-	if (err->status == ZBZ_E_ARGUMENT) return luaL_error(L, "zbz: %s: %s", where->op, err->text);
+	if (err->status == ZBZ_E_ARGUMENT) return zbz_raise(L, "zbz: %s: %s", where->op, err->text);
 	luaL_checkstack(L, 1, "zbz");
 	lua_pushnil(L);
 	zbz_push_error(L, err, where);

@@ -145,7 +145,7 @@ static int open_listing(lua_State *L) {
 	lua_pushvalue(L, lua_upvalueindex(1));
 	lua_pushvalue(L, 4);
 	lua_pushcclosure(L, next_key, 2);
-	if (t->t == NULL) return luaL_error(L, "zbz: keys: the table is closed");
+	if (t->t == NULL) return zbz_raise(L, "zbz: keys: the table is closed");
 	zbz_table_begin(t->t, &c, deadline);
 	if (zbz_table_keys_open(t->t, &c, pattern, &box->listing) < 0) {
 		box->listing = NULL;

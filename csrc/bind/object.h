@@ -49,7 +49,8 @@ typedef enum zbz_kind {
 enum { /* further slots of the record's own table, after the metatables of the kinds */
 	   ZBZ_SLOT_ERROR_MT = ZBZ_BOX_KINDS,
 	   ZBZ_SLOT_ITEM_MT,
-	   ZBZ_SLOT_SUBSCRIPTIONS
+	   ZBZ_SLOT_SUBSCRIPTIONS,
+	   ZBZ_SLOT_HOME /* how the sources of the Lua part begin: "@/usr/share/lua/5.4/zbz/" */
 };
 
 struct zbz_mail;
@@ -190,6 +191,9 @@ static inline zbz_where zbz_at_key(const char *op, const zbz_table_box *t, zbz_b
 void zbz_push_error(lua_State *L, const zbz_err *err, const zbz_where *where);
 /* Pushes nil and the error, returns 2. Misuse (E_ARGUMENT) raises instead. */
 int zbz_push_failure(lua_State *L, const zbz_err *err, const zbz_where *where);
+/* luaL_error at the line of the program: callers that belong to the Lua part are passed over. In Lua 5.4 a function in
+ * C, called last thing in one in Lua, does not take its place on the stack as one in Lua would. */
+int zbz_raise(lua_State *L, const char *fmt, ...);
 /* For one key of a batch, whose status is all there is unless `err` tells of the same one. */
 void zbz_push_key_error(lua_State *L, zbz_status status, const zbz_err *err, const zbz_where *where);
 

@@ -1,6 +1,14 @@
 /* Which providers there are and what options they take. */
 #include "args.h"
 
+static int home(lua_State *L) {
+	zbz_string_arg(L, 1, "home", "the beginning of the sources' names");
+	zbz_getenv(L, lua_upvalueindex(1));
+	lua_pushvalue(L, 1);
+	lua_rawseti(L, -2, ZBZ_SLOT_HOME);
+	return 0;
+}
+
 static int plugin_dir(lua_State *L) {
 	zbz_err err;
 	zbz_where at = zbz_at("plugin_dir");
@@ -102,11 +110,8 @@ static int scheme(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-	{ "plugin_dir", plugin_dir },
-	{ "providers", providers },
-	{ "provider_info", provider_info },
-	{ "scheme", scheme },
-	{ NULL, NULL },
+	{ "plugin_dir", plugin_dir },       { "home", home },     { "providers", providers },
+	{ "provider_info", provider_info }, { "scheme", scheme }, { NULL, NULL },
 };
 
 void zbz_open_registry(lua_State *L) { zbz_functions(L, 1, functions); }

@@ -42,7 +42,7 @@ static const zbz_arg table_args[] = {
 static zbz_codec codec_named(lua_State *L, zbz_bytes name) {
 	zbz_codec codec = ZBZ_CODEC_BYTES;
 	if (!zbz_codec_find(name, &codec)) {
-		luaL_error(L, "zbz: new_table: codec must be \"bytes\", \"string\", \"json\", \"msgpack\" or \"auto\"");
+		zbz_raise(L, "zbz: new_table: codec must be \"bytes\", \"string\", \"json\", \"msgpack\" or \"auto\"");
 	}
 	return codec;
 }
@@ -51,7 +51,7 @@ static void read_table_options(lua_State *L, table_in *in) {
 	memset(in, 0, sizeof(*in));
 	in->core.ttl = in->core.deadline = -1;
 	zbz_args_read(L, 2, "new_table", table_args, in);
-	if (in->core.stale_ttl < 0) luaL_error(L, "zbz: new_table: stale_ttl must not be negative");
+	if (in->core.stale_ttl < 0) zbz_raise(L, "zbz: new_table: stale_ttl must not be negative");
 }
 
 /* The handle keeps the cache's: collecting that one would close the cache. */
@@ -73,7 +73,7 @@ static int new_table(lua_State *L) {
 	zbz_err err;
 	table_in in;
 	size_t room;
-	if (!lua_istable(L, 2)) return luaL_error(L, "zbz: new_table: a table of options expected");
+	if (!lua_istable(L, 2)) return zbz_raise(L, "zbz: new_table: a table of options expected");
 	lua_settop(L, 2);
 	read_table_options(L, &in);
 	room = in.core.name.n;
@@ -83,7 +83,7 @@ static int new_table(lua_State *L) {
 	 * allocated. */
 	read_table_options(L, &in);
 	if (in.core.name.n > room || cache->cache == NULL)
-		return luaL_error(L, "zbz: new_table: the options changed during the call");
+		return zbz_raise(L, "zbz: new_table: the options changed during the call");
 	box->codec = (int)codec_named(L, in.codec);
 	box->name_n = in.core.name.n;
 	if (in.core.name.n > 0) memcpy(box->name, in.core.name.p, in.core.name.n);
@@ -236,8 +236,8 @@ bool zbz_is_item(lua_State *L, const zbz_bind *b, int idx) {
 }
 
 int zbz_no_value(lua_State *L, int idx, const char *op) {
-	if (lua_istable(L, idx)) return luaL_error(L, "zbz: %s: an item belongs into set_multi", op);
-	return luaL_error(L, "zbz: %s: the value is nil; delete removes a key, zbz.null stores a null", op);
+	if (lua_istable(L, idx)) return zbz_raise(L, "zbz: %s: an item belongs into set_multi", op);
+	return zbz_raise(L, "zbz: %s: the value is nil; delete removes a key, zbz.null stores a null", op);
 }
 
 static void parse_write(lua_State *L, zbz_bind *b, zbz_request *r, const zbz_arg *args, zbz_only only) {

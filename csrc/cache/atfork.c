@@ -23,7 +23,7 @@ static void in_parent(void) {
 static void in_child(void) {
 	atfork_node *node;
 	for (node = head; node != NULL; node = node->next) node->renew(node);
-	pthread_mutex_init(&list_lock, NULL);
+	pthread_mutex_unlock(&list_lock);
 }
 
 static void install(void) { pthread_atfork(prepare, in_parent, in_child); }

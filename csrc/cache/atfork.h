@@ -1,5 +1,5 @@
-/* Objects that must be whole on both sides of a fork: their locks are taken before it, given back in the parent, and
- * made anew in the child, where the threads that waited or worked on them do not exist. */
+/* Objects that must be whole on both sides of a fork: their locks are taken before it and given back on both sides. In the
+ * child the threads that waited or worked on them do not exist. */
 #ifndef ZBZ_CACHE_ATFORK_H
 #define ZBZ_CACHE_ATFORK_H
 
@@ -7,8 +7,7 @@ typedef struct atfork_node {
 	struct atfork_node *prev, *next;
 	void (*lock)(struct atfork_node *);   /* in the parent, before */
 	void (*unlock)(struct atfork_node *); /* in the parent, after */
-	void (*renew)(
-	    struct atfork_node *); /* in the child: initialise the locks anew, forget other threads; no allocation */
+	void (*renew)(struct atfork_node *);  /* in the child: forget other threads, then unlock; no allocation */
 } atfork_node;
 
 /* Neither may be called while holding the object's own lock. */

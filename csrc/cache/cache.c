@@ -85,9 +85,8 @@ static void retire(zbz_cache *cache, cache_slot *slot) {
 static void lock_for_fork(atfork_node *node) { pthread_mutex_lock(&((zbz_cache *)node)->lock); }
 static void unlock_for_fork(atfork_node *node) { pthread_mutex_unlock(&((zbz_cache *)node)->lock); }
 
-static void make_locks(zbz_cache *cache) {
+static void make_cond(zbz_cache *cache) {
 	pthread_condattr_t attr;
-	pthread_mutex_init(&cache->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&cache->drained, &attr);
@@ -103,9 +102,10 @@ static void forget_calls(cache_slot *slot) {
 static void renew_in_child(atfork_node *node) {
 	zbz_cache *cache = (zbz_cache *)node;
 	cache_slot *slot = atomic_load(&cache->slot);
-	make_locks(cache);
+	make_cond(cache);
 	if (slot != NULL) forget_calls(slot);
 	for (slot = cache->retired; slot != NULL; slot = slot->next) forget_calls(slot);
+	pthread_mutex_unlock(&cache->lock);
 }
 
 /* ---- the public face ---- */
@@ -140,7 +140,8 @@ zbz_status zbz_cache_new(zbz_store *store, const zbz_cache_opts *opts, zbz_cache
 	atomic_store(&cache->refs, 1);
 	atomic_store(&cache->inline_ok, slot->caps.inline_ok);
 	atomic_store(&cache->slot, slot);
-	make_locks(cache);
+	pthread_mutex_init(&cache->lock, NULL);
+	make_cond(cache);
 	cache->fork.lock = lock_for_fork;
 	cache->fork.unlock = unlock_for_fork;
 	cache->fork.renew = renew_in_child;

@@ -27,7 +27,6 @@ static void renew_in_child(atfork_node *node) {
 	zbz_flights *fs = (zbz_flights *)node;
 	size_t i;
 	trip *t, *next;
-	pthread_mutex_init(&fs->lock, NULL);
 	for (i = 0; i <= fs->mask; i++) {
 		for (t = fs->buckets[i]; t != NULL; t = next) {
 			next = t->next;
@@ -40,6 +39,7 @@ static void renew_in_child(atfork_node *node) {
 		fs->buckets[i] = NULL;
 	}
 	atomic_store(&fs->flying, 0);
+	pthread_mutex_unlock(&fs->lock);
 }
 
 zbz_flights *zbz_flights_new(void) {

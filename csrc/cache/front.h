@@ -124,6 +124,13 @@ zbz_status zbz_op_read(table_op *op, zbz_buf *out, bool want_meta, zbz_bytes *va
                        int64_t *physical);
 static inline bool entry_live(const zbz_entry *e) { return !e->stale && !e->negative && !e->lease; }
 
+/* May an entry be there that only its envelope tells dead? Once the table has seen a sealed one; and where other
+ * processes lease keys while they load. */
+static inline bool op_expects_sealed(const table_op *op) {
+	return atomic_load_explicit(&op->t->sealed, memory_order_relaxed) ||
+	       (op->slot->caps.shared && slot_can(op->slot, ZBZ_CAN_ADD | ZBZ_CAN_VERSION));
+}
+
 enum { RACE_TRIES = 16 }; /* how often a lost version race is run again */
 
 #endif

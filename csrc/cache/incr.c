@@ -51,7 +51,7 @@ static zbz_status count_over(table_op *op, const zbz_incr *how, zbz_bytes text, 
 	zbz_status s;
 	if (!entry->sealed || entry->version.n == 0 || (live && !parse_integer(text, &number))) return ZBZ_E_TYPE;
 	if (live && !add(number, how->delta, &number))
-		return zbz_fail(&op->c->err, ZBZ_E_ARGUMENT, "the counter would leave the range of 64 bits");
+		return zbz_fail(&op->c->err, ZBZ_E_TOO_LARGE, "the counter would leave the range of 64 bits");
 	if (op->slot->caps.unsigned_incr && number < 0) number = 0;
 	s = write_number(op, number, entry, physical, live, how->expire_at);
 	if (s == ZBZ_OK) *value = number;
@@ -101,6 +101,8 @@ zbz_status zbz_table_incr(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t delt
 		s = count(&op, &how, value);
 		op_touch(&op);
 	}
+	/* the arguments have been looked at: what is out of range is the number in the store */
+	if (s == ZBZ_E_ARGUMENT) c->err.status = s = ZBZ_E_TOO_LARGE;
 	if (zbz_op_wrote(&op, s) == ZBZ_OK) count_add(&op.counts->sets, 1);
 	zbz_op_end(&op);
 	return s;

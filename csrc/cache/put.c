@@ -81,16 +81,15 @@ static zbz_status add_over_dead(table_op *op, const zbz_write *w, zbz_version *v
 }
 
 static zbz_status write_conditional(table_op *op, const zbz_write *w, zbz_version *version_out) {
-	bool sealed = atomic_load_explicit(&op->t->sealed, memory_order_relaxed);
 	zbz_entry entry;
 	zbz_status s;
-	if (sealed && w->only == ZBZ_ONLY_PRESENT) {
+	if (w->only == ZBZ_ONLY_PRESENT && op_expects_sealed(op)) {
 		s = look(op, &entry);
 		if (s < 0) return s;
 		if (s == ZBZ_MISS || !entry_live(&entry)) return ZBZ_REFUSED;
 	}
 	s = zbz_store_set(op->slot->store, op->c, w, version_out);
-	if (s == ZBZ_REFUSED && sealed && w->only == ZBZ_ONLY_ABSENT && slot_can(op->slot, ZBZ_CAN_VERSION))
+	if (s == ZBZ_REFUSED && w->only == ZBZ_ONLY_ABSENT && slot_can(op->slot, ZBZ_CAN_VERSION))
 		s = add_over_dead(op, w, version_out);
 	return s;
 }

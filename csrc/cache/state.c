@@ -2,8 +2,6 @@
  * envelope counts; elsewhere the provider is asked directly. */
 #include "front.h"
 
-static bool expects_sealed(const table_op *op) { return atomic_load_explicit(&op->t->sealed, memory_order_relaxed); }
-
 /* What is there, for good or not at all. The bytes stay in *bytes, to be cleared. */
 static zbz_status read_live(table_op *op, bool want_meta, zbz_buf *bytes, zbz_bytes *value, zbz_entry *entry,
                             int64_t *physical) {
@@ -22,7 +20,7 @@ zbz_status zbz_table_exists(zbz_table *t, zbz_call *c, zbz_bytes key) {
 	table_op op;
 	zbz_status s = zbz_op_begin(&op, t, c, key);
 	if (s != ZBZ_OK) return s;
-	if (expects_sealed(&op)) {
+	if (op_expects_sealed(&op)) {
 		zbz_buf bytes = { 0 };
 		zbz_bytes value;
 		zbz_entry entry;
@@ -39,7 +37,7 @@ zbz_status zbz_table_exists(zbz_table *t, zbz_call *c, zbz_bytes key) {
 static zbz_status ask_end(table_op *op, int64_t *expire_at) {
 	zbz_status s = zbz_op_need(op, ZBZ_CAN_TTL, "ttl");
 	if (s != ZBZ_OK) return s;
-	if (expects_sealed(op)) {
+	if (op_expects_sealed(op)) {
 		zbz_buf bytes = { 0 };
 		zbz_bytes value;
 		zbz_entry entry;
@@ -135,8 +133,8 @@ zbz_status zbz_table_expire(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t tt
 	s = zbz_op_need(&op, ZBZ_CAN_EXPIRE, "expire");
 	if (s == ZBZ_OK) {
 		op_touch(&op);
-		s = expects_sealed(&op) ? expire_sealed(&op, ttl_ms)
-		                        : zbz_store_expire(op.slot->store, c, op.key, zbz_expire_at(c->now, ttl_ms));
+		s = op_expects_sealed(&op) ? expire_sealed(&op, ttl_ms)
+		                           : zbz_store_expire(op.slot->store, c, op.key, zbz_expire_at(c->now, ttl_ms));
 		op_touch(&op);
 	}
 	zbz_op_wrote(&op, s);

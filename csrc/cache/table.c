@@ -159,12 +159,20 @@ zbz_status zbz_table_entry(zbz_table *t, zbz_call *c, zbz_bytes key, bool want_m
 	return s;
 }
 
+/* Nothing a program has stored, only the note that it is being loaded. */
+static bool is_lease(zbz_bytes stored, int64_t now) {
+	zbz_bytes value;
+	zbz_entry entry;
+	return zbz_envelope_is(stored) && zbz_envelope_open(stored, now, &value, &entry, NULL) == ZBZ_OK && entry.lease;
+}
+
 zbz_status zbz_table_get_raw(zbz_table *t, zbz_call *c, zbz_bytes key, zbz_buf *out) {
 	table_op op;
 	size_t start = out->n;
 	zbz_status s = zbz_op_begin(&op, t, c, key);
 	if (s != ZBZ_OK) return s;
 	s = zbz_store_get(op.slot->store, c, op.key, out, NULL);
+	if (s == ZBZ_OK && is_lease(zbz_b(out->p + start, out->n - start), c->now)) s = ZBZ_MISS;
 	if (s != ZBZ_OK) out->n = start;
 	count_read(&op, s);
 	zbz_op_end(&op);

@@ -4,6 +4,7 @@
 #include "base/fork.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <time.h>
 
 static bool init(zbz_gate *g) {
@@ -14,8 +15,17 @@ static bool init(zbz_gate *g) {
 	ok = pthread_mutex_init(&g->lock, NULL) == 0 && pthread_cond_init(&g->freed, &attr) == 0;
 	pthread_condattr_destroy(&attr);
 	g->busy = false;
-	g->generation = zbz_fork_generation();
+	atomic_store(&g->renewing, zbz_fork_generation());
+	atomic_store(&g->generation, zbz_fork_generation());
 	return ok;
+}
+
+/* The threads of a child wait until one of them has made the gate anew. */
+static void fork_check(zbz_gate *g) {
+	unsigned now = zbz_fork_generation(), seen = atomic_load(&g->renewing);
+	if (atomic_load_explicit(&g->generation, memory_order_acquire) == now) return;
+	if (seen != now && atomic_compare_exchange_strong(&g->renewing, &seen, now)) init(g);
+	while (atomic_load_explicit(&g->generation, memory_order_acquire) != now) sched_yield();
 }
 
 zbz_gate *zbz_gate_new(void) {
@@ -29,10 +39,9 @@ zbz_gate *zbz_gate_new(void) {
 
 void zbz_gate_free(zbz_gate *g) {
 	if (g == NULL) return;
-	if (g->generation == zbz_fork_generation()) {
-		pthread_cond_destroy(&g->freed);
-		pthread_mutex_destroy(&g->lock);
-	}
+	fork_check(g);
+	pthread_cond_destroy(&g->freed);
+	pthread_mutex_destroy(&g->lock);
 	zbz_free(g);
 }
 
@@ -51,7 +60,7 @@ static struct timespec in_ms(int64_t ms) {
 
 zbz_status zbz_gate_enter(zbz_gate *g, const zbz_call *c, zbz_err *err) {
 	zbz_status status = ZBZ_OK;
-	if (g->generation != zbz_fork_generation()) init(g); /* the child has one thread now: nobody else can be here */
+	fork_check(g);
 	pthread_mutex_lock(&g->lock);
 	if (g->busy) {
 		int64_t left = c != NULL ? zbz_call_left(c) : INT64_MAX;

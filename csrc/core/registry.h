@@ -6,6 +6,7 @@
 
 extern const zbz_cache_ops zbz_cache_memory, zbz_cache_ristretto; /* provider/cache_memory.c */
 extern const zbz_cache_ops zbz_cache_filesystem;                  /* provider/cache_filesystem.c */
+extern const zbz_cache_ops zbz_cache_shared;                      /* provider/cache_shared.c */
 extern const zbz_cache_ops zbz_cache_fault;                       /* layer/cache_fault.c */
 
 /* A provider whose library is not part of the core. */

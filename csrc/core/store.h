@@ -12,7 +12,7 @@ typedef struct zbz_gate {
 	pthread_mutex_t lock;
 	pthread_cond_t freed;
 	bool busy;
-	unsigned generation; /* of the process that made it: after a fork the holder may not exist */
+	atomic_uint generation, renewing; /* of the process that made it: after a fork the holder may not exist */
 } zbz_gate;
 
 struct zbz_store {

@@ -33,6 +33,7 @@ static const zbz_option fs_option_table[] = {
 
 static void fs_close(void *self) {
 	zbz_fs *fs = self;
+	zbz_fs_fork_check(fs);
 	zbz_fs_sweep_end(fs);
 	pthread_mutex_destroy(&fs->sweep);
 	pthread_mutex_destroy(&fs->mutex);
@@ -73,7 +74,6 @@ static zbz_status fs_open(void **self, const void *options, const zbz_clock *clo
 	fs->dir_mode = (mode_t)(o->permissions | (o->permissions & 0444) >> 2);
 	fs->sync = o->fsync;
 	fs->clock = clock;
-	pthread_mutex_init(&fs->sweep, NULL);
 	zbz_fs_seats_init(fs);
 	zbz_status s = path_absolute(o->base_dir, &fs->base, err);
 	if (s == ZBZ_OK) s = zbz_fs_base_make(fs, err);
@@ -350,7 +350,8 @@ static zbz_status fs_inspect(void *self, zbz_call *c, zbz_bytes key, zbz_buf *ou
 	if (s != ZBZ_OK) return s;
 	s = zbz_pack_map(out, 4, &c->err);
 	if (s == ZBZ_OK) s = zbz_pack_named_int(out, "size", (int64_t)f.rec.value_len, &c->err);
-	if (s == ZBZ_OK) s = zbz_pack_named_int(out, "age_ms", c->now > f.rec.stored_at ? c->now - f.rec.stored_at : 0, &c->err);
+	if (s == ZBZ_OK)
+		s = zbz_pack_named_int(out, "age_ms", c->now > f.rec.stored_at ? c->now - f.rec.stored_at : 0, &c->err);
 	if (s == ZBZ_OK) s = zbz_pack_named_int(out, "expire_at", f.rec.expire_at, &c->err);
 	if (s == ZBZ_OK) s = zbz_pack_str(out, zbz_bstr("file"), &c->err);
 	snprintf(file, sizeof file, "%x/%x/%s", zbz_fs_shard(key) >> 4 & 15, zbz_fs_shard(key) & 15, name);

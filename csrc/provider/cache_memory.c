@@ -27,14 +27,17 @@ typedef struct ristretto_options {
 
 static const zbz_option memory_option_list[] = {
 	{ "max_size", NULL, ZBZ_OPT_SIZE, offsetof(memory_options, max_size), "100MB", NULL, LEAST_SIZE, MOST_SIZE,
-	  "Upper bound of all memory used; the default shrinks to half of the control group's limit where that is below 200MB" },
-	{ "max_items", NULL, ZBZ_OPT_INT, offsetof(memory_options, max_items), "0", NULL, 0, 4000000000, "Upper bound of entries; 0: none" },
-	{ "eviction", "eviction_policy", ZBZ_OPT_ENUM, offsetof(memory_options, eviction), "s3fifo", "s3fifo|lru|lfu|ttl|sieve|tinylfu", 0, 0,
+	  "Upper bound of all memory used; the default shrinks to half of the control group's limit where that is below "
+	  "200MB" },
+	{ "max_items", NULL, ZBZ_OPT_INT, offsetof(memory_options, max_items), "0", NULL, 0, 4000000000,
+	  "Upper bound of entries; 0: none" },
+	{ "eviction", "eviction_policy", ZBZ_OPT_ENUM, offsetof(memory_options, eviction), "s3fifo",
+	  "s3fifo|lru|lfu|ttl|sieve|tinylfu", 0, 0,
 	  "Who makes room: s3fifo for most loads, tinylfu for loops and scans, ttl the soonest to expire" },
 	{ "size_aware", NULL, ZBZ_OPT_BOOL, offsetof(memory_options, size_aware), "false", NULL, 0, 0,
 	  "s3fifo: large entries need more hits to stay; more hits in all, of fewer bytes" },
-	{ "cleanup_interval", NULL, ZBZ_OPT_DURATION, offsetof(memory_options, cleanup_interval), "1m", NULL, 1, 31536000000,
-	  "The longest time between two sweeps of expired entries, as long as there are calls" },
+	{ "cleanup_interval", NULL, ZBZ_OPT_DURATION, offsetof(memory_options, cleanup_interval), "1m", NULL, 1,
+	  31536000000, "The longest time between two sweeps of expired entries, as long as there are calls" },
 	{ NULL, NULL, ZBZ_OPT_TEXT, 0, NULL, NULL, 0, 0, NULL }
 };
 
@@ -42,11 +45,12 @@ static const zbz_option ristretto_option_list[] = {
 	{ "num_counters", NULL, ZBZ_OPT_INT, offsetof(ristretto_options, num_counters), "10000000", NULL, 1, 1000000000,
 	  "4-bit counters of the frequency sketch; at most a sixteenth of max_cost is spent on them" },
 	{ "max_cost", NULL, ZBZ_OPT_SIZE, offsetof(ristretto_options, max_cost), "1GB", NULL, LEAST_SIZE, MOST_SIZE,
-	  "Upper bound of all memory used; the default shrinks to half of the control group's limit where that is below 2GB" },
+	  "Upper bound of all memory used; the default shrinks to half of the control group's limit where that is below "
+	  "2GB" },
 	{ "buffer_items", NULL, ZBZ_OPT_INT, offsetof(ristretto_options, buffer_items), "64", NULL, 1, 4096,
 	  "Reads that are noted before the sketch is told of them" },
-	{ "cleanup_interval", NULL, ZBZ_OPT_DURATION, offsetof(ristretto_options, cleanup_interval), "1m", NULL, 1, 31536000000,
-	  "The longest time between two sweeps of expired entries, as long as there are calls" },
+	{ "cleanup_interval", NULL, ZBZ_OPT_DURATION, offsetof(ristretto_options, cleanup_interval), "1m", NULL, 1,
+	  31536000000, "The longest time between two sweeps of expired entries, as long as there are calls" },
 	{ NULL, NULL, ZBZ_OPT_TEXT, 0, NULL, NULL, 0, 0, NULL }
 };
 
@@ -87,8 +91,8 @@ static zbz_status ristretto_open(void **self, const void *options, const zbz_clo
 
 static void memory_caps(void *self, zbz_caps *out) {
 	const zbz_mem_store *s = self;
-	out->can = ZBZ_CAN_TTL | ZBZ_CAN_EXPIRE | ZBZ_CAN_ADD | ZBZ_CAN_PRESENT | ZBZ_CAN_VERSION | ZBZ_CAN_INCR | ZBZ_CAN_KEYS |
-	           ZBZ_CAN_CLEAR | ZBZ_CAN_BATCH;
+	out->can = ZBZ_CAN_TTL | ZBZ_CAN_EXPIRE | ZBZ_CAN_ADD | ZBZ_CAN_PRESENT | ZBZ_CAN_VERSION | ZBZ_CAN_INCR |
+	           ZBZ_CAN_KEYS | ZBZ_CAN_CLEAR | ZBZ_CAN_BATCH;
 	out->emulated = 0;
 	out->inline_ok = true;
 	out->shared = false;
@@ -118,9 +122,10 @@ static void tell_version(zbz_version *out, uint32_t version) {
 	memcpy(out->b, &version, VERSION_BYTES);
 }
 
-static zbz_status read_entry(zbz_mem *m, zbz_call *c, zbz_bytes key, uint64_t hash, zbz_buf *out, zbz_meta *meta) {
+static inline zbz_status read_entry(zbz_mem *m, zbz_call *c, zbz_bytes key, uint64_t hash, zbz_buf *out,
+                                    zbz_meta *meta) {
 	uint32_t id = zbz_mem_find_live(m, key, hash, c->now);
-	const zbz_mem_entry *e;
+	zbz_mem_entry *e;
 	zbz_status status;
 	if (id == 0) return ZBZ_MISS;
 	e = zbz_mem_at(m, id);
@@ -130,7 +135,9 @@ static zbz_status read_entry(zbz_mem *m, zbz_call *c, zbz_bytes key, uint64_t ha
 		meta->expire_at = zbz_mem_expire(e);
 		tell_version(&meta->version, e->version);
 	}
-	zbz_mem_touch(m, id, hash, c->now, true);
+	e->stamp = zbz_mem_stamp(m, c->now);
+	if (e->hits != UINT8_MAX) e->hits++;
+	m->policy->hit(m, id, e, hash);
 	return ZBZ_OK;
 }
 
@@ -146,7 +153,8 @@ static zbz_status holds(zbz_mem *m, zbz_call *c, const zbz_write *w, uint64_t ha
 	if (w->only == ZBZ_ONLY_ABSENT) return id == 0 ? ZBZ_OK : ZBZ_REFUSED;
 	if (w->only == ZBZ_ONLY_PRESENT) return id != 0 ? ZBZ_OK : ZBZ_REFUSED;
 	if (id == 0) return zbz_fail(&c->err, ZBZ_E_CONFLICT, "the entry is gone");
-	if (w->version->n == VERSION_BYTES && memcmp(w->version->b, &zbz_mem_at(m, id)->version, VERSION_BYTES) == 0) return ZBZ_OK;
+	if (w->version->n == VERSION_BYTES && memcmp(w->version->b, &zbz_mem_at(m, id)->version, VERSION_BYTES) == 0)
+		return ZBZ_OK;
 	return zbz_fail(&c->err, ZBZ_E_CONFLICT, "the entry was written by somebody else");
 }
 
@@ -174,7 +182,9 @@ static zbz_status remove_entry(zbz_mem *m, const zbz_call *c, zbz_bytes key) {
 	return ZBZ_OK;
 }
 
-static zbz_status memory_del(void *self, zbz_call *c, zbz_bytes key) { return leave(self, remove_entry(enter(self, c), c, key)); }
+static zbz_status memory_del(void *self, zbz_call *c, zbz_bytes key) {
+	return leave(self, remove_entry(enter(self, c), c, key));
+}
 
 static zbz_status memory_ttl(void *self, zbz_call *c, zbz_bytes key, int64_t *expire_at) {
 	zbz_mem *m = enter(self, c);
@@ -201,7 +211,8 @@ static bool parse_integer(zbz_bytes s, int64_t *out) {
 	if (i == s.n || s.n > 20) return false;
 	for (; i < s.n; i++) { /* downwards, where there is one number more */
 		if (s.p[i] < '0' || s.p[i] > '9') return false;
-		if (__builtin_mul_overflow(v, (int64_t)10, &v) || __builtin_sub_overflow(v, (int64_t)(s.p[i] - '0'), &v)) return false;
+		if (__builtin_mul_overflow(v, (int64_t)10, &v) || __builtin_sub_overflow(v, (int64_t)(s.p[i] - '0'), &v))
+			return false;
 	}
 	if (!minus && v == INT64_MIN) return false;
 	*out = minus ? v : -v;
@@ -247,7 +258,8 @@ static void look_ahead(zbz_mem *m, const zbz_bytes *keys, uint64_t *hashes, size
 	for (i = 0; i < n; i++) zbz_mem_prefetch_entry(m, hashes[i]);
 }
 
-static zbz_status memory_get_many(void *self, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out, zbz_found *found) {
+static zbz_status memory_get_many(void *self, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out,
+                                  zbz_found *found) {
 	zbz_mem *m = enter(self, c);
 	uint64_t hashes[AHEAD];
 	size_t i;
@@ -296,12 +308,13 @@ static void memory_stats(void *self, zbz_call *c, zbz_provider_stats *out) {
 	leave(self, ZBZ_OK);
 }
 
-#define MEMORY_SLOTS                                                                                                                \
-	.close = zbz_mem_store_close, .caps = memory_caps, .get = memory_get, .set = memory_set, .del = memory_del,                     \
-	.exists = memory_exists, .ttl = memory_ttl, .expire = memory_expire, .incr = memory_incr, .get_many = memory_get_many,          \
-	.set_many = memory_set_many, .del_many = memory_del_many, .scan_open = zbz_mem_scan_open, .scan_next = zbz_mem_scan_next,       \
-	.scan_close = zbz_mem_scan_close, .clear = zbz_mem_clear_prefix, .ping = memory_ping, .version = memory_version,                \
-	.stats = memory_stats, .inspect = zbz_mem_inspect
+#define MEMORY_SLOTS                                                                                            \
+	.close = zbz_mem_store_close, .caps = memory_caps, .get = memory_get, .set = memory_set, .del = memory_del, \
+	.exists = memory_exists, .ttl = memory_ttl, .expire = memory_expire, .incr = memory_incr,                   \
+	.get_many = memory_get_many, .set_many = memory_set_many, .del_many = memory_del_many,                      \
+	.scan_open = zbz_mem_scan_open, .scan_next = zbz_mem_scan_next, .scan_close = zbz_mem_scan_close,           \
+	.clear = zbz_mem_clear_prefix, .ping = memory_ping, .version = memory_version, .stats = memory_stats,       \
+	.inspect = zbz_mem_inspect
 
 const zbz_cache_ops zbz_cache_memory = {
 	.abi = ZBZ_ABI,

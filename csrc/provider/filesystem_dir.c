@@ -124,6 +124,7 @@ void zbz_fs_seats_init(zbz_fs *fs) {
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&fs->mutex, NULL);
+	pthread_mutex_init(&fs->sweep, NULL);
 	pthread_cond_init(&fs->freed, &attr);
 	pthread_condattr_destroy(&attr);
 	memset(fs->held, 0, sizeof fs->held);
@@ -131,18 +132,24 @@ void zbz_fs_seats_init(zbz_fs *fs) {
 	atomic_store_explicit(&fs->generation, zbz_fork_generation(), memory_order_release);
 }
 
-/* After a fork the child inherits marks of threads it does not have; its own threads wait until one of them has wiped these. */
-static void fork_check(zbz_fs *fs) {
+/* The position in a folder being swept is one with the parent's, so that sweep begins anew. */
+static void renew(zbz_fs *fs) {
+	if (fs->sweep_dir != NULL) closedir(fs->sweep_dir);
+	fs->sweep_dir = NULL;
+	zbz_fs_seats_init(fs);
+}
+
+void zbz_fs_fork_check(zbz_fs *fs) {
 	unsigned now = zbz_fork_generation(), seen = atomic_load(&fs->renewing);
 	if (atomic_load_explicit(&fs->generation, memory_order_acquire) == now) return;
-	if (seen != now && atomic_compare_exchange_strong(&fs->renewing, &seen, now)) zbz_fs_seats_init(fs);
+	if (seen != now && atomic_compare_exchange_strong(&fs->renewing, &seen, now)) renew(fs);
 	while (atomic_load_explicit(&fs->generation, memory_order_acquire) != now) sched_yield();
 }
 
 static bool seat_take(zbz_fs *fs, unsigned shard, int64_t until, bool try_only) {
 	struct timespec t = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
 	int rc = 0;
-	fork_check(fs);
+	zbz_fs_fork_check(fs);
 	pthread_mutex_lock(&fs->mutex);
 	while (fs->held[shard] && !try_only && rc == 0) rc = pthread_cond_timedwait(&fs->freed, &fs->mutex, &t);
 	bool mine = !fs->held[shard];

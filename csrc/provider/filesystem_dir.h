@@ -41,6 +41,9 @@ typedef struct zbz_fs_temp {
 zbz_status zbz_fs_fail(const zbz_fs *fs, zbz_err *err, int sys_errno, const char *what, const char *name);
 
 void zbz_fs_seats_init(zbz_fs *fs);
+/* After a fork the child inherits marks and locks of threads it does not have; its own threads wait here until one of them has
+ * wiped these. Before any of the locks is used or destroyed. */
+void zbz_fs_fork_check(zbz_fs *fs);
 
 /* Makes the base folder and its parents where they are missing. E_CONFIG naming base_dir. */
 zbz_status zbz_fs_base_make(const zbz_fs *fs, zbz_err *err);

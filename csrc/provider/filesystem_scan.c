@@ -119,26 +119,33 @@ static zbz_status entry_list(zbz_fs *fs, zbz_call *c, zbz_cursor *cur, const cha
 	return s;
 }
 
+/* A failure loses nothing: what was found before it is a page, and the next one begins where it happened. */
 zbz_status zbz_fs_scan_next(void *self, zbz_call *c, zbz_cursor *cur, size_t limit, zbz_buf *out, size_t *n) {
 	zbz_fs *fs = self;
 	zbz_status s = ZBZ_OK;
-	size_t seen = 0;
-	while (s == ZBZ_OK && seen < limit) {
+	size_t first = *n;
+	while (s == ZBZ_OK && *n - first < limit) {
+		size_t at = cur->leaf.at, mark = out->n;
 		const char *name = leaf_name(&cur->leaf);
-		if (zbz_call_left(c) == 0) return out_of_time(c);
 		if (name != NULL) {
-			size_t before = *n;
-			s = entry_list(fs, c, cur, name, out, n);
-			seen += *n - before;
+			s = zbz_call_left(c) == 0 ? out_of_time(c) : entry_list(fs, c, cur, name, out, n);
+			if (s != ZBZ_OK) {
+				cur->leaf.at = at;
+				out->n = mark;
+			}
 		} else if (cur->next == ZBZ_FS_SHARDS) {
 			leaf_end(&cur->leaf);
 			return ZBZ_END;
 		} else {
-			s = leaf_begin(fs, c, cur->next++, &cur->leaf);
+			s = zbz_call_left(c) == 0 ? out_of_time(c) : leaf_begin(fs, c, cur->next, &cur->leaf);
 			if (s == ZBZ_MISS) s = ZBZ_OK;
+			if (s == ZBZ_OK)
+				cur->next++;
+			else
+				leaf_end(&cur->leaf);
 		}
 	}
-	return s;
+	return *n > first ? ZBZ_OK : s;
 }
 
 void zbz_fs_scan_close(void *self, zbz_cursor *cur) {

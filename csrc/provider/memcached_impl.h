@@ -27,7 +27,8 @@ typedef struct zbz_mc_options {
 } zbz_mc_options;
 
 typedef struct zbz_mc_conn {
-	struct zbz_mc_conn *next;
+	struct zbz_mc_conn *next;                /* idle */
+	struct zbz_mc_conn *all_next, *all_prev; /* of the server */
 	zbz_net *net;
 	zbz_buf in;
 } zbz_mc_conn;
@@ -38,16 +39,18 @@ typedef struct zbz_mc_server {
 	char name[128]; /* for messages */
 	pthread_mutex_t mutex;
 	zbz_mc_conn *idle; /* newest first */
+	zbz_mc_conn *all;  /* those in use, too */
 	int64_t idle_n;
 } zbz_mc_server;
 
 typedef struct zbz_mc {
+	struct zbz_mc *next, *prev; /* of all that are open */
+	bool listed;
 	const zbz_mc_options *o;
 	zbz_mc_server *servers;
 	size_t n;
 	memcached_st *ring; /* decides which server has a key; it opens no connection */
 	pthread_mutex_t ring_mutex;
-	_Atomic unsigned generation, renewing; /* the process that the connections belong to */
 	_Atomic int64_t open, retries;
 } zbz_mc;
 

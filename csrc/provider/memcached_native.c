@@ -89,7 +89,7 @@ static zbz_status pack_reply(zbz_buf *b, const zbz_meta_reply *r, zbz_err *err) 
 	if (r->code == ZBZ_META_ERROR) {
 		zbz_status meaning = zbz_bytes_has_prefix(r->line, zbz_bstr("CLIENT_ERROR"))   ? ZBZ_E_ARGUMENT
 		                     : zbz_bytes_has_prefix(r->line, zbz_bstr("SERVER_ERROR")) ? ZBZ_E_UNAVAILABLE
-		                                                                                : ZBZ_E_UNSUPPORTED;
+		                                                                               : ZBZ_E_UNSUPPORTED;
 		return zbz_pack_error(b, meaning, meaning == ZBZ_E_UNAVAILABLE, r->line, err);
 	}
 	bool value = r->code == ZBZ_META_VA || r->code == ZBZ_META_VALUE;

@@ -1,9 +1,10 @@
 /* The ring is libmemcached's weighted ketama, so that programs in other languages on the same servers agree on where a key is.
- * The connections are ours: libmemcached knows no meta commands. */
-#include <sched.h>
+ * The connections are ours: libmemcached knows no meta commands.
+ *
+ * A fork: all that is open stands in one list; while a process forks, all its locks are held, and the child closes the descriptors
+ * it inherited. What another thread of the parent had in use is nobody's in the child: its memory stays. */
 #include <stdio.h>
 
-#include "base/fork.h"
 #include "memcached_impl.h"
 
 static const char *option_of(const zbz_mc *mc) { return mc->o->url != NULL ? "url" : "servers"; }
@@ -106,6 +107,77 @@ static void locks_make(zbz_mc *mc) {
 	for (size_t i = 0; i < mc->n; i++) pthread_mutex_init(&mc->servers[i].mutex, NULL);
 }
 
+/* ---- forks ---- */
+
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static zbz_mc *list;
+
+static void before_fork(void) {
+	pthread_mutex_lock(&list_lock);
+	for (zbz_mc *mc = list; mc != NULL; mc = mc->next) {
+		pthread_mutex_lock(&mc->ring_mutex);
+		for (size_t i = 0; i < mc->n; i++) pthread_mutex_lock(&mc->servers[i].mutex);
+	}
+}
+
+static void after_fork(void) {
+	for (zbz_mc *mc = list; mc != NULL; mc = mc->next) {
+		for (size_t i = 0; i < mc->n; i++) pthread_mutex_unlock(&mc->servers[i].mutex);
+		pthread_mutex_unlock(&mc->ring_mutex);
+	}
+	pthread_mutex_unlock(&list_lock);
+}
+
+/* The idle ones are closed when they are next looked at. */
+static void server_renew(zbz_mc_server *s) {
+	for (zbz_mc_conn *conn = s->all; conn != NULL; conn = conn->all_next) zbz_net_abandon(conn->net);
+	s->all = NULL;
+	for (zbz_mc_conn *conn = s->idle; conn != NULL; conn = conn->next) {
+		conn->all_prev = NULL;
+		conn->all_next = s->all;
+		if (s->all != NULL) s->all->all_prev = conn;
+		s->all = conn;
+	}
+}
+
+static void after_fork_in_child(void) {
+	for (zbz_mc *mc = list; mc != NULL; mc = mc->next) {
+		int64_t open = 0;
+		for (size_t i = 0; i < mc->n; i++) {
+			server_renew(&mc->servers[i]);
+			open += mc->servers[i].idle_n;
+		}
+		atomic_store(&mc->open, open);
+	}
+	after_fork();
+}
+
+static void watch_forks(void) { pthread_atfork(before_fork, after_fork, after_fork_in_child); }
+
+static void enlist(zbz_mc *mc) {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, watch_forks);
+	pthread_mutex_lock(&list_lock);
+	mc->listed = true;
+	mc->next = list;
+	if (list != NULL) list->prev = mc;
+	list = mc;
+	pthread_mutex_unlock(&list_lock);
+}
+
+static void delist(zbz_mc *mc) {
+	if (!mc->listed) return;
+	pthread_mutex_lock(&list_lock);
+	if (mc->prev != NULL)
+		mc->prev->next = mc->next;
+	else
+		list = mc->next;
+	if (mc->next != NULL) mc->next->prev = mc->prev;
+	pthread_mutex_unlock(&list_lock);
+}
+
+/* ---- connections ---- */
+
 zbz_status zbz_mc_servers_parse(zbz_mc *mc, zbz_err *err) {
 	zbz_status s = ZBZ_OK;
 	if (mc->o->url != NULL)
@@ -117,35 +189,52 @@ zbz_status zbz_mc_servers_parse(zbz_mc *mc, zbz_err *err) {
 			s = server_add(mc, zbz_bstr(mc->o->servers.items[i]), err);
 	if (s == ZBZ_OK) s = ring_make(mc, err);
 	locks_make(mc);
-	atomic_store(&mc->renewing, zbz_fork_generation());
-	atomic_store(&mc->generation, zbz_fork_generation());
+	if (s == ZBZ_OK) enlist(mc);
 	return s;
 }
 
-static void conn_close(zbz_mc *mc, zbz_mc_conn *conn) {
-	if (conn->net != NULL) {
-		zbz_net_close(conn->net);
-		atomic_fetch_sub(&mc->open, 1);
+static zbz_status conn_open(zbz_mc *mc, zbz_mc_server *s, int64_t deadline, zbz_mc_conn **out, zbz_err *err) {
+	zbz_mc_conn *conn = zbz_calloc(1, sizeof *conn);
+	if (conn == NULL) return zbz_fail_nomem(err);
+	zbz_status st = zbz_net_connect_tcp(s->host, s->port, deadline, &conn->net, err);
+	if (st != ZBZ_OK) {
+		zbz_free(conn);
+		return st;
 	}
+	pthread_mutex_lock(&s->mutex);
+	conn->all_next = s->all;
+	if (s->all != NULL) s->all->all_prev = conn;
+	s->all = conn;
+	pthread_mutex_unlock(&s->mutex);
+	atomic_fetch_add(&mc->open, 1);
+	*out = conn;
+	return ZBZ_OK;
+}
+
+static void conn_close(zbz_mc *mc, zbz_mc_server *s, zbz_mc_conn *conn) {
+	pthread_mutex_lock(&s->mutex);
+	if (conn->all_prev != NULL)
+		conn->all_prev->all_next = conn->all_next;
+	else
+		s->all = conn->all_next;
+	if (conn->all_next != NULL) conn->all_next->all_prev = conn->all_prev;
+	pthread_mutex_unlock(&s->mutex);
+	atomic_fetch_sub(&mc->open, 1);
+	zbz_net_close(conn->net);
 	zbz_buf_clear(&conn->in);
 	zbz_free(conn);
 }
 
-static void idle_drop(zbz_mc *mc, zbz_mc_server *s, bool abandon) {
-	while (s->idle != NULL) {
-		zbz_mc_conn *conn = s->idle;
-		s->idle = conn->next;
-		if (abandon) zbz_net_abandon(conn->net);
-		conn_close(mc, conn);
-	}
-	s->idle_n = 0;
-}
-
 void zbz_mc_servers_free(zbz_mc *mc) {
+	delist(mc);
 	for (size_t i = 0; i < mc->n; i++) {
-		idle_drop(mc, &mc->servers[i], atomic_load(&mc->generation) != zbz_fork_generation());
-		pthread_mutex_destroy(&mc->servers[i].mutex);
-		zbz_free(mc->servers[i].host);
+		zbz_mc_server *s = &mc->servers[i];
+		for (zbz_mc_conn *conn = s->idle, *next; conn != NULL; conn = next) {
+			next = conn->next;
+			conn_close(mc, s, conn);
+		}
+		pthread_mutex_destroy(&s->mutex);
+		zbz_free(s->host);
 	}
 	if (mc->ring != NULL) memcached_free(mc->ring);
 	zbz_free(mc->servers);
@@ -153,24 +242,8 @@ void zbz_mc_servers_free(zbz_mc *mc) {
 	mc->n = 0;
 }
 
-/* A child must not speak on its parent's sockets, nor wait for locks of threads that it does not have. Its own threads wait until one of
- * them has put that in order. */
-static void fork_check(zbz_mc *mc) {
-	unsigned now = zbz_fork_generation(), seen = atomic_load(&mc->renewing);
-	if (atomic_load_explicit(&mc->generation, memory_order_acquire) == now) return;
-	if (seen == now || !atomic_compare_exchange_strong(&mc->renewing, &seen, now)) {
-		while (atomic_load_explicit(&mc->generation, memory_order_acquire) != now) sched_yield();
-		return;
-	}
-	locks_make(mc);
-	for (size_t i = 0; i < mc->n; i++) idle_drop(mc, &mc->servers[i], true);
-	atomic_store(&mc->open, 0);
-	atomic_store_explicit(&mc->generation, now, memory_order_release);
-}
-
 size_t zbz_mc_server_of(zbz_mc *mc, const zbz_mc_key *key) {
 	if (mc->n == 1) return 0;
-	fork_check(mc);
 	pthread_mutex_lock(&mc->ring_mutex);
 	uint32_t i = memcached_generate_hash(mc->ring, key->text, key->n);
 	pthread_mutex_unlock(&mc->ring_mutex);
@@ -191,24 +264,14 @@ static zbz_mc_conn *idle_pop(zbz_mc_server *s) {
 zbz_status zbz_mc_conn_take(zbz_mc *mc, size_t server, int64_t deadline, bool fresh, zbz_mc_conn **out, zbz_err *err) {
 	zbz_mc_server *s = &mc->servers[server];
 	zbz_mc_conn *conn;
-	fork_check(mc);
 	while (!fresh && (conn = idle_pop(s)) != NULL) {
-		if (zbz_net_quiet(conn->net)) {
+		if (conn->net->fd >= 0 && zbz_net_quiet(conn->net)) {
 			*out = conn;
 			return ZBZ_OK;
 		}
-		conn_close(mc, conn); /* the server has gone, perhaps to come back */
+		conn_close(mc, s, conn); /* the server has gone, perhaps to come back; or a fork has closed it */
 	}
-	conn = zbz_calloc(1, sizeof *conn);
-	if (conn == NULL) return zbz_fail_nomem(err);
-	zbz_status st = zbz_net_connect_tcp(s->host, s->port, deadline, &conn->net, err);
-	if (st != ZBZ_OK) {
-		zbz_free(conn);
-		return st;
-	}
-	atomic_fetch_add(&mc->open, 1);
-	*out = conn;
-	return ZBZ_OK;
+	return conn_open(mc, s, deadline, out, err);
 }
 
 void zbz_mc_conn_give(zbz_mc *mc, size_t server, zbz_mc_conn *conn, bool reusable) {
@@ -224,5 +287,5 @@ void zbz_mc_conn_give(zbz_mc *mc, size_t server, zbz_mc_conn *conn, bool reusabl
 		}
 		pthread_mutex_unlock(&s->mutex);
 	}
-	if (!reusable) conn_close(mc, conn);
+	if (!reusable) conn_close(mc, s, conn);
 }

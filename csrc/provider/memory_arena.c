@@ -1,32 +1,6 @@
-#include "memory_arena.h"
+#include "memory_blocks.h"
 
 #include <string.h>
-
-enum { BLOCK_LEAST = sizeof(zbz_block), LINEAR = 128, PER_DOUBLING = 8, LINKED_MIN = 32, CHUNK_MIN = 4096, TRIES = 8 };
-
-typedef struct free_block {
-	zbz_block head;
-	uint32_t prev, next;
-} free_block;
-
-static inline size_t bytes_of(const zbz_arena *a, uint32_t grains) { return (size_t)grains << a->grain_shift; }
-static inline uint32_t grains_of(const zbz_arena *a, size_t n) { return (uint32_t)(zbz_arena_round(a, n) >> a->grain_shift); }
-static inline free_block *free_at(const zbz_arena *a, uint32_t id) { return zbz_arena_at(a, id); }
-static inline zbz_block *block_at(const zbz_arena *a, uint32_t id) { return zbz_arena_at(a, id); }
-
-static inline uint32_t *footer(const zbz_arena *a, uint32_t id, uint32_t grains) {
-	return (uint32_t *)((char *)zbz_arena_at(a, id) + bytes_of(a, grains)) - 1;
-}
-
-/* Blocks too short for links wait, unlisted, for a neighbour to be freed. */
-static inline bool listed(const zbz_arena *a, uint32_t grains) { return bytes_of(a, grains) >= LINKED_MIN; }
-
-static uint32_t bin_of(uint32_t grains) {
-	uint32_t log;
-	if (grains < LINEAR) return grains;
-	log = 31 - (uint32_t)__builtin_clz(grains);
-	return LINEAR + (log - 7) * PER_DOUBLING + ((grains >> (log - 3)) & (PER_DOUBLING - 1));
-}
 
 static uint32_t next_bin(const zbz_arena *a, uint32_t from) {
 	uint32_t w = from / 64;
@@ -136,8 +110,6 @@ static void number_free(zbz_arena *a, uint32_t number) {
 
 /* ---- chunks ---- */
 
-/* The last grains of a chunk are a block in use for ever, so that nobody looks for a neighbour behind it. */
-static uint32_t last_grains(const zbz_arena *a) { return a->grain_shift < 3 ? BLOCK_LEAST >> a->grain_shift : 1; }
 static size_t least_chunk(const zbz_arena *a, size_t n) { return zbz_arena_round(a, n) + bytes_of(a, last_grains(a)); }
 
 size_t zbz_arena_growth(const zbz_arena *a, size_t n, uint64_t allowance) {
@@ -179,8 +151,6 @@ bool zbz_arena_grow(zbz_arena *a, size_t growth) {
 	a->hollow += bytes_of(a, grains);
 	return true;
 }
-
-static size_t chunk_bytes(const zbz_arena *a, uint32_t number) { return bytes_of(a, a->chunks[number].size + last_grains(a)); }
 
 static void chunk_release(zbz_arena *a, uint32_t number) {
 	size_t cost = zbz_mem_cost(chunk_bytes(a, number));
@@ -311,7 +281,8 @@ void zbz_arena_free(zbz_arena *a, uint32_t id, size_t n) {
 	make_free(a, id, grains);
 	if (chunk->used != 0) return;
 	a->empties++;
-	if (a->empties > 1) zbz_arena_trim(a); /* one is kept, or a block set and deleted in turn would cost a chunk each time */
+	if (a->empties > 1)
+		zbz_arena_trim(a); /* one is kept, or a block set and deleted in turn would cost a chunk each time */
 }
 
 /* ---- emptying ---- */
@@ -325,11 +296,6 @@ uint32_t zbz_arena_emptiest(const zbz_arena *a, size_t at_least) {
 		if (best == 0 || (uint64_t)c->used * b->size < (uint64_t)b->used * c->size) best = i;
 	}
 	return best;
-}
-
-static uint32_t block_grains(const zbz_arena *a, uint32_t id) {
-	const zbz_block *b = block_at(a, id);
-	return b->mark == 0 ? b->word : grains_of(a, a->size_of(b)) + ((b->word & ZBZ_BLOCK_SLACK) != 0);
 }
 
 void zbz_arena_close(zbz_arena *a, uint32_t number) {
@@ -374,52 +340,4 @@ bool zbz_arena_reopen(zbz_arena *a) {
 	if (chunk->used != 0) return false;
 	a->empties++;
 	return true;
-}
-
-/* ---- audit ---- */
-
-static const char *audit_chunk(const zbz_arena *a, uint32_t number, uint64_t *hollow, uint64_t *free_listed) {
-	uint32_t id = number << a->shift, end = id + a->chunks[number].size, grains, used = 0;
-	bool before = false;
-	for (; id < end; id += grains) {
-		const zbz_block *b = block_at(a, id);
-		grains = block_grains(a, id);
-		if (grains == 0 || grains > end - id) return "a block runs over its chunk";
-		if (((b->word & ZBZ_BLOCK_PREV_FREE) != 0) != before) return "a mark of a free neighbour is wrong";
-		if (before && b->mark == 0) return "two free blocks are neighbours";
-		before = b->mark == 0;
-		if (before && bytes_of(a, grains) < BLOCK_LEAST) return "a free block is too short";
-		if (!before) {
-			used += grains;
-			continue;
-		}
-		if (*footer(a, id, grains) != grains) return "a free block ends in another size";
-		*hollow += bytes_of(a, grains);
-		*free_listed += listed(a, grains);
-	}
-	if (((block_at(a, end)->word & ZBZ_BLOCK_PREV_FREE) != 0) != before) return "the last mark of a chunk is wrong";
-	return used == a->chunks[number].used ? NULL : "a chunk's use is not what it says";
-}
-
-const char *zbz_arena_audit(const zbz_arena *a) {
-	uint64_t hollow = 0, free_listed = 0, held = a->cap == 0 ? 0 : zbz_mem_cost(a->cap * sizeof *a->chunks);
-	uint32_t i, id, empties = 0;
-	for (i = 1; i < a->n; i++) {
-		const char *bad;
-		if (a->chunks[i].base == NULL) continue;
-		held += zbz_mem_cost(a->chunks[i].size == 0 ? a->chunks[i].used : chunk_bytes(a, i));
-		if (a->chunks[i].size == 0) continue;
-		empties += a->chunks[i].used == 0;
-		bad = audit_chunk(a, i, &hollow, &free_listed);
-		if (bad != NULL) return bad;
-	}
-	for (i = 0; i < ZBZ_ARENA_BINS; i++)
-		for (id = a->bins[i]; id != 0; id = free_at(a, id)->next) {
-			if (block_at(a, id)->mark != 0 || bin_of(block_at(a, id)->word) != i) return "a block is in the wrong free list";
-			free_listed--;
-		}
-	if (free_listed != 0) return "a free block is in no list";
-	if (held != a->held) return "held is not what was asked for";
-	if (empties != a->empties) return "empty chunks are miscounted";
-	return hollow == a->hollow ? NULL : "hollow is not the sum of the free blocks";
 }

@@ -37,12 +37,12 @@ typedef struct zbz_arena {
 	uint32_t shift, mask; /* id = number << shift | offset in grains */
 	uint32_t grain_shift;
 	uint32_t n, cap, max_n, spare;
-	uint32_t closed;      /* number of the chunk being emptied, or 0 */
-	uint32_t empties;     /* chunks without a used block */
-	size_t chunk_max;     /* bytes; 0: every block stands alone */
-	uint64_t held;        /* cost of all that was asked of the allocator */
-	uint64_t cut;         /* cost of the chunks */
-	uint64_t hollow;      /* free bytes inside chunks */
+	uint32_t closed;  /* number of the chunk being emptied, or 0 */
+	uint32_t empties; /* chunks without a used block */
+	size_t chunk_max; /* bytes; 0: every block stands alone */
+	uint64_t held;    /* cost of all that was asked of the allocator */
+	uint64_t cut;     /* cost of the chunks */
+	uint64_t hollow;  /* free bytes inside chunks */
 	size_t (*size_of)(const void *block);
 	uint64_t map[(ZBZ_ARENA_BINS + 63) / 64];
 	uint32_t bins[ZBZ_ARENA_BINS];
@@ -85,9 +85,11 @@ const char *zbz_arena_audit(const zbz_arena *a);
 bool zbz_arena_trim(zbz_arena *a);
 
 /* Emptying a chunk: pick, close (no block of it is handed out any more), walk and free what has been moved elsewhere, reopen. */
-uint32_t zbz_arena_emptiest(const zbz_arena *a, size_t at_least); /* 0: no chunk whose blocks fit into holes elsewhere */
+uint32_t zbz_arena_emptiest(const zbz_arena *a,
+                            size_t at_least); /* 0: no chunk whose blocks fit into holes elsewhere */
 void zbz_arena_close(zbz_arena *a, uint32_t number);
-uint32_t zbz_arena_walk(const zbz_arena *a, uint32_t *at); /* next used block of the closed chunk from offset *at; 0 at the end */
-bool zbz_arena_reopen(zbz_arena *a);                       /* is it empty now? */
+uint32_t zbz_arena_walk(const zbz_arena *a,
+                        uint32_t *at); /* next used block of the closed chunk from offset *at; 0 at the end */
+bool zbz_arena_reopen(zbz_arena *a);   /* is it empty now? */
 
 #endif

@@ -1,8 +1,60 @@
 /* Counts everything again; for tests. */
 #include "base/hash.h"
+#include "memory_blocks.h"
 #include "memory_policy.h"
 
 #include <stdio.h>
+
+/* ---- blocks ---- */
+
+static const char *audit_chunk(const zbz_arena *a, uint32_t number, uint64_t *hollow, uint64_t *free_listed) {
+	uint32_t id = number << a->shift, end = id + a->chunks[number].size, grains, used = 0;
+	bool before = false;
+	for (; id < end; id += grains) {
+		const zbz_block *b = block_at(a, id);
+		grains = block_grains(a, id);
+		if (grains == 0 || grains > end - id) return "a block runs over its chunk";
+		if (((b->word & ZBZ_BLOCK_PREV_FREE) != 0) != before) return "a mark of a free neighbour is wrong";
+		if (before && b->mark == 0) return "two free blocks are neighbours";
+		before = b->mark == 0;
+		if (before && bytes_of(a, grains) < BLOCK_LEAST) return "a free block is too short";
+		if (!before) {
+			used += grains;
+			continue;
+		}
+		if (*footer(a, id, grains) != grains) return "a free block ends in another size";
+		*hollow += bytes_of(a, grains);
+		*free_listed += listed(a, grains);
+	}
+	if (((block_at(a, end)->word & ZBZ_BLOCK_PREV_FREE) != 0) != before) return "the last mark of a chunk is wrong";
+	return used == a->chunks[number].used ? NULL : "a chunk's use is not what it says";
+}
+
+const char *zbz_arena_audit(const zbz_arena *a) {
+	uint64_t hollow = 0, free_listed = 0, held = a->cap == 0 ? 0 : zbz_mem_cost(a->cap * sizeof *a->chunks);
+	uint32_t i, id, empties = 0;
+	for (i = 1; i < a->n; i++) {
+		const char *bad;
+		if (a->chunks[i].base == NULL) continue;
+		held += zbz_mem_cost(a->chunks[i].size == 0 ? a->chunks[i].used : chunk_bytes(a, i));
+		if (a->chunks[i].size == 0) continue;
+		empties += a->chunks[i].used == 0;
+		bad = audit_chunk(a, i, &hollow, &free_listed);
+		if (bad != NULL) return bad;
+	}
+	for (i = 0; i < ZBZ_ARENA_BINS; i++)
+		for (id = a->bins[i]; id != 0; id = free_at(a, id)->next) {
+			if (block_at(a, id)->mark != 0 || bin_of(block_at(a, id)->word) != i)
+				return "a block is in the wrong free list";
+			free_listed--;
+		}
+	if (free_listed != 0) return "a free block is in no list";
+	if (held != a->held) return "held is not what was asked for";
+	if (empties != a->empties) return "empty chunks are miscounted";
+	return hollow == a->hollow ? NULL : "hollow is not the sum of the free blocks";
+}
+
+/* ---- entries ---- */
 
 static bool wrong(char *why, size_t size, const char *what, uint64_t has, uint64_t counted) {
 	if (has == counted) return false;
@@ -63,8 +115,10 @@ bool zbz_mem_audit(zbz_mem *m, char *why, size_t size) {
 			used += (uint64_t)m->arena.chunks[i].used << m->arena.grain_shift;
 	m->policy->count(m, &n, &bytes);
 	if (wrong(why, size, "items", m->items, sum.items) || wrong(why, size, "live bytes", m->live, sum.live) ||
-	    wrong(why, size, "entries with expiry", m->expiry.total, sum.dying) || wrong(why, size, "bytes in chunks", used, sum.shared) ||
-	    wrong(why, size, "items of the policy", n, sum.items) || wrong(why, size, "bytes of the policy", bytes, sum.live))
+	    wrong(why, size, "entries with expiry", m->expiry.total, sum.dying) ||
+	    wrong(why, size, "bytes in chunks", used, sum.shared) ||
+	    wrong(why, size, "items of the policy", n, sum.items) ||
+	    wrong(why, size, "bytes of the policy", bytes, sum.live))
 		return false;
 	if (zbz_mem_total(m) > m->max_size) {
 		snprintf(why, size, "%llu bytes are more than the limit", (unsigned long long)zbz_mem_total(m));

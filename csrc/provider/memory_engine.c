@@ -1,12 +1,11 @@
 #include "memory_engine.h"
 #include "memory_policy.h"
-
-#include "base/hash.h"
+#include "memory_room.h"
 
 static size_t size_of_entry(const void *block) { return zbz_mem_size(block); }
 
 /* What the first entry costs beside its block: an index of four, a table of chunks. */
-enum { FIRST = 256, TOLERATED = 32, GIVE_BACK = 8 };
+enum { FIRST = 256, GIVE_BACK = 8 };
 
 zbz_status zbz_mem_init(zbz_mem *m, const zbz_mem_config *config, int64_t now, zbz_err *err) {
 	memset(m, 0, sizeof *m);
@@ -29,23 +28,7 @@ void zbz_mem_clear(zbz_mem *m) {
 	zbz_arena_clear(&m->arena);
 }
 
-static uint64_t hash_of(const zbz_mem_entry *e) { return zbz_hash_inline(zbz_mem_key_bytes(e)); }
-
 /* ---- finding ---- */
-
-uint32_t zbz_mem_find(zbz_mem *m, zbz_bytes key, uint64_t hash) {
-	const zbz_segment *s = zbz_index_segment(&m->index, hash);
-	uint32_t tag = zbz_index_tag(hash), found;
-	const uint64_t *slot;
-	if (s->used == 0) return 0;
-	for (slot = &s->slots[zbz_index_home(s, tag)]; *slot != 0 && (found = (uint32_t)(*slot >> 32)) <= tag; slot++) {
-		const zbz_mem_entry *e;
-		if (found != tag) continue;
-		e = zbz_mem_at(m, (uint32_t)*slot);
-		if (e->klen == key.n && memcmp(zbz_mem_key(e), key.p, key.n) == 0) return (uint32_t)*slot;
-	}
-	return 0;
-}
 
 void zbz_mem_prefetch_entry(zbz_mem *m, uint64_t hash) {
 	const zbz_segment *s = zbz_index_segment(&m->index, hash);
@@ -56,25 +39,9 @@ void zbz_mem_prefetch_entry(zbz_mem *m, uint64_t hash) {
 		if ((uint32_t)(*slot >> 32) == tag) __builtin_prefetch(zbz_mem_at(m, (uint32_t)*slot));
 }
 
-static void bury(zbz_mem *m, uint32_t id) {
+void zbz_mem_bury(zbz_mem *m, uint32_t id) {
 	m->expired++;
-	zbz_mem_remove(m, id, hash_of(zbz_mem_at(m, id)), false);
-}
-
-uint32_t zbz_mem_find_live(zbz_mem *m, zbz_bytes key, uint64_t hash, int64_t now) {
-	uint32_t id = zbz_mem_find(m, key, hash);
-	if (id == 0 || !zbz_mem_dead(zbz_mem_at(m, id), now)) return id;
-	bury(m, id);
-	return 0;
-}
-
-static uint32_t stamp_of(const zbz_mem *m, int64_t now) { return now <= m->epoch ? 0 : (uint32_t)((now - m->epoch) >> 4); }
-
-void zbz_mem_touch(zbz_mem *m, uint32_t id, uint64_t hash, int64_t now, bool read) {
-	zbz_mem_entry *e = zbz_mem_at(m, id);
-	e->stamp = stamp_of(m, now);
-	if (read && e->hits != UINT8_MAX) e->hits++;
-	m->policy->hit(m, id, e, hash);
+	zbz_mem_remove(m, id, zbz_mem_hash(zbz_mem_at(m, id)), false);
 }
 
 /* ---- removing ---- */
@@ -95,111 +62,6 @@ void zbz_mem_remove_all(zbz_mem *m) {
 	zbz_expiry_init(&m->expiry, &m->arena);
 	zbz_arena_clear(&m->arena);
 	m->items = m->live = m->hollow_tried = 0;
-}
-
-static bool evict(zbz_mem *m) {
-	uint32_t id = m->policy->victim(m);
-	if (id == 0) return false;
-	m->evicted++;
-	zbz_mem_remove(m, id, hash_of(zbz_mem_at(m, id)), true);
-	return true;
-}
-
-/* ---- moving ---- */
-
-static void move_entry(zbz_mem *m, uint32_t from, uint32_t to) {
-	zbz_mem_entry *e = zbz_mem_at(m, from), *n = zbz_mem_at(m, to);
-	uint32_t marks = n->word & ZBZ_BLOCK_MARKS;
-	memcpy(n, e, zbz_mem_size(e));
-	n->word = (n->word & ~ZBZ_BLOCK_MARKS) | marks;
-	zbz_index_move(&m->index, hash_of(n), from, to);
-	if (zbz_mem_expire(n) != 0) zbz_expiry_moved(&m->expiry, to);
-	m->policy->moved(m, n, from, to, 0);
-	zbz_arena_free(&m->arena, from, zbz_mem_size(n));
-}
-
-/* Turns scattered holes into one: the emptiest chunk moves into the holes of the others, as far as it fits. Whether that was
- * of use shows when a block is asked for; if not, it is not tried again before there are more holes. */
-static bool empty_a_chunk(zbz_mem *m, size_t at_least) {
-	uint32_t number, at = 0, id, to;
-	bool moved = false;
-	if (m->arena.hollow < m->hollow_tried) return false;
-	m->hollow_tried = m->arena.hollow + m->arena.cut / 64;
-	number = zbz_arena_emptiest(&m->arena, at_least);
-	if (number == 0) return false;
-	zbz_arena_close(&m->arena, number);
-	while ((id = zbz_arena_walk(&m->arena, &at)) != 0) {
-		to = zbz_arena_alloc(&m->arena, zbz_mem_size(zbz_mem_at(m, id)));
-		if (to == 0) continue;
-		move_entry(m, id, to);
-		moved = true;
-	}
-	if (zbz_arena_reopen(&m->arena)) m->hollow_tried = 0;
-	return moved;
-}
-
-/* ---- making room ---- */
-
-/* One step towards less memory. */
-static bool yield_some(zbz_mem *m, size_t wanted) {
-	size_t chunk = wanted < m->arena.chunk_max / 2 ? wanted : m->arena.chunk_max / 2;
-	if (zbz_arena_trim(&m->arena)) return true;
-	if (m->arena.hollow > chunk && empty_a_chunk(m, chunk)) return true;
-	return evict(m);
-}
-
-bool zbz_mem_room(zbz_mem *m, size_t bytes) {
-	while (zbz_mem_total(m) + bytes > m->max_size)
-		if (!yield_some(m, bytes)) return false;
-	return true;
-}
-
-static zbz_status too_large(const zbz_mem *m, size_t bytes, zbz_err *err) {
-	return zbz_fail(err, ZBZ_E_TOO_LARGE, "an entry of %zu bytes is larger than max_size (%llu)", bytes, (unsigned long long)m->max_size);
-}
-
-static zbz_status reserve_slot(zbz_mem *m, uint64_t hash, zbz_err *err) {
-	size_t growth;
-	while ((growth = zbz_index_growth(&m->index, hash)) != 0) {
-		if (zbz_mem_total(m) + growth <= m->max_size) return zbz_index_grow(&m->index, hash) ? ZBZ_OK : zbz_fail_nomem(err);
-		if (!yield_some(m, growth)) return too_large(m, growth, err);
-	}
-	return ZBZ_OK;
-}
-
-/* A block within a chunk. When the holes are many but small, evicting on would take the good with the bad: chunks are emptied then. */
-static zbz_status reserve_shared(zbz_mem *m, size_t bytes, uint32_t *id, zbz_err *err) {
-	bool starved = false;
-	for (;;) {
-		uint64_t total = zbz_mem_total(m);
-		size_t growth = 0;
-		if ((*id = zbz_arena_alloc(&m->arena, bytes)) != 0) return ZBZ_OK;
-		if (!starved && total < m->max_size) growth = zbz_arena_growth(&m->arena, bytes, m->max_size - total);
-		if (growth != 0 && zbz_arena_grow(&m->arena, growth)) continue;
-		if (growth != 0) starved = true;
-		if (m->arena.hollow > m->arena.cut / TOLERATED && empty_a_chunk(m, bytes)) continue;
-		if (evict(m)) continue;
-		return starved ? zbz_fail_nomem(err) : too_large(m, bytes, err);
-	}
-}
-
-static zbz_status reserve_alone(zbz_mem *m, size_t bytes, uint32_t *id, zbz_err *err) {
-	if (!zbz_mem_room(m, zbz_mem_cost(bytes) + zbz_arena_table_growth(&m->arena))) return too_large(m, bytes, err);
-	*id = zbz_arena_alloc_alone(&m->arena, bytes);
-	return *id != 0 ? ZBZ_OK : zbz_fail_nomem(err);
-}
-
-static zbz_status reserve_block(zbz_mem *m, size_t bytes, uint32_t *id, zbz_err *err) {
-	return zbz_arena_alone(&m->arena, bytes) ? reserve_alone(m, bytes, id, err) : reserve_shared(m, bytes, id, err);
-}
-
-/* What must be there before anything is changed. `there`: the key has an entry, so no further one comes. */
-static zbz_status reserve_tables(zbz_mem *m, uint64_t hash, bool there, zbz_err *err) {
-	if (!m->policy->reserve(m)) return zbz_fail_nomem(err);
-	if (!there)
-		while (m->max_items != 0 && m->items >= m->max_items)
-			if (!evict(m)) break;
-	return reserve_slot(m, hash, err);
 }
 
 /* ---- writing ---- */
@@ -227,7 +89,7 @@ static void add_entry(zbz_mem *m, uint32_t id, const put *p) {
 	fill(e, p);
 	e->hits = e->pol = 0;
 	e->prev = e->next = 0;
-	e->stamp = stamp_of(m, p->now);
+	e->stamp = zbz_mem_stamp(m, p->now);
 	e->version = ++m->version;
 	m->items++;
 	m->live += zbz_mem_weight(m, e);
@@ -253,7 +115,7 @@ static void replace(zbz_mem *m, uint32_t from, uint32_t to, const put *p) {
 	if (from != to) inherit(n, e);
 	fill(n, p);
 	n->version = ++m->version;
-	n->stamp = stamp_of(m, p->now);
+	n->stamp = zbz_mem_stamp(m, p->now);
 	delta = (int64_t)zbz_mem_weight(m, n) - (int64_t)weight;
 	m->live = (uint64_t)((int64_t)m->live + delta);
 	if (from != to) zbz_index_move(&m->index, p->hash, from, to);
@@ -275,7 +137,7 @@ static zbz_status grow_alone(zbz_mem *m, uint64_t hash, zbz_bytes key, size_t by
 		held = zbz_arena_alone_bytes(&m->arena, *id);
 		if (held >= bytes) return ZBZ_OK;
 		if (zbz_mem_total(m) - zbz_mem_cost(held) + wanted <= m->max_size) break;
-		if (!yield_some(m, wanted)) return too_large(m, bytes, err);
+		if (!zbz_mem_yield(m, wanted)) return zbz_mem_too_large(m, bytes, err);
 	}
 	return zbz_arena_resize_alone(&m->arena, *id, bytes) ? ZBZ_OK : zbz_fail_nomem(err);
 }
@@ -290,7 +152,8 @@ static zbz_status put_alone(zbz_mem *m, const put *p, zbz_err *err) {
 	zbz_status status = grow_alone(m, p->hash, p->key, p->bytes, &id, err);
 	if (status != ZBZ_OK) return status;
 	replace(m, id, id, p);
-	if (zbz_arena_alone_bytes(&m->arena, id) != p->bytes) zbz_arena_resize_alone(&m->arena, id, p->bytes); /* or stay larger */
+	if (zbz_arena_alone_bytes(&m->arena, id) != p->bytes)
+		zbz_arena_resize_alone(&m->arena, id, p->bytes); /* or stay larger */
 	return ZBZ_OK;
 }
 
@@ -298,7 +161,7 @@ static zbz_status put_entry(zbz_mem *m, const put *p, zbz_err *err) {
 	uint32_t id = zbz_mem_find(m, p->key, p->hash), to;
 	zbz_status status;
 	if (id == 0 || m->policy->by_expiry || !rewritable(m, id, p)) { /* what is rewritten in place needs no room */
-		status = reserve_tables(m, p->hash, id != 0, err);
+		status = zbz_mem_reserve_tables(m, p->hash, id != 0, err);
 		if (status != ZBZ_OK) return status;
 		id = zbz_mem_find(m, p->key, p->hash); /* may have been moved or evicted for it */
 	}
@@ -310,7 +173,7 @@ static zbz_status put_entry(zbz_mem *m, const put *p, zbz_err *err) {
 		status = put_alone(m, p, err);
 		if (status != ZBZ_MISS) return status;
 	}
-	status = reserve_block(m, p->bytes, &to, err);
+	status = zbz_mem_reserve_block(m, p->bytes, &to, err);
 	if (status != ZBZ_OK) return status;
 	id = zbz_mem_find(m, p->key, p->hash);
 	if (id != 0)
@@ -321,14 +184,15 @@ static zbz_status put_entry(zbz_mem *m, const put *p, zbz_err *err) {
 }
 
 static bool hopeless(const zbz_mem *m, const put *p) {
-	return p->key.n > ZBZ_MEM_KEY_MAX || p->value.n > ZBZ_MEM_VALUE_MAX || zbz_mem_cost(p->bytes) + FIRST + m->fixed > m->max_size;
+	return p->key.n > ZBZ_MEM_KEY_MAX || p->value.n > ZBZ_MEM_VALUE_MAX ||
+	       zbz_mem_cost(p->bytes) + FIRST + m->fixed > m->max_size;
 }
 
-zbz_status zbz_mem_put(zbz_mem *m, uint64_t hash, zbz_bytes key, zbz_bytes value, int64_t expire_at, int64_t now, uint32_t *version,
-                       zbz_err *err) {
+zbz_status zbz_mem_put(zbz_mem *m, uint64_t hash, zbz_bytes key, zbz_bytes value, int64_t expire_at, int64_t now,
+                       uint32_t *version, zbz_err *err) {
 	put p = { hash, key, value, expire_at, now, zbz_mem_bytes(key.n, value.n, expire_at != 0) };
 	zbz_status status;
-	if (hopeless(m, &p)) return too_large(m, p.bytes, err);
+	if (hopeless(m, &p)) return zbz_mem_too_large(m, p.bytes, err);
 	zbz_mem_find_live(m, key, hash, now); /* a dead entry has no say in what follows */
 	status = put_entry(m, &p, err);
 	if (status == ZBZ_E_TOO_LARGE && m->items == 0) { /* what is in the way is not entries any more */
@@ -372,7 +236,7 @@ static zbz_status widen_alone(zbz_mem *m, uint64_t hash, zbz_bytes key, size_t b
 static zbz_status widen_shared(zbz_mem *m, put *p, zbz_err *err) {
 	uint32_t id, to, version;
 	const zbz_mem_entry *e;
-	zbz_status status = reserve_block(m, p->bytes, &to, err);
+	zbz_status status = zbz_mem_reserve_block(m, p->bytes, &to, err);
 	if (status != ZBZ_OK) return status;
 	id = zbz_mem_find(m, p->key, p->hash);
 	if (id == 0) {
@@ -401,7 +265,7 @@ zbz_status zbz_mem_expire_at(zbz_mem *m, uint64_t hash, zbz_bytes key, int64_t e
 	}
 	if (expire_at == 0) return ZBZ_OK;
 	p.bytes = zbz_mem_size(zbz_mem_at(m, id)) + ZBZ_MEM_TTL_BYTES;
-	if (zbz_mem_cost(p.bytes) + FIRST + m->fixed > m->max_size) return too_large(m, p.bytes, err);
+	if (zbz_mem_cost(p.bytes) + FIRST + m->fixed > m->max_size) return zbz_mem_too_large(m, p.bytes, err);
 	if (!zbz_arena_is_alone(&m->arena, id)) return widen_shared(m, &p, err);
 	status = widen_alone(m, hash, key, p.bytes, &id, err);
 	if (status == ZBZ_OK) set_expiry(m, id, hash, expire_at, now);
@@ -413,7 +277,7 @@ zbz_status zbz_mem_expire_at(zbz_mem *m, uint64_t hash, zbz_bytes key, int64_t e
 void zbz_mem_reap(zbz_mem *m, int64_t now, unsigned budget) {
 	uint32_t id;
 	if (m->expiry.total == 0) return;
-	for (; budget > 0 && (id = zbz_expiry_due(&m->expiry, now)) != 0; budget--) bury(m, id);
+	for (; budget > 0 && (id = zbz_expiry_due(&m->expiry, now)) != 0; budget--) zbz_mem_bury(m, id);
 }
 
 void zbz_mem_cleanup(zbz_mem *m, int64_t now) {
@@ -422,7 +286,8 @@ void zbz_mem_cleanup(zbz_mem *m, int64_t now) {
 	int n;
 	m->next_cleanup = now + m->cleanup_interval;
 	zbz_mem_reap(m, now, UINT32_MAX);
-	while (m->expiry.total != 0 && (id = zbz_expiry_due_exactly(&m->expiry, now, &at)) != 0) bury(m, id);
+	while (m->expiry.total != 0 && (id = zbz_expiry_due_exactly(&m->expiry, now, &at)) != 0) zbz_mem_bury(m, id);
 	zbz_index_tidy(&m->index);
-	for (n = 0; n < GIVE_BACK && m->arena.hollow > m->arena.cut / 2 && empty_a_chunk(m, 0); n++) zbz_arena_trim(&m->arena);
+	for (n = 0; n < GIVE_BACK && m->arena.hollow > m->arena.cut / 2 && zbz_mem_empty_a_chunk(m, 0); n++)
+		zbz_arena_trim(&m->arena);
 }

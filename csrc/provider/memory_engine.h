@@ -15,8 +15,8 @@ typedef struct zbz_mem_config {
 	int64_t cleanup_interval;     /* ms */
 	bool size_aware;
 	const zbz_mem_policy *policy;
-	uint64_t sketch_counters;     /* tinylfu: of a sketch of fixed size; 0: as many as the entries need */
-	uint32_t batch;               /* tinylfu: reads noted before the sketch is told */
+	uint64_t sketch_counters; /* tinylfu: of a sketch of fixed size; 0: as many as the entries need */
+	uint32_t batch;           /* tinylfu: reads noted before the sketch is told */
 } zbz_mem_config;
 
 typedef struct zbz_mem {
@@ -24,42 +24,68 @@ typedef struct zbz_mem {
 	zbz_index index;
 	zbz_expiry expiry;
 	const zbz_mem_policy *policy;
-	void *state;           /* the policy's */
+	void *state;            /* the policy's */
 	uint64_t tables, fixed; /* cost of the policy's tables; of those that never go */
 	uint64_t max_size, max_items;
-	uint64_t items, live;  /* entries; what their blocks take, in bytes */
+	uint64_t items, live; /* entries; what their blocks take, in bytes */
 	uint64_t evicted, expired;
-	int64_t epoch;         /* wall ms that stamps count from */
+	int64_t epoch; /* wall ms that stamps count from */
 	int64_t cleanup_interval, next_cleanup;
 	uint64_t hollow_tried; /* free bytes when emptying a chunk was last in vain */
 	uint32_t version;
 	zbz_mem_config config;
 } zbz_mem;
 
-zbz_status zbz_mem_init(zbz_mem *m, const zbz_mem_config *config, int64_t now, zbz_err *err); /* clear it also on failure */
+zbz_status zbz_mem_init(zbz_mem *m, const zbz_mem_config *config, int64_t now,
+                        zbz_err *err); /* clear it also on failure */
 void zbz_mem_clear(zbz_mem *m);
 
 static inline zbz_mem_entry *zbz_mem_at(const zbz_mem *m, uint32_t id) { return zbz_arena_at(&m->arena, id); }
 static inline uint64_t zbz_mem_total(const zbz_mem *m) { return m->arena.held + m->index.held + m->tables; }
 /* What an entry counts for. */
-static inline size_t zbz_mem_weight(const zbz_mem *m, const zbz_mem_entry *e) { return zbz_arena_round(&m->arena, zbz_mem_size(e)); }
+static inline size_t zbz_mem_weight(const zbz_mem *m, const zbz_mem_entry *e) {
+	return zbz_arena_round(&m->arena, zbz_mem_size(e));
+}
+
+void zbz_mem_bury(zbz_mem *m, uint32_t id); /* removes a dead one */
 
 /* Dead or alive; 0 when absent. */
-uint32_t zbz_mem_find(zbz_mem *m, zbz_bytes key, uint64_t hash);
+static inline uint32_t zbz_mem_find(zbz_mem *m, zbz_bytes key, uint64_t hash) {
+	const zbz_segment *s = zbz_index_segment(&m->index, hash);
+	uint32_t tag = zbz_index_tag(hash), found;
+	const uint64_t *slot;
+	if (s->used == 0) return 0;
+	for (slot = &s->slots[zbz_index_home(s, tag)]; *slot != 0 && (found = (uint32_t)(*slot >> 32)) <= tag; slot++) {
+		const zbz_mem_entry *e;
+		if (found != tag) continue;
+		e = zbz_mem_at(m, (uint32_t)*slot);
+		if (e->klen == key.n && memcmp(zbz_mem_key(e), key.p, key.n) == 0) return (uint32_t)*slot;
+	}
+	return 0;
+}
+
 /* Alive; a dead one is buried and 0. */
-uint32_t zbz_mem_find_live(zbz_mem *m, zbz_bytes key, uint64_t hash, int64_t now);
+static inline uint32_t zbz_mem_find_live(zbz_mem *m, zbz_bytes key, uint64_t hash, int64_t now) {
+	uint32_t id = zbz_mem_find(m, key, hash);
+	if (id == 0 || !zbz_mem_dead(zbz_mem_at(m, id), now)) return id;
+	zbz_mem_bury(m, id);
+	return 0;
+}
+
+static inline uint32_t zbz_mem_stamp(const zbz_mem *m, int64_t now) {
+	return now <= m->epoch ? 0 : (uint32_t)((now - m->epoch) >> 4);
+}
+
 /* Hints for keys that will be looked for soon; entry after slot. */
 static inline void zbz_mem_prefetch_slot(zbz_mem *m, uint64_t hash) {
 	const zbz_segment *s = zbz_index_segment(&m->index, hash);
 	if (s->used != 0) __builtin_prefetch(&s->slots[zbz_index_home(s, zbz_index_tag(hash))]);
 }
 void zbz_mem_prefetch_entry(zbz_mem *m, uint64_t hash);
-/* A read or a write has used it. */
-void zbz_mem_touch(zbz_mem *m, uint32_t id, uint64_t hash, int64_t now, bool read);
-
 /* Puts an entry there, in the place of the one under that key if there is one. *version is the new one. E_TOO_LARGE and E_INTERNAL leave
  * an older value as it is, unless it had to make room by its own turn. */
-zbz_status zbz_mem_put(zbz_mem *m, uint64_t hash, zbz_bytes key, zbz_bytes value, int64_t expire_at, int64_t now, uint32_t *version, zbz_err *err);
+zbz_status zbz_mem_put(zbz_mem *m, uint64_t hash, zbz_bytes key, zbz_bytes value, int64_t expire_at, int64_t now,
+                       uint32_t *version, zbz_err *err);
 /* Another expiry for a living entry, 0 none. OK; MISS when the entry itself had to make room. */
 zbz_status zbz_mem_expire_at(zbz_mem *m, uint64_t hash, zbz_bytes key, int64_t expire_at, int64_t now, zbz_err *err);
 void zbz_mem_remove(zbz_mem *m, uint32_t id, uint64_t hash, bool evicted);

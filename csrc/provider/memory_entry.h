@@ -7,13 +7,13 @@
 #include <zbz/bytes.h>
 
 typedef struct zbz_mem_entry {
-	uint16_t klen;    /* never 0: that marks a free block */
-	uint8_t hits;     /* reads, up to 255 */
-	uint8_t pol;      /* the policy's */
-	uint32_t word;    /* value length, HAS_TTL, ZBZ_BLOCK_MARKS */
+	uint16_t klen;       /* never 0: that marks a free block */
+	uint8_t hits;        /* reads, up to 255 */
+	uint8_t pol;         /* the policy's */
+	uint32_t word;       /* value length, HAS_TTL, ZBZ_BLOCK_MARKS */
 	uint32_t prev, next; /* the policy's */
 	uint32_t version;
-	uint32_t stamp;   /* last read or write, in units of 16 ms since the store opened */
+	uint32_t stamp; /* last read or write, in units of 16 ms since the store opened */
 } zbz_mem_entry;
 
 typedef struct zbz_mem_ttl { /* 14 bytes of it */
@@ -35,7 +35,9 @@ static inline size_t zbz_mem_bytes(size_t klen, size_t vlen, bool ttl) {
 }
 static inline size_t zbz_mem_vlen(const zbz_mem_entry *e) { return e->word & ZBZ_MEM_VLEN; }
 static inline bool zbz_mem_has_ttl(const zbz_mem_entry *e) { return (e->word & ZBZ_MEM_HAS_TTL) != 0; }
-static inline size_t zbz_mem_size(const zbz_mem_entry *e) { return zbz_mem_bytes(e->klen, zbz_mem_vlen(e), zbz_mem_has_ttl(e)); }
+static inline size_t zbz_mem_size(const zbz_mem_entry *e) {
+	return zbz_mem_bytes(e->klen, zbz_mem_vlen(e), zbz_mem_has_ttl(e));
+}
 static inline char *zbz_mem_key(const zbz_mem_entry *e) {
 	return (char *)(uintptr_t)(e + 1) + (zbz_mem_has_ttl(e) ? ZBZ_MEM_TTL_BYTES : 0);
 }

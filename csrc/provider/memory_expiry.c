@@ -9,7 +9,9 @@ static inline uint32_t bucket_of(int tier, int64_t window) {
 	return (uint32_t)tier * ZBZ_EXPIRY_WINDOWS + (uint32_t)((uint64_t)window % ZBZ_EXPIRY_WINDOWS);
 }
 static inline bool is_bucket(uint32_t prev) { return prev >= (uint32_t)BUCKET_MARK; }
-static inline zbz_mem_ttl *links(const zbz_expiry *x, uint32_t id) { return zbz_mem_ttl_of(zbz_arena_at(x->arena, id)); }
+static inline zbz_mem_ttl *links(const zbz_expiry *x, uint32_t id) {
+	return zbz_mem_ttl_of(zbz_arena_at(x->arena, id));
+}
 static inline int64_t expire_of(const zbz_expiry *x, uint32_t id) { return zbz_mem_expire(zbz_arena_at(x->arena, id)); }
 
 void zbz_expiry_init(zbz_expiry *x, const zbz_arena *arena) {

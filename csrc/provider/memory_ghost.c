@@ -1,6 +1,6 @@
 #include "memory_ghost.h"
 
-enum { WAYS = 16, LIFE = 13 /* generations that fit into a table before buckets overflow */ };
+enum { WAYS = 8, LIFE = 6 /* generations that fit into a table before buckets overflow */ };
 
 static inline uint16_t *bucket_of(const zbz_ghost *g, uint64_t hash) {
 	return g->slots + (((hash >> 32) * g->buckets) >> 32) * WAYS;
@@ -18,7 +18,7 @@ static uint32_t life(const zbz_ghost *g, const zbz_mem *m) {
 	return n < 1 ? 1 : n > LIFE ? LIFE : (uint32_t)n;
 }
 
-static void insert(zbz_ghost *g, uint16_t *bucket, uint16_t slot) {
+static void insert(const zbz_ghost *g, uint16_t *bucket, uint16_t slot) {
 	int i, oldest = 0;
 	for (i = 0; i < WAYS; i++) {
 		if (bucket[i] == 0) {
@@ -74,14 +74,13 @@ static void sweep(zbz_ghost *g) {
 	uint16_t *bucket = g->slots + (size_t)g->inserted * WAYS;
 	int i;
 	for (i = 0; i < WAYS; i++)
-		if (bucket[i] != 0 && age(g, bucket[i]) > LIFE) bucket[i] = 0;
+		if (age(g, bucket[i]) > LIFE) bucket[i] = 0;
 	if (++g->inserted < g->buckets) return;
 	g->inserted = 0;
 	g->generation = (g->generation + 1) & 15;
 }
 
-void zbz_ghost_add(zbz_ghost *g, const zbz_mem *m, uint64_t hash) {
-	(void)m;
+void zbz_ghost_add(zbz_ghost *g, uint64_t hash) {
 	if (g->buckets == 0) return;
 	insert(g, bucket_of(g, hash), (uint16_t)(print_of(hash) << 4 | g->generation));
 	sweep(g);
@@ -89,13 +88,12 @@ void zbz_ghost_add(zbz_ghost *g, const zbz_mem *m, uint64_t hash) {
 
 bool zbz_ghost_take(zbz_ghost *g, const zbz_mem *m, uint64_t hash) {
 	uint16_t *bucket;
-	uint32_t print = print_of(hash), limit;
+	uint32_t print = print_of(hash);
 	int i;
 	if (g->buckets == 0) return false;
-	limit = life(g, m);
 	bucket = bucket_of(g, hash);
 	for (i = 0; i < WAYS; i++)
-		if (bucket[i] >> 4 == (int)print && age(g, bucket[i]) <= limit) {
+		if (bucket[i] >> 4 == (int)print && age(g, bucket[i]) <= life(g, m)) {
 			bucket[i] = 0;
 			return true;
 		}

@@ -70,7 +70,9 @@ static uint32_t grown(const zbz_segment *s) {
 
 size_t zbz_index_growth(zbz_index *ix, uint64_t hash) {
 	const zbz_segment *s = zbz_index_segment(ix, hash);
-	if (s->homes != 0 && (uint64_t)(s->used + 1) * 100 <= (uint64_t)s->homes * 85 && !run_hits_end(s, zbz_index_tag(hash))) return 0;
+	if (s->homes != 0 && (uint64_t)(s->used + 1) * 100 <= (uint64_t)s->homes * 85 &&
+	    !run_hits_end(s, zbz_index_tag(hash)))
+		return 0;
 	return zbz_mem_cost((laid_out(s, grown(s)) + spare_of(grown(s))) * sizeof *s->slots);
 }
 

@@ -14,14 +14,14 @@
 #define ZBZ_INDEX_SEGMENTS 64
 
 typedef struct zbz_segment {
-	uint64_t *slots;       /* hash tag << 32 | id; 0 empty; the last one is always empty */
-	uint32_t homes;        /* slots that a tag may call home; those behind take what overflows */
+	uint64_t *slots; /* hash tag << 32 | id; 0 empty; the last one is always empty */
+	uint32_t homes;  /* slots that a tag may call home; those behind take what overflows */
 	uint32_t len, used;
 } zbz_segment;
 
 typedef struct zbz_index {
-	uint32_t bits;         /* log2 of the number of segments */
-	uint64_t held;         /* cost of all slots */
+	uint32_t bits; /* log2 of the number of segments */
+	uint64_t held; /* cost of all slots */
 	zbz_segment seg[ZBZ_INDEX_SEGMENTS];
 } zbz_index;
 
@@ -34,7 +34,9 @@ typedef struct zbz_index_at {
 void zbz_index_init(zbz_index *ix, bool small);
 void zbz_index_clear(zbz_index *ix); /* frees all; usable again */
 
-static inline zbz_segment *zbz_index_segment(zbz_index *ix, uint64_t hash) { return &ix->seg[(hash >> 57) & ((1u << ix->bits) - 1)]; }
+static inline zbz_segment *zbz_index_segment(zbz_index *ix, uint64_t hash) {
+	return &ix->seg[(hash >> 57) & ((1u << ix->bits) - 1)];
+}
 static inline uint32_t zbz_index_tag(uint64_t hash) { return (uint32_t)(hash >> 16); }
 static inline uint64_t zbz_index_home(const zbz_segment *s, uint32_t tag) { return ((uint64_t)tag * s->homes) >> 32; }
 

@@ -8,7 +8,7 @@
  * the entry belong to the policy in between. State is in m->state. */
 struct zbz_mem_policy {
 	const char *name;
-	bool by_expiry; /* a changed expiry is a removal and an insertion */
+	bool by_expiry;           /* a changed expiry is a removal and an insertion */
 	bool (*open)(zbz_mem *m); /* false when out of memory; close is called all the same */
 	void (*close)(zbz_mem *m);
 	/* Before an insertion, the only place where tables may grow: zbz_mem_room asks the engine for it. false when out of memory. */

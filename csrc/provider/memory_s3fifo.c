@@ -44,7 +44,7 @@ static void s3_remove(zbz_mem *m, uint32_t id, zbz_mem_entry *e, uint64_t hash, 
 	s3fifo *s = m->state;
 	(void)id;
 	zbz_mem_list_unlink(m, e->pol & IN_MAIN ? &s->main : &s->small, e);
-	if (evicted && !(e->pol & IN_MAIN)) zbz_ghost_add(&s->ghost, m, hash);
+	if (evicted && !(e->pol & IN_MAIN)) zbz_ghost_add(&s->ghost, hash);
 }
 
 static void s3_moved(zbz_mem *m, zbz_mem_entry *e, uint32_t from, uint32_t to, int64_t delta) {

@@ -6,7 +6,9 @@
 
 enum { WORDS = 8, DOOR = 7, ROWS = 4, MOST = 15, KEYS_PER_LINE = 8, NOTES_PER_KEY = 30 };
 
-size_t zbz_sketch_cost(uint32_t lines) { return lines == 0 ? 0 : zbz_mem_cost((size_t)lines * WORDS * sizeof(uint64_t)); }
+size_t zbz_sketch_cost(uint32_t lines) {
+	return lines == 0 ? 0 : zbz_mem_cost((size_t)lines * WORDS * sizeof(uint64_t));
+}
 
 uint32_t zbz_sketch_lines(uint64_t keys) {
 	uint64_t lines = (keys + KEYS_PER_LINE - 1) / KEYS_PER_LINE;
@@ -48,7 +50,9 @@ static inline uint64_t mix(uint32_t hash) {
 	return x ^ x >> 32;
 }
 /* Counter i of 112: row r has 28 of them. */
-static inline unsigned counter_of(uint64_t x, int row) { return (unsigned)row * 28 + (unsigned)(((x >> (row * 12)) & 0xFFF) * 28 >> 12); }
+static inline unsigned counter_of(uint64_t x, int row) {
+	return (unsigned)row * 28 + (unsigned)(((x >> (row * 12)) & 0xFFF) * 28 >> 12);
+}
 static inline unsigned get(const uint64_t *line, unsigned i) { return (unsigned)(line[i / 16] >> (i % 16 * 4)) & 15; }
 static inline uint64_t doors(uint64_t x) { return (uint64_t)1 << (x >> 58) | (uint64_t)1 << (x >> 52 & 63); }
 

@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 typedef struct zbz_sketch {
-	uint64_t *lines;   /* 8 words each: 7 of counters, 1 of the door */
-	uint32_t n;        /* lines */
+	uint64_t *lines; /* 8 words each: 7 of counters, 1 of the door */
+	uint32_t n;      /* lines */
 	uint64_t notes, limit;
 } zbz_sketch;
 

@@ -8,7 +8,6 @@
 
 static void before_fork(atfork_node *node) { pthread_mutex_lock(&((zbz_mem_store *)(void *)node)->lock); }
 static void after_fork(atfork_node *node) { pthread_mutex_unlock(&((zbz_mem_store *)(void *)node)->lock); }
-static void in_child(atfork_node *node) { pthread_mutex_init(&((zbz_mem_store *)(void *)node)->lock, NULL); }
 
 zbz_status zbz_mem_store_open(void **self, const zbz_mem_config *config, const zbz_clock *clock, zbz_err *err) {
 	zbz_mem_store *s = zbz_calloc(1, sizeof *s);
@@ -23,7 +22,7 @@ zbz_status zbz_mem_store_open(void **self, const zbz_mem_config *config, const z
 	/* a version seen in one store must not pass for one of another */
 	s->mem.version = (uint32_t)zbz_hash(zbz_b(&s->mem.epoch, sizeof s->mem.epoch)) ^ (uint32_t)((uintptr_t)s >> 4);
 	pthread_mutex_init(&s->lock, NULL);
-	s->fork = (atfork_node){ NULL, NULL, before_fork, after_fork, in_child };
+	s->fork = (atfork_node){ NULL, NULL, before_fork, after_fork, after_fork };
 	zbz_atfork_watch(&s->fork);
 	*self = s;
 	return ZBZ_OK;
@@ -68,7 +67,7 @@ static bool wanted(const zbz_cursor *k, zbz_bytes key) {
 
 static zbz_status append_key(zbz_buf *out, zbz_bytes key, zbz_err *err) {
 	unsigned char n[4] = { (unsigned char)key.n, (unsigned char)(key.n >> 8), (unsigned char)(key.n >> 16),
-	                       (unsigned char)(key.n >> 24) };
+		                   (unsigned char)(key.n >> 24) };
 	zbz_status status = zbz_buf_reserve(out, sizeof n + key.n, err);
 	if (status != ZBZ_OK) return status;
 	zbz_buf_append(out, n, sizeof n, err);

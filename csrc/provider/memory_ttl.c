@@ -92,7 +92,9 @@ static void ttl_insert(zbz_mem *m, uint32_t id, zbz_mem_entry *e, uint64_t hash)
 	rise(m, s, s->n - 1, id);
 }
 
-static void ttl_hit(zbz_mem *m, uint32_t id, zbz_mem_entry *e, uint64_t hash) { (void)m, (void)id, (void)e, (void)hash; }
+static void ttl_hit(zbz_mem *m, uint32_t id, zbz_mem_entry *e, uint64_t hash) {
+	(void)m, (void)id, (void)e, (void)hash;
+}
 
 static void ttl_remove(zbz_mem *m, uint32_t id, zbz_mem_entry *e, uint64_t hash, bool evicted) {
 	by_ttl *s = m->state;

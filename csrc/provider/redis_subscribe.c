@@ -61,6 +61,7 @@ static void after_fork_child(void) {
 		if (sub->fd >= 0) close(sub->fd);
 		if (sub->wake >= 0) close(sub->wake);
 		sub->fd = sub->wake = -1;
+		pthread_cond_init(&sub->told, NULL); /* who waited is not here */
 		pthread_mutex_unlock(&sub->lock);
 	}
 	pthread_mutex_unlock(&subs_lock);

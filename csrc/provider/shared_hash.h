@@ -1,5 +1,5 @@
-/* The hash of a segment: keyed with the segment's own secrets, because unrelated processes must agree on it. The folding is
- * that of base/hash.h (Wang Yi's wyhash). */
+/* The hash of a segment: keyed with the segment's own secrets, because unrelated processes must agree on it. The
+ * folding is that of base/hash.h (Wang Yi's wyhash). */
 #ifndef ZBZ_PROVIDER_SHARED_HASH_H
 #define ZBZ_PROVIDER_SHARED_HASH_H
 
@@ -25,22 +25,6 @@ static inline uint64_t zbz_shared_hash(const uint64_t *k, zbz_bytes s) {
 	uint64_t h = k[0];
 	for (; n > 16; p += 16, n -= 16) h = zbz_hash_fold(zbz_hash_read8(p) ^ k[1], zbz_hash_read8(p + 8) ^ h);
 	return zbz_hash_fold(zbz_shared_tail(k, h, p, n) ^ k[1], (uint64_t)s.n ^ k[3]);
-}
-
-/* A sum over a value, bound to the hash of its key; two lanes, because it lies on the path of every hit. */
-static inline uint64_t zbz_shared_sum(const uint64_t *k, uint64_t h, zbz_bytes s) {
-	const unsigned char *p = (const unsigned char *)s.p;
-	size_t n = s.n;
-	uint64_t a = h, b = k[3];
-	for (; n > 32; p += 32, n -= 32) {
-		a = zbz_hash_fold(zbz_hash_read8(p) ^ k[0], zbz_hash_read8(p + 8) ^ a);
-		b = zbz_hash_fold(zbz_hash_read8(p + 16) ^ k[1], zbz_hash_read8(p + 24) ^ b);
-	}
-	if (n > 16) {
-		a = zbz_hash_fold(zbz_hash_read8(p) ^ k[0], zbz_hash_read8(p + 8) ^ a);
-		p += 16, n -= 16;
-	}
-	return zbz_shared_tail(k, a ^ b, p, n);
 }
 
 #endif

@@ -44,7 +44,8 @@ void zbz_shared_plan(uint64_t size, uint64_t entry_size, zbz_shared_geometry *g)
 }
 
 static uint64_t header_check(const zbz_shared_header *h) {
-	static const uint64_t key[4] = { 0x9E3779B97F4A7C15u, 0xC2B2AE3D27D4EB4Fu, 0x165667B19E3779F9u, 0x27D4EB2F165667C5u };
+	static const uint64_t key[4] = { 0x9E3779B97F4A7C15u, 0xC2B2AE3D27D4EB4Fu, 0x165667B19E3779F9u,
+		                             0x27D4EB2F165667C5u };
 	return zbz_shared_hash(key, zbz_b(h, offsetof(zbz_shared_header, check)));
 }
 
@@ -57,6 +58,43 @@ zbz_status zbz_shared_format_lock(zbz_shared_shard *s, zbz_err *err) {
 	if (e == 0) e = pthread_mutex_init(&s->lock, &attr);
 	pthread_mutexattr_destroy(&attr);
 	return e == 0 ? ZBZ_OK : zbz_fail_errno(err, ZBZ_E_INTERNAL, e, "the lock of a shared segment");
+}
+
+static zbz_shared_shard sample; /* its lock, to compare with */
+
+__attribute__((constructor)) static void make_sample(void) { zbz_shared_format_lock(&sample, NULL); }
+
+/* A lock whose kind is no longer what it was made with would lead the C library astray. */
+bool zbz_shared_lock_sound(const zbz_shared_shard *s) {
+#ifdef __GLIBC__
+	return s->lock.__data.__kind == sample.lock.__data.__kind;
+#else
+	(void)s;
+	return true;
+#endif
+}
+
+void zbz_shared_empty(const zbz_shared_geometry *g, zbz_shared_shard *s) {
+	zbz_shared_bucket *b = (zbz_shared_bucket *)(void *)((zbz_word *)(void *)s + g->buckets_at), *end = b + g->buckets;
+	uint32_t i;
+	for (; b < end; b++) {
+		zbz_hstore(&b->seq, zbz_hload(&b->seq) | 1);
+		zbz_shared_fence(memory_order_release);
+		for (i = 0; i < ZBZ_SHARED_SLOTS; i++) zbz_wstore(&b->slot[i], 0);
+		zbz_hstore(&b->away, 0);
+		atomic_store_explicit(&b->seq, zbz_hload(&b->seq) + 1, memory_order_release);
+	}
+	memset((zbz_word *)(void *)s + g->ghosts_at, 0, (size_t)g->ghosts * ZBZ_SHARED_GHOSTS * sizeof(uint16_t));
+	for (i = 0; i < 2; i++) {
+		zbz_hstore(&s->ring[i].head, 0);
+		zbz_hstore(&s->ring[i].tail, 0);
+		zbz_hstore(&s->ring[i].used, 0);
+		zbz_hstore(&s->ring[i].live, 0);
+	}
+	zbz_hstore(&s->items, 0);
+	zbz_hstore(&s->reap, 0);
+	/* the version just given may be half written; one that was given never comes again */
+	zbz_hstore(&s->version, zbz_hload(&s->version) + 2);
 }
 
 zbz_status zbz_shared_format(unsigned char *base, const zbz_shared_geometry *g, zbz_err *err) {
@@ -84,7 +122,8 @@ bool zbz_shared_check_header(const zbz_shared_header *h, uint64_t file_size, zbz
 	zbz_shared_header copy;
 	if (file_size < ZBZ_SHARED_LEAST) return false;
 	memcpy(&copy, h, sizeof copy); /* judged once: nobody changes it in between */
-	if (memcmp(copy.magic, magic, sizeof magic) != 0 || copy.layout != ZBZ_SHARED_LAYOUT || copy.abi != abi()) return false;
+	if (memcmp(copy.magic, magic, sizeof magic) != 0 || copy.layout != ZBZ_SHARED_LAYOUT || copy.abi != abi())
+		return false;
 	if (copy.check != header_check(&copy) || copy.size != file_size || copy.size > ZBZ_SHARED_MOST) return false;
 	zbz_shared_plan(copy.size, copy.entry_size, g);
 	return true;

@@ -1,13 +1,15 @@
-/* What the segment of the `shared` provider looks like, byte for byte. Offsets only, never a pointer: each process maps it
- * where it likes. Nothing in it is believed: whatever is read from it is checked against the geometry, which is private.
+/* What the segment of the `shared` provider looks like, byte for byte. Offsets only, never a pointer: each process
+ * maps it where it likes. Nothing in it is believed: whatever is read from it is checked against the geometry, which is
+ * private.
  *
  *   header | process lines | shard | shard | ...
  *   shard:  lock | control | buckets | ghosts | small ring | main ring
  *
  * A unit is a word of 8 bytes; places inside a shard are counted in units from its start.
  *   slot    tag:16 | frequency:2 | in main:1 | coarse expiry:13 | place:32          0: empty
- *   entry   vlen:25 | klen:16 | expiry, low:23   ,   expiry, high:20 | version:28 | check:16   , then the key, then the value
- *   filler  units:25 | 0                                                             a gap in a ring: klen 0 */
+ *   entry   vlen:25 | klen:16 | expiry, low:23
+ *           expiry, high:20 | version:28 | check:16          then the key, then the value
+ *   filler  units:25 | 0                                     a gap in a ring: klen 0 */
 #ifndef ZBZ_PROVIDER_SHARED_LAYOUT_H
 #define ZBZ_PROVIDER_SHARED_LAYOUT_H
 
@@ -36,15 +38,22 @@ typedef struct zbz_shared_header {
 	uint64_t check; /* of all before it */
 } zbz_shared_header;
 
+enum {
+	ZBZ_SHARED_HITS,
+	ZBZ_SHARED_MISSES,
+	ZBZ_SHARED_SETS,
+	ZBZ_SHARED_BUSY,    /* writes refused because a lock was held for too long */
+	ZBZ_SHARED_LOST,    /* reads answered as a miss because the writer did not come to an end */
+	ZBZ_SHARED_DAMAGED, /* entries dropped because their bytes are not what was written */
+	ZBZ_SHARED_WIPED,   /* shards emptied because a writer died in them */
+	ZBZ_SHARED_COUNTS
+};
+
 /* What one process has done. Written by it alone, without locked instructions: several threads may lose a count. */
 typedef struct zbz_shared_line {
 	_Alignas(64) zbz_half pid; /* 0: free; the counts stay for the total */
 	zbz_half spare;
-	zbz_word hits, misses, sets;
-	zbz_word busy;    /* writes refused because a lock was held for too long */
-	zbz_word lost;    /* reads answered as a miss because the writer did not come to an end */
-	zbz_word damaged; /* entries dropped because their bytes are not what was written */
-	zbz_word wiped;   /* shards emptied because a writer died in them */
+	zbz_word count[ZBZ_SHARED_COUNTS];
 } zbz_shared_line;
 
 typedef struct zbz_shared_ring {
@@ -54,7 +63,7 @@ typedef struct zbz_shared_ring {
 typedef struct zbz_shared_shard {
 	_Alignas(64) pthread_mutex_t lock;
 	_Alignas(64) zbz_shared_ring ring[2]; /* small, main */
-	zbz_half items, version, reap, kind;  /* kind: of the lock, as it was made */
+	zbz_half items, version, reap, spare; /* reap: the bucket to look at next */
 	zbz_word evictions, expired;
 } zbz_shared_shard;
 
@@ -83,6 +92,10 @@ void zbz_shared_plan(uint64_t size, uint64_t entry_size, zbz_shared_geometry *g)
 /* A new header over zeroed memory; the locks of all shards. */
 zbz_status zbz_shared_format(unsigned char *base, const zbz_shared_geometry *g, zbz_err *err);
 zbz_status zbz_shared_format_lock(zbz_shared_shard *s, zbz_err *err);
+/* Can the C library be trusted with the lock? */
+bool zbz_shared_lock_sound(const zbz_shared_shard *s);
+/* Forgets every entry, whatever state the shard is in. By the holder of its lock. */
+void zbz_shared_empty(const zbz_shared_geometry *g, zbz_shared_shard *s);
 /* Is it one that this build made? Fills size and entry_size of *g, planned. */
 bool zbz_shared_check_header(const zbz_shared_header *h, uint64_t file_size, zbz_shared_geometry *g);
 
@@ -92,6 +105,11 @@ static inline uint64_t zbz_wload(const zbz_word *p) { return atomic_load_explici
 static inline void zbz_wstore(zbz_word *p, uint64_t v) { atomic_store_explicit(p, v, memory_order_relaxed); }
 static inline uint32_t zbz_hload(const zbz_half *p) { return atomic_load_explicit(p, memory_order_relaxed); }
 static inline void zbz_hstore(zbz_half *p, uint32_t v) { atomic_store_explicit(p, v, memory_order_relaxed); }
+static inline void zbz_hmore(zbz_half *p, uint32_t n) { zbz_hstore(p, zbz_hload(p) + n); }
+static inline void zbz_hless(zbz_half *p, uint32_t n) { /* below 0 only after damage */
+	uint32_t v = zbz_hload(p);
+	zbz_hstore(p, v > n ? v - n : 0);
+}
 static inline void zbz_wadd(zbz_word *p, uint64_t n) { zbz_wstore(p, zbz_wload(p) + n); }
 
 /* ThreadSanitizer knows no fences; every shared word is atomic, so without them it still sees no race. */
@@ -132,9 +150,7 @@ typedef struct zbz_shared_entry {
 
 static inline uint32_t zbz_entry_vlen(zbz_shared_entry e) { return (uint32_t)e.w0 & 0x1FFFFFF; }
 static inline uint32_t zbz_entry_klen(zbz_shared_entry e) { return (uint32_t)(e.w0 >> 25) & 0xFFFF; }
-static inline int64_t zbz_entry_expire(zbz_shared_entry e) {
-	return (int64_t)(e.w0 >> 41 | (e.w1 & 0xFFFFF) << 23);
-}
+static inline int64_t zbz_entry_expire(zbz_shared_entry e) { return (int64_t)(e.w0 >> 41 | (e.w1 & 0xFFFFF) << 23); }
 static inline uint32_t zbz_entry_version(zbz_shared_entry e) { return (uint32_t)(e.w1 >> 20) & 0xFFFFFFF; }
 static inline uint32_t zbz_entry_check(zbz_shared_entry e) { return (uint32_t)(e.w1 >> 48); }
 static inline bool zbz_entry_dead(zbz_shared_entry e, int64_t now) {

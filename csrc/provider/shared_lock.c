@@ -1,5 +1,5 @@
-/* The lock of a shard, and what happens after the death of its holder. No wait is longer than PATIENCE_NS, and none that long is
- * made twice in a row for the same shard: its holder may have been stopped. */
+/* The lock of a shard, and what happens after the death of its holder. No wait is longer than PATIENCE_NS, and none
+ * that long is made twice in a row for the same shard: its holder may have been stopped. */
 #include "shared_store.h"
 
 #include <errno.h>
@@ -9,14 +9,6 @@
 #define PATIENCE_NS 20000000
 
 enum { SPINS = 200, YIELDS = 32, NAP_NS = 50000 };
-
-static inline void relax(void) {
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
 
 void zbz_shared_enter(zbz_shared_bucket *b) {
 	zbz_hstore(&b->seq, zbz_hload(&b->seq) | 1);
@@ -30,45 +22,14 @@ void zbz_shared_leave(zbz_shared_bucket *b) {
 }
 
 void zbz_shared_wipe(zbz_shared *sh, zbz_shared_shard *s) {
-	uint16_t *ghosts = (uint16_t *)(void *)zbz_shared_at(s, sh->g.ghosts_at);
-	uint32_t i, k;
-	for (i = 0; i < sh->g.buckets; i++) {
-		zbz_shared_bucket *b = zbz_shared_bucket_at(sh, s, i);
-		zbz_hstore(&b->seq, zbz_hload(&b->seq) | 1);
-		zbz_shared_fence(memory_order_release);
-		for (k = 0; k < ZBZ_SHARED_SLOTS; k++) zbz_wstore(&b->slot[k], 0);
-		zbz_hstore(&b->away, 0);
-		atomic_store_explicit(&b->seq, zbz_hload(&b->seq) + 1, memory_order_release);
-	}
-	ZBZ_SHARED_POINT();
-	memset(ghosts, 0, (size_t)sh->g.ghosts * ZBZ_SHARED_GHOSTS * sizeof *ghosts);
-	for (i = 0; i < 2; i++) {
-		zbz_hstore(&s->ring[i].head, 0);
-		zbz_hstore(&s->ring[i].tail, 0);
-		zbz_hstore(&s->ring[i].used, 0);
-		zbz_hstore(&s->ring[i].live, 0);
-	}
-	zbz_hstore(&s->items, 0);
-	zbz_hstore(&s->reap, 0);
-	/* the version just given may be half written; one that was given never comes again */
-	zbz_hstore(&s->version, zbz_hload(&s->version) + 2);
-	zbz_wadd(&zbz_shared_line_of(sh)->wiped, 1);
-}
-
-/* A lock whose kind is no longer what it was made with would lead the C library astray. */
-static bool sound(const zbz_shared_shard *s) {
-#ifdef __GLIBC__
-	return (uint32_t)s->lock.__data.__kind == zbz_hload(&s->kind) && zbz_hload(&s->kind) != 0;
-#else
-	(void)s;
-	return true;
-#endif
+	zbz_shared_empty(&sh->g, s);
+	zbz_shared_count(sh, ZBZ_SHARED_WIPED);
 }
 
 /* 0, EBUSY, or what is wrong with the lock. */
 static int try_once(zbz_shared *sh, zbz_shared_shard *s) {
 	int e;
-	if (!sound(s)) return EINVAL;
+	if (!zbz_shared_lock_sound(s)) return EINVAL;
 	e = pthread_mutex_trylock(&s->lock);
 	if (e != EOWNERDEAD) return e;
 	zbz_shared_wipe(sh, s);
@@ -94,7 +55,7 @@ static int wait_for_it(zbz_shared *sh, zbz_shared_shard *s, bool brief, zbz_call
 	int64_t until = 0;
 	int i, e = EBUSY;
 	for (i = 0; i < SPINS; i++) {
-		relax();
+		zbz_shared_pause();
 		if ((e = try_once(sh, s)) != EBUSY) return e;
 	}
 	if (brief) return e;
@@ -112,7 +73,7 @@ static int wait_for_it(zbz_shared *sh, zbz_shared_shard *s, bool brief, zbz_call
 }
 
 static zbz_status refuse(zbz_shared *sh, uint32_t shard, int e, zbz_call *c) {
-	zbz_wadd(&zbz_shared_line_of(sh)->busy, 1);
+	zbz_shared_count(sh, ZBZ_SHARED_BUSY);
 	if (e != EBUSY)
 		return zbz_fail(&c->err, ZBZ_E_CORRUPT, "the lock of part %u of the segment is damaged", (unsigned)shard);
 	atomic_store_explicit(&sh->stuck[shard], 1, memory_order_relaxed);

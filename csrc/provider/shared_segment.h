@@ -1,5 +1,5 @@
-/* Segments and how a process comes by them: anonymous ones by zone, made once and inherited over forks; named ones below
- * /dev/shm, which outlive every process. A process maps each of them once, however many stores are open on it. */
+/* Segments and how a process comes by them: anonymous ones by zone, made once and inherited over forks; named ones
+ * below /dev/shm, which outlive every process. A process maps each of them once, however many stores are open on it. */
 #ifndef ZBZ_PROVIDER_SHARED_SEGMENT_H
 #define ZBZ_PROVIDER_SHARED_SEGMENT_H
 

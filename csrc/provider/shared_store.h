@@ -1,14 +1,16 @@
 /* One opened `shared` store: a process's view of a segment, and the steps its operations are made of.
  *
- * Readers take no lock. A bucket's sequence is odd while a writer is in it; whoever read while it moved reads again, a bounded
- * number of times, and then asks for the shard's lock, once and without waiting. Writers hold the shard's lock, a robust one: after
- * the death of its holder the next one empties the shard, so nothing below it needs to be consistent at any moment but the header. */
+ * Readers take no lock. A bucket's sequence is odd while a writer is in it; whoever read while it moved reads again,
+ * a bounded number of times, and then asks for the shard's lock, once and without waiting. Writers hold the shard's
+ * lock, a robust one: after the death of its holder the next one empties the shard, so nothing below it needs to be
+ * consistent at any moment but the header. */
 #ifndef ZBZ_PROVIDER_SHARED_STORE_H
 #define ZBZ_PROVIDER_SHARED_STORE_H
 
 #include <zbz/cache.h>
 
 #include "base/fork.h"
+#include "shared_copy.h"
 #include "shared_hash.h"
 #include "shared_layout.h"
 #include "shared_segment.h"
@@ -26,8 +28,7 @@ typedef struct zbz_shared {
 	atomic_uint generation;          /* the fork the line belongs to */
 	uint32_t epoch;
 	zbz_segment *segment;
-	const zbz_clock *clock;
-	zbz_shared_line before; /* what stood in the line when this process took it */
+	zbz_word before[ZBZ_SHARED_COUNTS];           /* what stood in the line when this process took it */
 	_Atomic uint8_t stuck[ZBZ_SHARED_SHARDS_MAX]; /* its lock was not to be had the last time */
 } zbz_shared;
 
@@ -40,7 +41,8 @@ typedef struct zbz_shared_target {
 	zbz_shared_shard *s;
 } zbz_shared_target;
 
-/* What a read can tell beside the bytes. While *word holds seq, the entry is what was read (and dead only by its expiry). */
+/* What a read can tell beside the bytes. While *word holds seq, the entry is what was read (and dead only by its
+ * expiry). */
 typedef struct zbz_shared_seen {
 	int64_t expire_at;
 	uint32_t version;
@@ -48,10 +50,20 @@ typedef struct zbz_shared_seen {
 	uint32_t seq;
 } zbz_shared_seen;
 
+static inline void zbz_shared_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 static inline zbz_shared_shard *zbz_shared_shard_at(const zbz_shared *sh, uint32_t i) {
 	return (zbz_shared_shard *)(void *)(sh->base + ZBZ_SHARED_HEADER + i * sh->g.stride);
 }
-static inline zbz_word *zbz_shared_at(const zbz_shared_shard *s, uint32_t place) { return (zbz_word *)(uintptr_t)s + place; }
+static inline zbz_word *zbz_shared_at(const zbz_shared_shard *s, uint32_t place) {
+	return (zbz_word *)(uintptr_t)s + place;
+}
 static inline zbz_shared_bucket *zbz_shared_bucket_at(const zbz_shared *sh, const zbz_shared_shard *s, uint32_t i) {
 	return (zbz_shared_bucket *)(void *)zbz_shared_at(s, sh->g.buckets_at) + i;
 }
@@ -88,24 +100,19 @@ static inline zbz_shared_entry zbz_shared_entry_at(const zbz_shared_shard *s, ui
 	return e;
 }
 
-/* The check of an entry: its value's sum and its two words, without the check itself. */
+/* The check of an entry: the sum of its value, bound to the hash of its key, and its two words without the check
+ * itself. */
 static inline uint32_t zbz_shared_frame(const uint64_t *k, zbz_shared_entry e) {
 	return (uint32_t)(zbz_hash_fold(e.w0 ^ k[1], (e.w1 & 0xFFFFFFFFFFFFu) ^ k[2]) >> 48);
 }
-static inline uint32_t zbz_shared_check(const uint64_t *k, uint64_t hash, zbz_bytes value, zbz_shared_entry e) {
-	return (uint32_t)(zbz_shared_sum(k, hash, value) >> 48) ^ zbz_shared_frame(k, e);
+static inline uint32_t zbz_shared_check(const uint64_t *k, uint64_t sum, zbz_shared_entry e) {
+	return (uint32_t)(sum >> 48) ^ zbz_shared_frame(k, e);
 }
-
-/* ---- shared_copy.c: words in and out of a segment ---- */
-
-bool zbz_shared_key_is(const zbz_word *entry, zbz_bytes key);
-void zbz_shared_copy_out(const zbz_word *entry, size_t from, char *to, size_t n); /* from: bytes behind the entry's words */
-void zbz_shared_copy_in(zbz_word *entry, zbz_bytes key, zbz_bytes value);
-void zbz_shared_copy_down(zbz_word *to, const zbz_word *from, uint32_t units); /* forwards: to may overlap from below */
 
 /* ---- shared_lock.c ---- */
 
-/* OK, or 0 for a lock that was not to be had. Both empty the shard of a dead owner first. */
+/* Both empty the shard of a dead owner first. lock: OK, UNAVAILABLE within a bounded time, CORRUPT; trylock never
+ * waits. */
 zbz_status zbz_shared_lock(zbz_shared *sh, uint32_t shard, zbz_call *c);
 bool zbz_shared_trylock(zbz_shared *sh, uint32_t shard);
 void zbz_shared_unlock(zbz_shared *sh, uint32_t shard);
@@ -117,7 +124,8 @@ void zbz_shared_leave(zbz_shared_bucket *b);
 /* ---- shared_read.c ---- */
 
 /* OK, MISS, or an error of the buffer. out NULL: the value is not wanted. seen may be NULL. */
-zbz_status zbz_shared_read(zbz_shared *sh, const zbz_shared_target *t, zbz_buf *out, zbz_shared_seen *seen, zbz_err *err);
+zbz_status zbz_shared_read(zbz_shared *sh, const zbz_shared_target *t, zbz_buf *out, zbz_shared_seen *seen,
+                           zbz_err *err);
 
 /* ---- shared_ring.c: under the lock ---- */
 
@@ -130,9 +138,12 @@ typedef struct zbz_shared_slot {
 zbz_shared_slot zbz_shared_find(zbz_shared *sh, const zbz_shared_target *t);
 /* The one that points to `place`. */
 zbz_shared_slot zbz_shared_find_place(zbz_shared *sh, zbz_shared_shard *s, uint64_t hash, uint32_t place);
-/* A place for that many units in a ring, evicting for it. 0: none (more than the ring can hold), or the shard had to be wiped. */
+/* A place for that many units in a ring, evicting for it. 0: none (more than the ring can hold), or the shard had to
+ * be wiped. */
 uint32_t zbz_shared_room(zbz_shared *sh, zbz_shared_shard *s, int ring, uint32_t units, int64_t now);
-/* Empties the slot and gives its bytes back. home: where the key's first bucket is. */
+/* An empty slot for a new key; where its buckets are full, somebody has to go. */
+zbz_shared_slot zbz_shared_vacancy(zbz_shared *sh, zbz_shared_shard *s, uint64_t hash, int64_t now);
+/* Empties the slot and gives its bytes back. */
 void zbz_shared_drop(zbz_shared *sh, zbz_shared_shard *s, const zbz_shared_slot *slot);
 bool zbz_shared_ghost_take(zbz_shared *sh, zbz_shared_shard *s, uint64_t hash);
 /* Looks at some further buckets for dead entries. */
@@ -141,8 +152,8 @@ uint64_t zbz_slot_make(uint64_t hash, uint32_t place, int ring, uint32_t freq, i
 
 /* ---- shared_write.c: under the lock ---- */
 
-zbz_status zbz_shared_put(zbz_shared *sh, const zbz_shared_target *t, zbz_bytes value, int64_t expire_at, uint32_t *version,
-                          zbz_err *err);
+zbz_status zbz_shared_put(zbz_shared *sh, const zbz_shared_target *t, zbz_bytes value, int64_t expire_at,
+                          uint32_t *version, zbz_err *err);
 bool zbz_shared_live(zbz_shared *sh, const zbz_shared_target *t, zbz_shared_slot *slot, zbz_shared_entry *entry);
 bool zbz_shared_expire_at(zbz_shared *sh, const zbz_shared_target *t, int64_t expire_at);
 
@@ -158,10 +169,10 @@ zbz_status zbz_shared_clear(void *self, zbz_call *c, zbz_bytes prefix, uint64_t 
 void zbz_shared_adopt(zbz_shared *sh); /* a line for this process; at open, and in the child of a fork */
 void zbz_shared_forget(zbz_shared *sh);
 typedef struct zbz_shared_totals {
-	uint64_t keys, memory, evictions, expired;
-	uint64_t hits, misses, sets, busy, lost, damaged, wiped;
+	uint64_t keys, memory, evictions, expired; /* of the segment only */
+	uint64_t count[ZBZ_SHARED_COUNTS];
 } zbz_shared_totals;
-/* Of the whole segment; of this process since it opened the segment (its keys, memory, evictions and expired are 0). */
+/* Of the whole segment; of this process since it opened the segment. */
 void zbz_shared_totals_read(zbz_shared *sh, zbz_shared_totals *all, zbz_shared_totals *mine);
 
 static inline zbz_shared_line *zbz_shared_line_of(zbz_shared *sh) {
@@ -169,5 +180,7 @@ static inline zbz_shared_line *zbz_shared_line_of(zbz_shared *sh) {
 		zbz_shared_adopt(sh);
 	return atomic_load_explicit(&sh->line, memory_order_relaxed);
 }
+
+static inline void zbz_shared_count(zbz_shared *sh, int what) { zbz_wadd(&zbz_shared_line_of(sh)->count[what], 1); }
 
 #endif

@@ -24,7 +24,8 @@ local function both(a, b) return a, b end
 ---@return zbz.Cache?, zbz.Error?
 function M.new(opts)
 	if type(opts) == "string" or P.is(opts) then opts = { provider = opts } end
-	return both(I.new(opts, 2))
+	local made, err = I.new(opts, 2)
+	return made, err and E.at(err, { op = "new" })
 end
 
 --- configure(opts), or configure(provider, opts).
@@ -116,7 +117,8 @@ end
 ---@return zbz.Provider?, zbz.Error?
 function M.provider(name, opts)
 	if opts ~= nil and type(opts) ~= "table" then error("zbz: provider: expects a table of options, got " .. type(opts), 2) end
-	return both(providers.open(name, opts or {}, 2))
+	local made, err = providers.open(name, opts or {}, 2)
+	return made, err and E.at(err, { op = "provider" })
 end
 
 ---@return string[] names of all providers
@@ -162,7 +164,10 @@ end
 
 --- A contract from { name=, provider=, settings={}, key_prefix=, default_ttl= }; what is absent keeps its default.
 ---@return zbz.Contract?, zbz.Error?
-function M.from_config(c) return both(from_config(c, 2)) end
+function M.from_config(c)
+	if type(c) ~= "table" then error("zbz: from_config: expects a table, got " .. type(c), 2) end
+	return both(from_config(c, 2))
+end
 
 --- All of a list, each registered under its name; one failure closes those made before.
 ---@param list table[]
@@ -170,6 +175,9 @@ function M.from_config(c) return both(from_config(c, 2)) end
 function M.load_all(list)
 	if type(list) ~= "table" then error("zbz: load_all: expects a list, got " .. type(list), 2) end
 	local made = {}
+	for i, c in ipairs(list) do
+		if type(c) ~= "table" then error(("zbz: load_all: entry %d must be a table, got %s"):format(i, type(c)), 2) end
+	end
 	for i, c in ipairs(list) do
 		local one, err
 		if made[c.name] then

@@ -58,11 +58,11 @@ end
 
 --- Chainable; a wrong value raises.
 ---@return zbz.Contract
-function Contract:with_default_ttl(ttl) return with(self, "ttl", ttl, 2) end
+function Contract:with_default_ttl(ttl) return (with(self, "ttl", ttl, 2)) end
 ---@return zbz.Contract
-function Contract:with_serializer(s) return with(self, "serializer", s, 2) end
+function Contract:with_serializer(s) return (with(self, "serializer", s, 2)) end
 ---@return zbz.Contract
-function Contract:with_schema(s) return with(self, "schema", s, 2) end
+function Contract:with_schema(s) return (with(self, "schema", s, 2)) end
 ---@return zbz.Contract
 function Contract:with_key_prefix(prefix)
 	if type(prefix) ~= "string" then error("zbz: with_key_prefix: expects text, got " .. type(prefix), 2) end
@@ -79,7 +79,6 @@ function Contract:register(alias)
 	local before = aliases[alias]
 	if before and before ~= self then
 		if before.name_ == self.name_ then return self end
-		before.registered, before.alias = false, nil
 		before:close()
 	end
 	aliases[alias] = self
@@ -117,8 +116,10 @@ end
 
 ---@return boolean?, zbz.Error?
 function Contract:close()
-	if self.alias and aliases[self.alias] == self then aliases[self.alias] = nil end
-	self.registered = false
+	for alias, contract in pairs(aliases) do
+		if contract == self then aliases[alias] = nil end
+	end
+	self.registered, self.alias = false, nil
 	return self.cache_:close()
 end
 

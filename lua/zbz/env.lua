@@ -1,5 +1,6 @@
 --- configure_from_env: what the environment says about the cache.
 local E = require("zbz.error")
+local core = require("zbz.core")
 local providers = require("zbz.providers")
 
 local M = {}
@@ -23,6 +24,9 @@ M.VARIABLES = {
 	{ "FILESYSTEM_CACHE_DIR", "base_dir", "filesystem" }, { "FILESYSTEM_CACHE_PERMISSIONS", "permissions", "filesystem" },
 }
 
+--- Those of the cache itself, where a negative one raises when it stands in a program.
+local DURATIONS = { default_ttl = true, deadline = true }
+
 --- Settings that only the environment gives, so that a program need not repeat them.
 local DEFAULTS = { filesystem = { base_dir = "/tmp/zbz-cache" }, memory = { cleanup_interval = "2m" } }
 
@@ -44,20 +48,24 @@ function M.read(get)
 	end
 	local provider = var("CACHE_PROVIDER") or "memory"
 	local opts, from = { provider = provider }, {}
-	local known, err, info
-	if not provider:find(":", 1, true) then
-		known, err, info = providers.option_names(provider)
-		if not info then
-			err.message = "CACHE_PROVIDER: " .. err.message
-			return nil, err
-		end
+	local scheme = provider:match("^(%a[%w%+%.%-]*):")
+	local known, err, info = providers.option_names(scheme and (core.scheme(scheme) or scheme) or provider)
+	if not info and not scheme then
+		err.message = "CACHE_PROVIDER: " .. err.message
+		return nil, err
+	end
+	if info and not scheme then
 		for name, v in pairs(DEFAULTS[info.name] or {}) do opts[name] = v end
 	end
 	for _, row in ipairs(M.VARIABLES) do
 		local name, option, kind = row[1], row[2], row[3]
 		local v = var(name)
 		local ours = kind == nil or (info and (info.name == kind or provider == kind) and (not known or known[option]))
+		if scheme and option == "url" then ours = false end -- CACHE_PROVIDER is one already
 		if v and ours and not from[option] then
+			if DURATIONS[option] and v:match("^%s*%-") then
+				return E.fail("invalid_config", ("%s: a duration cannot be negative (got %s, from %s)"):format(option, v, name), { option = option })
+			end
 			if name == "REDIS_URL" then v = redis_url(v) end
 			opts[option], from[option] = v, name
 		end

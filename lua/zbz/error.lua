@@ -60,6 +60,9 @@ end
 
 function mt.__concat(a, b) return tostring(a) .. tostring(b) end
 
+local home = debug.getinfo(1, "S").source:match("^(@.*[/\\])error%.lua$")
+if home then core.home(home) end
+
 local M = { Error = Error, line = line }
 
 --- Makes an error. `fields` (op, provider, table, key, cause ...) become fields of it.

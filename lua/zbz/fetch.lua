@@ -101,6 +101,7 @@ function Call:keep(v) self.fallback, self.has_fallback = v, true end
 
 --- A read that failed: misuse ends the call; unreadable bytes are loaded anew; an unreachable provider does not stop the loader.
 function Call:unreadable(err)
+	err.op = "fetch"
 	if MISUSE[err.code] then return "error", err end
 	if not UNREADABLE[err.code] then self.down = err end
 	return nil
@@ -151,6 +152,7 @@ function Call:store_value(flight, lease, loaded)
 	local bytes, err = self.t:encode(loaded.value)
 	if not bytes then
 		flight:land("failed", err.message or tostring(err))
+		err.op = "fetch"
 		return nil, E.at(err, { op = "fetch", table = self.env.name, key = self.k })
 	end
 	if loaded.store ~= false then
@@ -232,7 +234,10 @@ function Call:run(how, v)
 			if resting then return self:failed(resting) end
 		end
 		local flight, seat = self.t:flight(k)
-		if not flight then return nil, seat end
+		if not flight then
+			seat.op = "fetch"
+			return nil, seat
+		end
 		if seat == "leads" then return self:lead(flight) end
 		local done, value, err, by, reason = self:follow(flight, seat)
 		flight:leave()

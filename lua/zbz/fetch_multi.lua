@@ -79,6 +79,7 @@ local function take_flights(b, missing)
 		else
 			local flight, seat = b.t:flight(call.k)
 			if not flight then
+				seat.op = "fetch_multi"
 				b.errs[call.k] = seat
 			else
 				call.flight, call.seat = flight, seat

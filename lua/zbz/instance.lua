@@ -246,7 +246,7 @@ end
 
 function Cache:provider_stats()
 	if self.closed then return closed(self, "stats") end
-	if not self.core then return self.provider:provider_stats() end
+	if not self.core then return self.owner.store:stats() end
 	return self.core:provider_stats()
 end
 
@@ -261,7 +261,7 @@ end
 ---@return string?, zbz.Error?
 function Cache:version()
 	if self.closed then return closed(self, "version") end
-	if not self.core then return self.provider:version() end
+	if not self.core then return self.owner.store:version() end
 	return self.core:version()
 end
 
@@ -331,7 +331,7 @@ function Cache:health() return require("zbz.health")(self) end
 function Cache:inspect(key)
 	if type(key) ~= "string" then error("zbz: inspect: the key must be a string, got " .. type(key), 2) end
 	if self.closed then return closed(self, "inspect") end
-	if not self.core then return self.provider:inspect(self.key_prefix_ .. key) end
+	if not self.core then return self.owner.store:inspect(self.key_prefix_ .. key) end
 	return self.core:inspect(self.key_prefix_ .. key)
 end
 
@@ -345,7 +345,7 @@ end
 
 function Cache:command(commands, deadline_ms)
 	if self.closed then return closed(self, "command") end
-	if not self.core then return self.provider:command(commands) end
+	if not self.core then return self.owner.store:command(commands) end
 	return self.core:command(commands, deadline_ms)
 end
 

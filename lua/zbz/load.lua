@@ -39,7 +39,7 @@ function M.run(loader, k, n, ...)
 	depth[me] = depth[me] > 1 and depth[me] - 1 or nil
 	if not ok then
 		local thrown = value.thrown
-		local text = E.is(thrown) and thrown.message or E.line(thrown, 300)
+		local text = E.line(type(thrown) == "table" and (thrown.message or thrown.code) or thrown, 300)
 		local err = E.new("loader", "the loader failed: " .. text, { cause = E.is(thrown) and thrown or value.traceback })
 		err.traceback, err.thrown = value.traceback, thrown
 		return nil, err

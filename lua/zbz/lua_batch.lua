@@ -14,7 +14,16 @@ function Handle:get_multi(keys, opts)
 	local many
 	if store:has("get_multi") then
 		local full = {}
-		for i, k in ipairs(keys) do full[i] = self.prefix_ .. k end
+		for _, k in ipairs(keys) do
+			local fine, wrong = self:begin("get_multi", k)
+			if fine then
+				full[#full + 1] = self.prefix_ .. k
+			else
+				errs, failed = errs or {}, failed + 1
+				errs[k] = wrong
+			end
+		end
+		if #full == 0 then return nil, errs[keys[1]], errs end
 		local map, why = store:call("get_multi", full)
 		if type(map) ~= "table" then
 			return self:fail("get_multi", nil, why or select(2, store:wrong("get_multi", map, "a map")))
@@ -23,7 +32,9 @@ function Handle:get_multi(keys, opts)
 	end
 	for _, k in ipairs(keys) do
 		local value, wrong
-		if many then
+		if errs and errs[k] then
+			value = nil -- refused already
+		elseif many then
 			value, wrong = self:open_found(store, many[self.prefix_ .. k])
 		else
 			value, wrong = self:get(k)
@@ -79,24 +90,42 @@ function Handle:set_multi(map, how)
 	return true, nil, errs
 end
 
---- Through the provider's own set_multi: all or nothing of the call fails.
+--- One entry as the provider's set_multi takes it; nil, err.
+function Handle:batch_item(store, k, v, how)
+	local value, own = open_item(v, how)
+	local ok, err = self:begin("set_multi", k)
+	if not ok then return nil, err end
+	if type(value) ~= "string" then return self:fail("set_multi", k, E.new("encode", "expects bytes, got " .. type(value))) end
+	local fits, wrong = self:check_size(store, "set_multi", k, value)
+	if not fits then return nil, wrong end
+	local sealed, ttl = self:seal(store, value, own)
+	if not sealed then return self:fail("set_multi", k, ttl) end
+	return { key = self.prefix_ .. k, value = sealed, ttl = ttl }
+end
+
+--- Through the provider's own set_multi: what it is given fails or stands together.
 function Handle:set_batch(store, map, how)
-	local list = {}
+	local list, errs, first = {}, nil, nil
 	for k, v in pairs(map) do
-		local value, own = open_item(v, how)
-		local ok, err = self:begin("set_multi", k)
-		if not ok then return nil, err end
-		if type(value) ~= "string" then return self:fail("set_multi", k, E.new("encode", "expects bytes, got " .. type(value))) end
-		local sealed, ttl = self:seal(store, value, own)
-		if not sealed then return self:fail("set_multi", k, ttl) end
-		list[#list + 1] = { key = self.prefix_ .. k, value = sealed, ttl = ttl }
+		local item, err = self:batch_item(store, k, v, how)
+		if not item then
+			errs, first = errs or {}, first or err
+			errs[k] = err
+		end
+		list[#list + 1] = item
 	end
-	if #list == 0 then return true end
+	if #list == 0 then
+		if first then return nil, first, errs end
+		return true
+	end
 	for _, item in ipairs(list) do store.flights:touch(item.key) end
 	local ok, why = store:call("set_multi", list)
-	if not ok then return self:fail("set_multi", nil, why or E.new("unavailable", "the provider did not store the values")) end
+	if not ok then
+		self:count_lost(why, #list)
+		return self:fail("set_multi", nil, why or E.new("unavailable", "the provider did not store the values"))
+	end
 	self.n.sets = self.n.sets + #list
-	return true
+	return true, nil, errs
 end
 
 function Handle:delete_multi(keys, opts)
@@ -193,9 +222,12 @@ function Handle:clear(opts)
 	local next_key, why = self:listing(store, "clear")
 	if not next_key then return self:fail("clear", nil, why) end
 	local found = {}
-	for full in next_key do
-		if full:sub(1, #self.prefix_) == self.prefix_ then found[#found + 1] = full end
-	end
+	local fine, thrown = pcall(function()
+		for full in next_key do
+			if type(full) == "string" and full:sub(1, #self.prefix_) == self.prefix_ then found[#found + 1] = full end
+		end
+	end)
+	if not fine then return self:fail("clear", nil, E.wrap(thrown, "unavailable", { provider = store.name })) end
 	for _, full in ipairs(found) do
 		local _, bad = store:call("delete", full)
 		if bad then return self:fail("clear", nil, bad) end

@@ -55,7 +55,7 @@ function Handle:read(store, op, key)
 		local keep = self.stale_ttl_ms or 0
 		if store.impl.no_expiry and not entry.lease and entry.expire_at + keep <= now then return nil end
 	end
-	return value, entry, meta or {}
+	return value, entry, type(meta) == "table" and meta or {}
 end
 
 local function live(entry) return not (entry.negative or entry.stale or entry.lease) end
@@ -83,11 +83,11 @@ function Handle:left(store, key, entry, meta)
 		if not entry.expire_at or entry.expire_at <= 0 then return math.huge end
 		return math.max(entry.expire_at - store:clock_wall(), 0)
 	end
-	if meta.ttl then return meta.ttl == math.huge and math.huge or meta.ttl * 1000 end
+	if type(meta.ttl) == "number" then return meta.ttl * 1000 end
 	if store.impl.no_expiry then return math.huge end
 	if not store:has("ttl") then return nil end
 	local seconds = store:call("ttl", self.prefix_ .. key)
-	return seconds and seconds * 1000 or nil
+	return type(seconds) == "number" and seconds * 1000 or nil
 end
 
 function Handle:entry(k)
@@ -164,29 +164,10 @@ end
 
 -- ---- writing --------------------------------------------------------------------------------------------------------
 
---- The bytes to store and the TTL in seconds to give the provider.
-function Handle:seal(store, bytes, how)
-	local ttl = how.ttl_ms or self.ttl_ms
-	local stale = how.stale_ttl_ms or self.stale_ttl_ms or 0
-	local now = store:clock_wall()
-	local sealed = how.negative or how.lease or self.envelope or stale > 0 or core.envelope_is(bytes)
-	if store.impl.no_expiry and ttl > 0 then sealed = true end
-	if not sealed then return bytes, ttl / 1000 end
-	local out, err = core.envelope_seal({ expire_at = ttl > 0 and now + ttl or 0, stored_at = now, negative = how.negative or false,
-		lease = how.lease or false, stale = false }, bytes)
-	if not out then return nil, err end
-	return out, ttl > 0 and (ttl + stale) / 1000 or 0
-end
-
-local function is_unreachable(err) return err.code == "unavailable" or err.code == "timeout" end
-
 --- Writes, in the way `how` asks: true, false when a condition did not hold, or nil, err.
 function Handle:write(store, op, k, bytes, how)
-	local max = store.impl.max_value or 2 ^ 30
-	if #bytes > max then
-		return self:fail(op, k, E.new("too_large", ("the value has %d bytes, the provider takes %d"):format(#bytes, max),
-			{ provider = store.name }))
-	end
+	local fits, wrong = self:check_size(store, op, k, bytes)
+	if not fits then return nil, wrong end
 	local sealed, ttl = self:seal(store, bytes, how)
 	if not sealed then return self:fail(op, k, ttl) end
 	local method = how.only == "absent" and "add" or how.only == "present" and "replace" or how.if_version and "cas" or "set"
@@ -195,11 +176,13 @@ function Handle:write(store, op, k, bytes, how)
 	if not how.flight then store.flights:touch(full) end
 	if method == "cas" then
 		ok, err = store:call("cas", full, sealed, ttl, how.if_version)
+	elseif how.only and store:has(method) then
+		ok, err = self:write_if(store, k, method, sealed, ttl)
 	else
 		ok, err = store:call(method, full, sealed, ttl)
 	end
 	if err then
-		if is_unreachable(err) then self.n.lost_writes = self.n.lost_writes + 1 end
+		self:count_lost(err, 1)
 		return self:fail(op, k, err)
 	end
 	if not ok then
@@ -327,8 +310,17 @@ function Handle:get_raw(k, opts)
 	A.deadline(opts, "get_raw", 2)
 	local store, err = self:begin("get_raw", k)
 	if not store then return nil, err end
+	if store.impl.no_expiry and not self.envelope then -- the envelope is ours, it stands for the expiry the provider lacks
+		local value, entry, _, wrong = self:read(store, "get_raw", k)
+		if wrong then return self:fail("get_raw", k, wrong) end
+		return entry and live(entry) and value or nil
+	end
 	local stored, why = store:call("get", self.prefix_ .. k)
 	if why then return self:fail("get_raw", k, why) end
+	if stored ~= nil and type(stored) ~= "string" then
+		local _, wrong = store:wrong("get_raw", stored, "bytes")
+		return self:fail("get_raw", k, wrong)
+	end
 	return stored
 end
 
@@ -338,8 +330,13 @@ function Handle:set_raw(k, bytes, how)
 	local w = A.ttl(how, "set_raw", 2)
 	local store, err = self:begin("set_raw", k)
 	if not store then return nil, err end
+	local ttl = (w.ttl_ms or self.ttl_ms) / 1000
+	if store.impl.no_expiry and not self.envelope then
+		bytes, ttl = self:seal(store, bytes, w)
+		if not bytes then return self:fail("set_raw", k, ttl) end
+	end
 	store.flights:touch(self.prefix_ .. k)
-	local ok, why = store:call("set", self.prefix_ .. k, bytes, (w.ttl_ms or self.ttl_ms) / 1000)
+	local ok, why = store:call("set", self.prefix_ .. k, bytes, ttl)
 	if not ok then return self:fail("set_raw", k, why or E.new("unavailable", "the provider did not store the value")) end
 	return true
 end
@@ -375,7 +372,7 @@ end
 function Handle.encode(_, v) return v end
 function Handle.decode(_, s) return s end
 
-local M = { Handle = Handle }
+local M = { Handle = Handle, live = live }
 
 --- owner: { store = zbz.LuaStore, closed = boolean }; opts as core.new_table.
 function M.new(owner, opts)

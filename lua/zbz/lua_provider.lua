@@ -67,13 +67,26 @@ function Store:caps()
 	return caps
 end
 
+local SECRETS = { "pass", "pwd", "secret", "token", "auth", "credential", "apikey", "api_key", "private_key", "access_key" }
+local function is_secret(name)
+	name = tostring(name):lower()
+	for _, word in ipairs(SECRETS) do
+		if name:find(word, 1, true) then return true end
+	end
+	return name == "key"
+end
+
+--- The password of a URL as "***".
+local function without_password(text)
+	return (text:gsub("(%a[%w+.-]*://[^/@%s]-:)[^/%s]*@", "%1***@"))
+end
+
 function Store:ops_name() return self.name end
 function Store:kind() return self.name end
 function Store:config()
 	local out = { provider = self.name }
 	for name, v in pairs(self.options) do
-		local secret = tostring(name):match("password") or tostring(name):match("secret") or tostring(name):match("token")
-		if type(v) ~= "table" and type(v) ~= "function" then out[name] = secret and "***" or tostring(v) end
+		if type(v) ~= "table" and type(v) ~= "function" then out[name] = is_secret(name) and "***" or without_password(tostring(v)) end
 	end
 	return out
 end
@@ -111,6 +124,33 @@ function Store:ping()
 		return nil, err or E.new("unavailable", "the provider answered the ping with " .. tostring(ok), { provider = self.name })
 	end
 	return true
+end
+
+--- The backend's own version text; ours when it has none.
+function Store:version()
+	if not self:has("version") then return core.VERSION end
+	return self:call("version")
+end
+
+function Store:stats()
+	if not self:has("stats") then return {} end
+	local told, err = self:call("stats")
+	if told == nil then return nil, err end
+	if type(told) ~= "table" then return self:wrong("stats", told, "a table") end
+	return told
+end
+
+function Store:inspect(full) return self:call("inspect", full) end
+
+--- A list of replies, null for none.
+function Store:command(commands)
+	local out = {}
+	for i, words in ipairs(commands) do
+		local reply, err = self:call("command", words)
+		if reply == nil and err then return nil, err end
+		out[i] = reply == nil and core.null or reply
+	end
+	return out
 end
 
 local M = { Store = Store }

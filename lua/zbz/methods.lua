@@ -3,6 +3,7 @@ local core = require("zbz.core")
 local A = require("zbz.arguments")
 local E = require("zbz.error")
 local F = require("zbz.fetch")
+local O = require("zbz.options")
 local multi = require("zbz.fetch_multi")
 local schema = require("zbz.schema")
 local Lua = require("zbz.table").Table
@@ -78,6 +79,7 @@ function Methods:warm(source, state, start)
 		k, v, ttl = iterate(s, k)
 		if k == nil then break end
 		A.key(k, "warm", 2)
+		if v == nil then error(("zbz: warm: the value of '%s' is nil"):format(E.line(k, 100)), 2) end
 		batch[k], n = ttl ~= nil and core.item(v, { ttl = ttl }) or v, n + 1
 		if n >= 100 then
 			local ok, err = flush()
@@ -124,10 +126,9 @@ end
 local function same_schema(self, op, k, opts)
 	if type(opts) ~= "table" or opts.schema == nil then return opts end
 	local env = env_of(self)
-	local wanted = schema.compile(opts.schema)
-	if env.schema and (env.schema.node == wanted.node or env.schema.source == wanted.source) then
-		local rest = require("zbz.options").copy(opts, { schema = true })
-		return rest
+	local wanted = schema.compile(opts.schema, nil, 4)
+	if env.schema and (env.schema.node == wanted.node or O.same(env.schema.source, wanted.source)) then
+		return (O.copy(opts, { schema = true }))
 	end
 	local own = env.schema and (env.schema.name or "its own schema") or "no schema"
 	return nil, E.new("type_mismatch", ("table '%s' holds %s, not %s"):format(env.name, own, wanted.name or "the schema asked for"),

@@ -55,9 +55,9 @@ function Native:command(...) return send(self, words_of({ n = select("#", ...), 
 --- Several commands in one round trip: the list of replies; zbz.null for a null, an error value for a failed one.
 ---@return any[]?, zbz.Error?
 function Native:pipeline(...)
-	local commands = { ... }
-	if #commands == 1 and type(commands[1]) == "table" and type(commands[1][1]) == "table" then commands = commands[1] end
-	for i, words in ipairs(commands) do
+	local given, commands = { ... }, {}
+	if #given == 1 and type(given[1]) == "table" and type(given[1][1]) == "table" then given = given[1] end
+	for i, words in ipairs(given) do
 		if type(words) ~= "table" then error("zbz: pipeline: expects tables of words, got " .. type(words), 2) end
 		commands[i] = words_of(words, 2)
 	end
@@ -77,9 +77,15 @@ local function subscribe(self, channels, fn, is_pattern, level)
 end
 
 --- fn(channel, payload) for every message, from zbz.poll; payload nil: messages may have been lost. Returns { close }.
-function Native:subscribe(channels, fn) return subscribe(self, channels, fn, false, 2) end
+function Native:subscribe(channels, fn)
+	local sub, err = subscribe(self, channels, fn, false, 2)
+	return sub, err
+end
 --- The same for channel patterns.
-function Native:psubscribe(patterns, fn) return subscribe(self, patterns, fn, true, 2) end
+function Native:psubscribe(patterns, fn)
+	local sub, err = subscribe(self, patterns, fn, true, 2)
+	return sub, err
+end
 
 --- Number of receivers.
 function Native:publish(channel, message) return send(self, words_of({ "PUBLISH", channel, message, n = 3 }, 2)) end

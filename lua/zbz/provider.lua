@@ -6,6 +6,7 @@ local LuaHandle = require("zbz.lua_handle")
 local LuaProvider = require("zbz.lua_provider")
 local O = require("zbz.options")
 require("zbz.lua_batch")
+require("zbz.lua_write")
 
 ---@class zbz.Provider
 ---@field lua boolean written in Lua
@@ -79,10 +80,7 @@ end
 ---@return string?, zbz.Error?
 function Provider:version()
 	if self.closed then return closed(self, "version") end
-	if self.lua then
-		if not self.store:has("version") then return core.VERSION end
-		return self.store:call("version")
-	end
+	if self.lua then return self.store:version() end
 	local cache, err = handle(self, "version")
 	if not cache then return nil, err end
 	return cache:version()
@@ -92,10 +90,7 @@ end
 ---@return table?, zbz.Error?
 function Provider:provider_stats()
 	if self.closed then return closed(self, "stats") end
-	if self.lua then
-		if not self.store:has("stats") then return {} end
-		return self.store:call("stats")
-	end
+	if self.lua then return self.store:stats() end
 	local cache, err = handle(self, "stats")
 	if not cache then return nil, err end
 	return cache:provider_stats()
@@ -146,7 +141,7 @@ end
 function Provider:inspect(key)
 	if type(key) ~= "string" then error("zbz: inspect: the key must be a string, got " .. type(key), 2) end
 	if self.closed then return closed(self, "inspect") end
-	if self.lua then return self.store:call("inspect", self.key_prefix .. key) end
+	if self.lua then return self.store:inspect(self.key_prefix .. key) end
 	local cache, err = handle(self, "inspect")
 	if not cache then return nil, err end
 	return cache:inspect(self.key_prefix .. key)
@@ -160,15 +155,7 @@ end
 
 --- What native handles send through; changes with no swap, a provider object stays what it is.
 function Provider:command(commands, deadline_ms)
-	if self.lua then
-		local out = {}
-		for i, words in ipairs(commands) do
-			local reply, err = self.store:call("command", words)
-			if reply == nil and err then return nil, err end
-			out[i] = reply == nil and core.null or reply
-		end
-		return out
-	end
+	if self.lua then return self.store:command(commands) end
 	local cache, err = handle(self, "command")
 	if not cache then return nil, err end
 	return cache:command(commands, deadline_ms)

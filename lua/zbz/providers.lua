@@ -122,7 +122,9 @@ end
 local function describe(spec, opts)
 	if spec:find(":", 1, true) then
 		local name, found = from_url(spec)
-		if not name then return nil, found end
+		if not name then
+			return nil, found or E.new("invalid_config", "provider: neither a name nor a URL (scheme://...)", { option = "provider" })
+		end
 		return name, setmetatable(found, nil), opts
 	end
 	return spec, {}, opts
@@ -189,7 +191,7 @@ function M.open(spec, opts, level)
 		local inner = O.copy(spec, { provider = true, type = true, config = true })
 		for name, v in pairs(spec.config or spec.settings or {}) do inner[name] = v end
 		inner.settings = nil
-		return M.open(spec.provider or spec.type, inner, level + 1)
+		return M.open(spec.provider or spec.type, inner, level) -- a tail call: no level between
 	end
 	if type(spec) ~= "string" then error("zbz: a provider is a name, a URL or a provider object, got " .. type(spec), level + 1) end
 	local name, found = describe(spec, opts)
@@ -203,14 +205,17 @@ function M.open(spec, opts, level)
 		for option in pairs(known) do allowed[option] = true end
 		O.check(found, allowed, ("provider '%s'"):format(name), level + 1)
 	end
-	return P.open(function(own)
+	local made, wrong = P.open(function(own)
 		local mine = registered[name]
 		if mine then return open_lua(name, mine, own, found.clock) end
-		local config, wrong = nested(own, known)
-		if not config then return nil, wrong end
+		local config, why = nested(own, known)
+		if not config then return nil, why end
 		config.provider = name
-		return core.open_store(config, found.clock)
+		local store, refused = core.open_store(config, found.clock)
+		if not store then refused.op = nil end -- the caller's name for it follows
+		return store, refused
 	end, found, level + 1)
+	return made, wrong
 end
 
 return M

@@ -269,16 +269,17 @@ local M = {}
 --- Compiles a schema; a wrong one raises and says where.
 ---@param name string|table  a name for messages, or the schema itself
 ---@param spec table|string|nil
+---@param level integer? of the caller to blame, 2
 ---@return zbz.Schema
-function M.compile(name, spec)
+function M.compile(name, spec, level)
 	if spec == nil then name, spec = nil, name end
 	if getmetatable(spec) == Schema then
 		if not name or name == spec.name then return spec end
 		return setmetatable({ name = name, node = spec.node, source = spec.source }, Schema)
 	end
-	if name ~= nil and type(name) ~= "string" then error("schema: the name must be text", 3) end
+	if name ~= nil and type(name) ~= "string" then error("schema: the name must be text", level or 2) end
 	local ok, node = pcall(compile, spec, "", 1)
-	if not ok then error(node, 3) end
+	if not ok then error(node, level or 2) end
 	return setmetatable({ name = name, node = node, source = spec }, Schema)
 end
 

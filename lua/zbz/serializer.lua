@@ -44,6 +44,7 @@ local function guarded(fn, code, name, wants_string)
 		if out == nil and why ~= nil then
 			return nil, E.wrap(why, code)
 		end
+		if out == nil and not wants_string then return E.fail(code, ("serializer '%s' returned no value"):format(name)) end
 		if wants_string and type(out) ~= "string" then
 			return E.fail(code, ("serializer '%s' must return a string, got %s"):format(name, type(out)))
 		end

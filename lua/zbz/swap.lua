@@ -91,7 +91,7 @@ function Cache:swap_provider(spec, opts)
 	local deadline = O.duration_arg(opts and opts.deadline, "deadline", 2)
 	if self.closed then return E.fail("closed", "the cache is closed", { op = "swap_provider" }) end
 	if spec == nil then error("zbz: swap_provider: which provider?", 2) end
-	local p, err = providers.open(spec, {}, 3)
+	local p, err = providers.open(spec, {}, 2)
 	if not p then return nil, E.at(err, { op = "swap_provider" }) end
 	local owned = not P.is(spec)
 	local ok

@@ -14,8 +14,10 @@ local M = {}
 ---@param values table<string, any>
 ---@return zbz.Uri
 function Uri:with(values)
+	for name in self.text:gmatch("{([%w_]+)}") do
+		if values[name] == nil then error(("zbz: uri: no value for {%s}"):format(name), 2) end
+	end
 	local text = self.text:gsub("{([%w_]+)}", function(name)
-		if values[name] == nil then error(("zbz: uri: no value for {%s}"):format(name), 3) end
 		return (tostring(values[name]):gsub("[%%/{}*?]", function(c) return ("%%%02X"):format(c:byte()) end))
 	end)
 	return M.new(text, 3)

@@ -112,9 +112,16 @@ static int redis_mget(lua_State *L) {
 
 __attribute__((visibility("default"))) int luaopen_floor(lua_State *L);
 int luaopen_floor(lua_State *L) {
-	static const struct { const char *name; lua_CFunction fn; } fns[] = {
-		{ "put", put }, { "get", get }, { "connect", connect_redis },
-		{ "redis_get", redis_get }, { "redis_set", redis_set }, { "redis_mget", redis_mget },
+	static const struct {
+		const char *name;
+		lua_CFunction fn;
+	} fns[] = {
+		{ "put", put },
+		{ "get", get },
+		{ "connect", connect_redis },
+		{ "redis_get", redis_get },
+		{ "redis_set", redis_set },
+		{ "redis_mget", redis_mget },
 	};
 	lua_newtable(L);
 	for (size_t i = 0; i < sizeof fns / sizeof *fns; i++) {

@@ -125,7 +125,8 @@ static double run(const trace *t, const char *policy, bool bytes, uint64_t size)
 	for (i = 0; i < t->n; i++) {
 		char key[16];
 		int n = snprintf(key, sizeof key, "%u", t->r[i].key);
-		zbz_write w = { zbz_b(key, (size_t)n), zbz_b(value, bytes ? t->r[i].size : 1), ZBZ_NO_EXPIRY, ZBZ_ALWAYS, NULL };
+		zbz_write w = { zbz_b(key, (size_t)n), zbz_b(value, bytes ? t->r[i].size : 1), ZBZ_NO_EXPIRY, ZBZ_ALWAYS,
+			            NULL };
 		zbz_buf_reset(&out);
 		if (zbz_store_get(store, &c, w.key, &out, NULL) == ZBZ_OK) continue;
 		misses++;
@@ -147,7 +148,8 @@ static const reference *reference_of(const char *trace_name, int percent) {
 
 static void print_head(const trace *t, char *const *policies, size_t n, bool bytes) {
 	size_t i;
-	printf("\n%s: %zu requests of %llu keys%s\nsize ", t->name, t->n, (unsigned long long)t->unique, bytes ? ", limits in bytes" : "");
+	printf("\n%s: %zu requests of %llu keys%s\nsize ", t->name, t->n, (unsigned long long)t->unique,
+	       bytes ? ", limits in bytes" : "");
 	for (i = 0; i < n; i++) printf(" %11s", policies[i]);
 	printf("   | reference: lru sieve s3fifo s3fifo-1 tinylfu-1%% tinylfu-10%% best\n");
 }
@@ -169,9 +171,10 @@ static void print_row(const trace *t, int percent, char *const *policies, size_t
 		printf("\n");
 		return;
 	}
-	printf("   | %.3f %.3f %.3f %.3f %.3f %.3f %.3f (%s)", ref->lru, ref->sieve, ref->s3fifo, ref->s3fifo_one_hit, ref->tinylfu_1,
-	       ref->tinylfu_10, ref->best, ref->best_name);
-	printf("%s%s\n", best > ref->best + .005 ? "  BEST BEHIND" : "", s3 > ref->s3fifo_one_hit + .005 ? "  S3FIFO BEHIND" : "");
+	printf("   | %.3f %.3f %.3f %.3f %.3f %.3f %.3f (%s)", ref->lru, ref->sieve, ref->s3fifo, ref->s3fifo_one_hit,
+	       ref->tinylfu_1, ref->tinylfu_10, ref->best, ref->best_name);
+	printf("%s%s\n", best > ref->best + .005 ? "  BEST BEHIND" : "",
+	       s3 > ref->s3fifo_one_hit + .005 ? "  S3FIFO BEHIND" : "");
 }
 
 static size_t split(char *list, char **words, size_t max) {

@@ -8,7 +8,7 @@ hiredis=$(pkg-config --cflags --libs hiredis)
 cc="gcc -O2 -std=c11 -D_GNU_SOURCE -Wall -shared -fPIC spec/bench/floor.c"
 $cc -o "$out/lua54/floor.so" $(pkg-config --cflags lua5.4) $hiredis
 $cc -o "$out/luajit/floor.so" $(pkg-config --cflags luajit) $hiredis
-for p in hitratio memory_hit; do
+for p in hitratio memory_core shared; do
 	[ -f spec/bench/$p.c ] || continue
 	gcc -O2 -std=c11 -D_GNU_SOURCE -Icsrc/include -Icsrc -o "$out/$p" spec/bench/$p.c -L"$B" -lzbz -lm -Wl,-rpath,"$PWD/$B"
 done
@@ -18,15 +18,14 @@ luajit() { LUA_CPATH="$PWD/$out/luajit/?.so;$LUAJIT_CPATH" command luajit "$@"; 
 
 lua54 spec/bench/memory.lua
 luajit spec/bench/memory.lua
-[ -x "$out/memory_hit" ] && "$out/memory_hit"
+"$out/memory_core"
+[ ! -x "$out/shared" ] || "$out/shared"
 lua54 spec/bench/codec.lua
 luajit spec/bench/codec.lua
 LUA_CPATH="$PWD/$out/lua54/?.so;$LUA_CPATH" lua5.4 spec/services/with.lua redis -- lua5.4 spec/bench/redis.lua
 if [ -d "${TRACES:-../shared/traces}" ]; then
 	for t in web07 web12 orm-busy t52-syn; do
-		zcat "${TRACES:-../shared/traces}/$t.trace.gz" >"$out/$t.trace"
-		"$out/hitratio" "$out/$t.trace"
-		rm -f "$out/$t.trace"
+		zcat "${TRACES:-../shared/traces}/$t.trace.gz" | "$out/hitratio" --name $t
 	done
 else
 	echo "hit ratios left out: no traces at ${TRACES:-../shared/traces}"

@@ -8,20 +8,20 @@
 static int check_passed, check_failed;
 static const char *check_name = "";
 
-#define CHECK(cond)                                                                             \
-	do {                                                                                        \
-		if (cond) {                                                                             \
-			check_passed++;                                                                     \
-		} else {                                                                                \
-			check_failed++;                                                                     \
+#define CHECK(cond)                                                                            \
+	do {                                                                                       \
+		if (cond) {                                                                            \
+			check_passed++;                                                                    \
+		} else {                                                                               \
+			check_failed++;                                                                    \
 			fprintf(stderr, "%s:%d: %s: failed: %s\n", __FILE__, __LINE__, check_name, #cond); \
-		}                                                                                       \
+		}                                                                                      \
 	} while (0)
 #define CHECK_STR(a, b) CHECK(strcmp((a), (b)) == 0)
-#define RUN(fn)            \
-	do {                   \
-		check_name = #fn;  \
-		fn();              \
+#define RUN(fn)           \
+	do {                  \
+		check_name = #fn; \
+		fn();             \
 	} while (0)
 #define DONE() (printf("%d passed, %d failed\n", check_passed, check_failed), check_failed != 0)
 

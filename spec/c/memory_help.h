@@ -30,7 +30,9 @@ static zbz_status fixture_open(fixture *f, const char *options) {
 	if (cfg == NULL || f->clock == NULL) goto done;
 	f->call = (zbz_call){ f->clock, T0, ZBZ_NEVER, { 0 } };
 	snprintf(text, sizeof text, "%s", options);
-	status = strstr(options, "provider=") != NULL ? ZBZ_OK : zbz_config_set_text(cfg, "provider", zbz_bstr("memory"), &f->call.err);
+	status = strstr(options, "provider=") != NULL
+	             ? ZBZ_OK
+	             : zbz_config_set_text(cfg, "provider", zbz_bstr("memory"), &f->call.err);
 	while (status == ZBZ_OK && (word = strtok_r(rest, " ", &rest)) != NULL) {
 		char *value = strchr(word, '=');
 		*value++ = '\0';
@@ -57,7 +59,9 @@ static inline zbz_status put_bytes(fixture *f, const char *key, zbz_bytes value,
 	zbz_write w = { zbz_bstr(key), value, ttl == 0 ? ZBZ_NO_EXPIRY : f->call.now + ttl, ZBZ_ALWAYS, NULL };
 	return zbz_store_set(f->store, &f->call, &w, NULL);
 }
-static inline zbz_status put(fixture *f, const char *key, const char *value) { return put_bytes(f, key, zbz_bstr(value), 0); }
+static inline zbz_status put(fixture *f, const char *key, const char *value) {
+	return put_bytes(f, key, zbz_bstr(value), 0);
+}
 static inline zbz_status put_ttl(fixture *f, const char *key, const char *value, int64_t ttl) {
 	return put_bytes(f, key, zbz_bstr(value), ttl);
 }
@@ -69,7 +73,9 @@ static inline bool is(fixture *f, const char *key, const char *value) {
 	return get(f, key) == ZBZ_OK && zbz_bytes_eq(zbz_buf_bytes(&f->out), zbz_bstr(value));
 }
 /* Looks without counting as a use. */
-static inline bool has(fixture *f, const char *key) { return zbz_store_exists(f->store, &f->call, zbz_bstr(key)) == ZBZ_OK; }
+static inline bool has(fixture *f, const char *key) {
+	return zbz_store_exists(f->store, &f->call, zbz_bstr(key)) == ZBZ_OK;
+}
 
 static inline zbz_provider_stats stats(fixture *f) {
 	zbz_provider_stats s = { -1, -1, -1, -1, -1, -1 };
@@ -86,7 +92,8 @@ static inline bool audit(fixture *f) {
 
 /* ---- an allocator that counts, and fails when told to ---- */
 
-static atomic_long live_bytes, live_blocks, calls_left = -1; /* calls_left: -1 never fails, 0 fails from now on (once) */
+static atomic_long live_bytes, live_blocks,
+    calls_left = -1; /* calls_left: -1 never fails, 0 fails from now on (once) */
 
 static inline void *counting(void *ud, void *ptr, size_t n) {
 	size_t *block = ptr == NULL ? NULL : (size_t *)ptr - 2, old = block == NULL ? 0 : *block;

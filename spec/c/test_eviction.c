@@ -137,9 +137,10 @@ static void size_aware_prefers_small_ones(void) {
 		snprintf(key, sizeof key, "%c%d", is_big ? 'b' : 's', i);
 		if (has(&f, key)) *(is_big ? &large : &small) += 1;
 	}
-	printf("%d small, %d large\n", small, large);
 	CHECK(small > 300);
-	CHECK(large == 0);
+	CHECK(
+	    large <=
+	    3); /* hashes are keyed anew in every process: now and then a 16-bit fingerprint of the ghost is somebody else's */
 	fixture_close(&f);
 }
 

@@ -1,6 +1,7 @@
 /* The memcached provider against real servers: the one of MEMCACHED_SERVERS, and its own ones where faults are made. */
 #include <arpa/inet.h>
 #include <dlfcn.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -303,8 +304,7 @@ static void round_trips(void) {
 	zbz_call c = call();
 	CHECK(ops->exists(m.self, &c, key("k")) == ZBZ_OK && ops->exists(m.self, &c, key("none")) == ZBZ_MISS);
 	b.n = 0;
-	CHECK(ops->inspect(m.self, &c, key("k"), &b) == ZBZ_OK &&
-	      memcmp(b.p, "\x83\xa4size\x06", 7) == 0);
+	CHECK(ops->inspect(m.self, &c, key("k"), &b) == ZBZ_OK && memcmp(b.p, "\x83\xa4size\x06", 7) == 0);
 	CHECK(del(&m, key("k")) == ZBZ_OK && get(&m, key("k"), &b, NULL) == ZBZ_MISS);
 	del(&m, key("big"));
 	zbz_buf_clear(&b);
@@ -963,7 +963,9 @@ static void commands(void) {
 	CHECK(REPLIED("\x92\xa4VA 2\xa2"
 	              "10",
 	              "mg", "k", "v"));
-	CHECK(REPLIED("\xa2" "EN", "mg", "none", "v"));
+	CHECK(REPLIED("\xa2"
+	              "EN",
+	              "mg", "none", "v"));
 	CHECK(REPLIED("\xa2"
 	              "11",
 	              "incr", "k", "1"));
@@ -972,7 +974,9 @@ static void commands(void) {
 	              "get", "k"));
 	CHECK(REPLIED("\x90", "get", "none"));
 	CHECK(REPLIED("\xc7\55\1\x05\0CLIENT_ERROR invalid numeric delta argument", "incr", "k", "x"));
-	CHECK(REPLIED("\xa7" "DELETED", "delete", "k"));
+	CHECK(REPLIED("\xa7"
+	              "DELETED",
+	              "delete", "k"));
 	CHECK(!REPLIED("", "ms", "k", "1") && m.err.status == ZBZ_E_UNSUPPORTED);
 	CHECK(!REPLIED("", "mg", "k", "q") && m.err.status == ZBZ_E_ARGUMENT);
 	CHECK(!REPLIED("", "delete", "k noreply") && m.err.status == ZBZ_E_ARGUMENT);
@@ -983,8 +987,58 @@ static void commands(void) {
 	zbz_buf b = { 0 };
 	zbz_call c = call();
 	CHECK(ops->command(m.self, &c, argv, ends, 5, &b) == ZBZ_OK && b.n > 500 && memcmp(b.p + 1, "VERSION 1.", 10) == 0);
-	CHECK(memcmp(b.p + b.n - 4, "\xa2" "EN\x90", 4) == 0);
+	CHECK(memcmp(b.p + b.n - 4,
+	             "\xa2"
+	             "EN\x90",
+	             4) == 0);
 	zbz_buf_clear(&b);
+	mc_end(&m);
+	server_end(&s, SIGKILL);
+}
+
+static int count_sockets(void) {
+	DIR *d = opendir("/proc/self/fd");
+	struct dirent *e;
+	int n = 0;
+	while ((e = readdir(d)) != NULL) {
+		char to[16] = "";
+		n += readlinkat(dirfd(d), e->d_name, to, sizeof to - 1) > 0 && strncmp(to, "socket:", 7) == 0;
+	}
+	closedir(d);
+	return n;
+}
+
+static void *get_patiently(void *ud) {
+	zbz_buf b = { 0 };
+	zbz_status s = get(ud, key("k"), &b, NULL);
+	zbz_buf_clear(&b);
+	return s == ZBZ_OK ? ud : NULL;
+}
+
+/* One call waits for a server that stands still: its connection is not for the child to keep open. */
+static void forked_in_a_call(void) {
+	server s = server_start();
+	pthread_t thread;
+	void *got = NULL;
+	mc m;
+	int before = count_sockets(), status = -1;
+	CHECK(mc_open(&m, "servers", s.address, "timeout", "30s") == ZBZ_OK &&
+	      put(&m, key("k"), zbz_bstr("v"), 0) == ZBZ_OK);
+	kill(s.pid, SIGSTOP);
+	waitpid(s.pid, NULL, WUNTRACED);
+	pthread_create(&thread, NULL, get_patiently, &m);
+	CHECK(count_sockets() == before + 1);
+	pid_t pid = fork();
+	if (pid == 0) {
+		int bad = count_sockets() != before;
+		alarm(20);
+		ops->close(m.self);
+		_exit(bad);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	kill(s.pid, SIGCONT);
+	pthread_join(thread, &got);
+	CHECK(got != NULL);
 	mc_end(&m);
 	server_end(&s, SIGKILL);
 }
@@ -1121,6 +1175,7 @@ int main(void) {
 	RUN(garbage);
 	RUN(commands);
 	RUN(forked);
+	RUN(forked_in_a_call);
 	RUN(allocations);
 	server_end(&own, SIGKILL);
 	return DONE();

@@ -3,7 +3,9 @@
 
 #include "provider/memory_limit.h"
 
+#include <pthread.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- values and conditions ---- */
@@ -26,7 +28,8 @@ static void values_come_back(void) {
 	fixture_close(&f);
 }
 
-static zbz_status conditional(fixture *f, const char *key, const char *value, zbz_only only, const zbz_version *version, zbz_version *out) {
+static zbz_status conditional(fixture *f, const char *key, const char *value, zbz_only only, const zbz_version *version,
+                              zbz_version *out) {
 	zbz_write w = { zbz_bstr(key), zbz_bstr(value), ZBZ_NO_EXPIRY, only, version };
 	return zbz_store_set(f->store, &f->call, &w, out);
 }
@@ -52,7 +55,8 @@ static void versions_tell_writes_apart(void) {
 	CHECK(fixture_open(&f, "") == ZBZ_OK);
 	CHECK(conditional(&f, "k", "1", ZBZ_ALWAYS, NULL, &first) == ZBZ_OK && first.n > 0);
 	CHECK(zbz_store_get(f.store, &f.call, zbz_bstr("k"), &f.out, &meta) == ZBZ_OK);
-	CHECK(meta.expire_at == ZBZ_NO_EXPIRY && meta.version.n == first.n && memcmp(meta.version.b, first.b, first.n) == 0);
+	CHECK(meta.expire_at == ZBZ_NO_EXPIRY && meta.version.n == first.n &&
+	      memcmp(meta.version.b, first.b, first.n) == 0);
 	CHECK(conditional(&f, "k", "2", ZBZ_ONLY_VERSION, &first, &second) == ZBZ_OK);
 	CHECK(conditional(&f, "k", "3", ZBZ_ONLY_VERSION, &first, NULL) == ZBZ_E_CONFLICT && is(&f, "k", "2"));
 	CHECK(zbz_store_expire(f.store, &f.call, zbz_bstr("k"), T0 + 1000) == ZBZ_OK); /* writes nothing */
@@ -89,7 +93,15 @@ static void counters_count(void) {
 }
 
 static void counters_have_limits(void) {
-	static const char *const wrong[] = { "", "-", "x", "1x", " 1", "1.5", "+1", "9223372036854775808", "-9223372036854775809",
+	static const char *const wrong[] = { "",
+		                                 "-",
+		                                 "x",
+		                                 "1x",
+		                                 " 1",
+		                                 "1.5",
+		                                 "+1",
+		                                 "9223372036854775808",
+		                                 "-9223372036854775809",
 		                                 "111111111111111111111111111111" };
 	fixture f;
 	int64_t v = 77;
@@ -209,8 +221,23 @@ static void writes_reap_a_few(void) {
 
 /* From milliseconds to years, leaps and steps back: whatever is due is gone, whatever is not stays. */
 static void all_ranges_of_ttl(void) {
-	static const int64_t ttls[] = { 1, 63, 64, 65, 1000, 16000, 16500, 60000, 600000, 3600000, 16800000, 86400000, 7 * 86400000LL,
-		                            30 * 86400000LL, 200 * 86400000LL, 1000 * 86400000LL, 40000 * 86400000LL };
+	static const int64_t ttls[] = { 1,
+		                            63,
+		                            64,
+		                            65,
+		                            1000,
+		                            16000,
+		                            16500,
+		                            60000,
+		                            600000,
+		                            3600000,
+		                            16800000,
+		                            86400000,
+		                            7 * 86400000LL,
+		                            30 * 86400000LL,
+		                            200 * 86400000LL,
+		                            1000 * 86400000LL,
+		                            40000 * 86400000LL };
 	const int n = (int)(sizeof ttls / sizeof ttls[0]);
 	fixture f;
 	char key[24];
@@ -445,11 +472,14 @@ static void capabilities_are_told(void) {
 	zbz_caps caps;
 	CHECK(fixture_open(&f, "max_size=10MB") == ZBZ_OK);
 	zbz_store_caps(f.store, &caps);
-	CHECK(caps.inline_ok && caps.exclusive && !caps.shared && caps.ttl_resolution_ms == 1 && caps.max_value == 10 << 20);
-	CHECK((caps.can & ZBZ_CAN_VERSION) && (caps.can & ZBZ_CAN_INCR) && (caps.can & ZBZ_CAN_BATCH) && caps.emulated == 0);
+	CHECK(caps.inline_ok && caps.exclusive && !caps.shared && caps.ttl_resolution_ms == 1 &&
+	      caps.max_value == 10 << 20);
+	CHECK((caps.can & ZBZ_CAN_VERSION) && (caps.can & ZBZ_CAN_INCR) && (caps.can & ZBZ_CAN_BATCH) &&
+	      caps.emulated == 0);
 	CHECK(zbz_store_ping(f.store, &f.call) == ZBZ_OK);
 	zbz_buf_reset(&f.out);
-	CHECK(zbz_store_version(f.store, &f.call, &f.out) == ZBZ_OK && zbz_bytes_eq(zbz_buf_bytes(&f.out), zbz_bstr(ZBZ_VERSION)));
+	CHECK(zbz_store_version(f.store, &f.call, &f.out) == ZBZ_OK &&
+	      zbz_bytes_eq(zbz_buf_bytes(&f.out), zbz_bstr(ZBZ_VERSION)));
 	fixture_close(&f);
 }
 
@@ -462,6 +492,35 @@ static void options_are_checked(void) {
 	CHECK(fixture_open(&f, "max_size=10") == ZBZ_E_CONFIG);
 	fixture_close(&f);
 	CHECK(fixture_open(&f, "provider=ristretto buffer_items=0") == ZBZ_E_CONFIG);
+	fixture_close(&f);
+}
+
+/* A child that was forked while other threads were at work in the store may use its copy. */
+static void *hammer(void *ud) {
+	fixture *f = ud;
+	zbz_call c = f->call;
+	zbz_buf out = { 0 };
+	while (zbz_store_get(f->store, &c, zbz_bstr("stop"), &out, NULL) != ZBZ_OK) zbz_buf_reset(&out);
+	zbz_buf_clear(&out);
+	return NULL;
+}
+
+static void children_may_use_it(void) {
+	fixture f;
+	pthread_t thread;
+	int i, state, fine = 0;
+	CHECK(fixture_open(&f, "") == ZBZ_OK);
+	put(&f, "k", "v");
+	CHECK(pthread_create(&thread, NULL, hammer, &f) == 0);
+	for (i = 0; i < 20; i++) {
+		pid_t pid = fork();
+		if (pid == 0) _exit(is(&f, "k", "v") && put(&f, "k", "w") == ZBZ_OK && is(&f, "k", "w") ? 0 : 1);
+		fine += waitpid(pid, &state, 0) == pid && state == 0;
+	}
+	CHECK(fine == 20);
+	put(&f, "stop", "now");
+	pthread_join(thread, NULL);
+	CHECK(is(&f, "k", "v"));
 	fixture_close(&f);
 }
 
@@ -497,7 +556,7 @@ static void memory_stays_below_the_limit(void) {
 static void one_large_insert_into_a_full_cache(void) {
 	fixture f;
 	const size_t large = 60u << 20;
-	char *value = calloc(1, large), key[24];
+	char *value = calloc(1, large + 1), key[24];
 	int64_t before;
 	int i;
 	CHECK(fixture_open(&f, "max_size=100MB") == ZBZ_OK);
@@ -510,7 +569,8 @@ static void one_large_insert_into_a_full_cache(void) {
 	CHECK(put_bytes(&f, "large", zbz_b(value, large), 0) == ZBZ_OK && get(&f, "large") == ZBZ_OK && f.out.n == large);
 	CHECK(stats(&f).memory <= 100 << 20);
 	CHECK(stats(&f).keys > before / 4); /* not all had to go for it */
-	CHECK(put_bytes(&f, "large", zbz_b(value, large + 1), 0) == ZBZ_OK && get(&f, "large") == ZBZ_OK && f.out.n == large + 1);
+	CHECK(put_bytes(&f, "large", zbz_b(value, large + 1), 0) == ZBZ_OK && get(&f, "large") == ZBZ_OK &&
+	      f.out.n == large + 1);
 	CHECK(stats(&f).keys > before / 4);
 	CHECK(put_bytes(&f, "large", zbz_b(value, 50), 0) == ZBZ_OK && get(&f, "large") == ZBZ_OK && f.out.n == 50);
 	CHECK(stats(&f).memory < 45 << 20);
@@ -623,6 +683,7 @@ int main(void) {
 	RUN(inspect_tells);
 	RUN(capabilities_are_told);
 	RUN(options_are_checked);
+	RUN(children_may_use_it);
 	RUN(memory_stays_below_the_limit);
 	RUN(one_large_insert_into_a_full_cache);
 	RUN(too_large_leaves_the_old_value);

@@ -23,7 +23,9 @@ static zbz_bytes value_of(uint32_t len, uint32_t seed) {
 	return zbz_b(text, len);
 }
 
-static void model_key(char out[32], unsigned i) { snprintf(out, 32, "%s%0*u", i % 5 ? "k" : "prefix:", i % 7 ? 1 : 20, i); }
+static void model_key(char out[32], unsigned i) {
+	snprintf(out, 32, "%s%0*u", i % 5 ? "k" : "prefix:", i % 7 ? 1 : 20, i);
+}
 static bool alive(const modelled *e, int64_t now) { return e->there && (e->expire_at == 0 || e->expire_at > now); }
 
 /* A store that evicts may miss; whatever it answers otherwise must be what the model has. */

@@ -79,6 +79,7 @@ static void test_hanging(void) {
 	int64_t begun;
 	CHECK(rig_set(&r, "hang", "v") == ZBZ_OK);
 	kill(live.pid, SIGSTOP);
+	waitpid(live.pid, NULL, WUNTRACED);
 	begun = rig_now();
 	CHECK(get(&r, "hang", 0) == ZBZ_E_TIMEOUT && r.c.err.retryable);
 	CHECK(rig_now() - begun >= 290 && rig_now() - begun < 5000);
@@ -461,6 +462,45 @@ static bool await(inbox *b, int messages, int gaps) {
 	return ok;
 }
 
+typedef struct vain {
+	rig *r;
+	zbz_status s;
+} vain;
+
+static void *subscribe_in_vain(void *ud) {
+	vain *v = ud;
+	zbz_bytes channel = zbz_bstr("news");
+	void *sub = NULL;
+	v->s = ops->subscribe(v->r->self, rig_call(v->r, 0), &channel, 1, false, on_message, NULL, &sub);
+	return NULL;
+}
+
+/* The child has neither the thread that subscribes nor the one that waits for it, and closes all the same. */
+static void test_fork_while_subscribing(void) {
+	vain v = { .s = ZBZ_OK };
+	pthread_t thread;
+	int status = -1;
+	pid_t child;
+	rig r;
+	peer p;
+	peer_start(&p, "", 0, false); /* takes the command and says nothing */
+	r = quick(p.url);
+	v.r = &r;
+	pthread_create(&thread, NULL, subscribe_in_vain, &v);
+	while (p.pieces == 0) nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	child = fork();
+	if (child == 0) {
+		alarm(20);
+		rig_close(&r);
+		_exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+	pthread_join(thread, NULL);
+	CHECK(v.s == ZBZ_E_TIMEOUT);
+	rig_close(&r);
+	peer_end(&p);
+}
+
 static void test_subscriber(void) {
 	server v;
 	rig r, other;
@@ -487,7 +527,8 @@ static void test_subscriber(void) {
 	CHECK(rig_command(&other, "PUBLISH news y", &out) == ZBZ_OK && await(&b, 2, 1)); /* the child took nothing away */
 	server_end(&v);
 	CHECK(server_start(&v, v.port, NULL, NULL) && await(&b, 2, 2));
-	kill(v.pid, SIGSTOP);                                        /* silence is found out too */
+	kill(v.pid, SIGSTOP);
+	waitpid(v.pid, NULL, WUNTRACED);                             /* silence is found out too */
 	nanosleep(&(struct timespec){ .tv_nsec = 700000000 }, NULL); /* longer than two read_timeouts */
 	kill(v.pid, SIGCONT);
 	CHECK(await(&b, 2, 3));
@@ -599,6 +640,7 @@ int main(void) {
 	RUN(test_pool_exhausted);
 	RUN(test_lifetime);
 	RUN(test_fork);
+	RUN(test_fork_while_subscribing);
 	RUN(test_subscriber);
 	RUN(test_no_memory);
 	server_end(&live);

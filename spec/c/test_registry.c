@@ -237,8 +237,8 @@ static void test_find(void) {
 }
 
 static void test_schemes_and_names(void) {
-	static const char *const want[] = { "memory", "ristretto", "filesystem", "fault", "redis", "memcached",
-		                                "bare",   "listing",   "single",     "thru",  "half" };
+	static const char *const want[] = { "memory",    "ristretto", "filesystem", "shared", "fault", "redis",
+		                                "memcached", "bare",      "listing",    "single", "thru",  "half" };
 	CHECK_STR(zbz_cache_scheme("redis"), "redis");
 	CHECK_STR(zbz_cache_scheme("rediss"), "redis");
 	CHECK_STR(zbz_cache_scheme("redis+unix"), "redis");

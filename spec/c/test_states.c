@@ -1,6 +1,8 @@
 /* Lua states from outside: memory that runs out at every single allocation (of Lua's and of the core's), states
  * that close with everything open, several states in several threads. Links Lua 5.4 and the objects of the binding. */
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -386,6 +388,46 @@ static void test_parked(void) {
 	}
 }
 
+/* ---- forks ---- */
+
+static int sys_fork(lua_State *L) {
+	lua_pushinteger(L, fork());
+	return 1;
+}
+
+static int sys_wait(lua_State *L) {
+	int status = -1;
+	if (waitpid((pid_t)luaL_checkinteger(L, 1), &status, 0) < 0) status = -1;
+	lua_pushinteger(L, status);
+	return 1;
+}
+
+static int sys_exit(lua_State *L) { _exit((int)luaL_checkinteger(L, 1)); }
+
+/* The Lua side of it is spec/lua/fork_cases.lua, over every provider there is a server for. */
+static const char fork_over[] =
+    "package.path = './?.lua;./lua/?.lua;./lua/?/init.lua;' .. package.path\n"
+    "local cases = require('spec.lua.fork_cases')\n"
+    "local function over(opts) opts.key_prefix = 'zbz-states-fork:' cases.run(sys, opts) end\n"
+    "over{provider='memory'}\n"
+    "local dir = io.popen('mktemp -d /tmp/zbz-test-XXXXXX'):read('l')\n"
+    "over{provider='filesystem', base_dir=dir} os.execute('rm -rf ' .. dir)\n"
+    "if os.getenv('REDIS_URL') then over{provider='redis', url=os.getenv('REDIS_URL')} end\n"
+    "if os.getenv('MEMCACHED_SERVERS') then over{provider='memcached', servers=os.getenv('MEMCACHED_SERVERS')} end\n";
+
+static void test_forks(void) {
+	static const luaL_Reg sys[] = { { "fork", sys_fork }, { "wait", sys_wait }, { "exit", sys_exit }, { NULL, NULL } };
+	lua_State *L = open_state(NULL, NULL);
+	luaL_newlib(L, sys);
+	lua_setglobal(L, "sys");
+	if (luaL_dostring(L, fork_over) != LUA_OK) {
+		fprintf(stderr, "  %s\n", lua_tostring(L, -1));
+		check_failed++;
+	}
+	check_passed++;
+	lua_close(L);
+}
+
 int main(void) {
 	RUN(test_lua_memory);
 	RUN(test_lua_memory_opening);
@@ -394,5 +436,6 @@ int main(void) {
 	RUN(test_threads);
 	RUN(test_mail);
 	RUN(test_parked);
+	RUN(test_forks);
 	return DONE();
 }

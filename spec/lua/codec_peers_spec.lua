@@ -118,7 +118,7 @@ else:
 -- The packaged module belongs to the packaged Python, which need not be the first one on the path.
 local interpreter = "python3"
 for _, name in ipairs { "python3", "/usr/bin/python3" } do
-	local ok = os.execute(name .. " -c 'import msgpack' 2>/dev/null")
+	local ok = os.execute("LD_PRELOAD= " .. name .. " -c 'import msgpack' 2>/dev/null")
 	if ok == true or ok == 0 then
 		interpreter = name
 		break

@@ -43,19 +43,13 @@ function memcached.start(opts)
 	opts = opts or {}
 	local self = { host = "127.0.0.1", port = opts.port, extra = opts.extra or {}, dir = proc.folder() }
 	self.log = self.dir .. "/memcached.log"
-	--- Returns when every thread of the server stands still; the signal alone takes its time.
-	function self.pause()
-		proc.signal(self.pid, "STOP")
-		return proc.wait_until(("! grep -L ^State:.T /proc/%d/task/*/status | grep -q ."):format(self.pid), 5)
-	end
+	function self.pause() return proc.pause(self.pid) end
 	function self.resume() return proc.signal(self.pid, "CONT") end
 	--- Ends it at once, as a crash would, and waits until it is gone.
 	function self.kill()
 		if not self.up then return true end
 		self.up = false
-		proc.signal(self.pid, "KILL")
-		-- Where init is slow to reap, a dead process may stay for a while as a zombie.
-		return proc.wait_until(("{ ! kill -0 %d || grep -q ^State:.Z /proc/%d/status; } 2>/dev/null"):format(self.pid, self.pid), 5)
+		return proc.kill(self.pid)
 	end
 	--- On the same port, empty.
 	function self.restart()

@@ -58,6 +58,17 @@ function proc.wait_port(port, deadline)
 	return proc.wait_until(("(exec 3<>/dev/tcp/127.0.0.1/%d) 2>/dev/null"):format(port), deadline)
 end
 
+--- Stops a process (SIGSTOP) and returns when every thread of it stands still; the signal alone takes its time.
+function proc.pause(pid)
+	proc.signal(pid, "STOP")
+	return proc.wait_until(("! grep -L ^State:.T /proc/%d/task/*/status | grep -q ."):format(pid), 5)
+end
+--- Ends a process at once, as a crash would, and waits until it is gone; where init is slow to reap, as a zombie.
+function proc.kill(pid)
+	proc.signal(pid, "KILL")
+	return proc.wait_until(("{ ! kill -0 %d || grep -q ^State:.Z /proc/%d/status; } 2>/dev/null"):format(pid, pid), 5)
+end
+
 --- Ends a process and waits until it is gone: TERM, and KILL when it does not listen within five seconds.
 function proc.stop(pid)
 	proc.signal(pid, "CONT")

@@ -79,12 +79,9 @@ function redis.start(opts)
 	make_certificates(self.dir)
 	launch_somewhere(self, opts)
 
-	function self.pause() return proc.signal(self.pid, "STOP") end
+	function self.pause() return proc.pause(self.pid) end
 	function self.resume() return proc.signal(self.pid, "CONT") end
-	function self.kill()
-		proc.signal(self.pid, "KILL")
-		return proc.wait_until(("! kill -0 %d 2>/dev/null"):format(self.pid), 5)
-	end
+	function self.kill() return proc.kill(self.pid) end
 	--- The same ports, socket and options; the data is gone.
 	function self.restart()
 		proc.stop(self.pid)

@@ -18,7 +18,9 @@ end
 
 local text = read("README.md")
 if arg[1] == "write" then
-	text = text:gsub("(<!%-%- generated: (.-) %-%->\n).-(\n<!%-%- end %-%->)", function(head, cmd, tail) return head .. generated(cmd) .. tail end)
+	text = text:gsub("(<!%-%- generated: (.-) %-%->\n).-(\n<!%-%- end %-%->)", function(head, cmd, tail)
+		return head .. generated(cmd) .. tail
+	end)
 	local f <close> = assert(io.open("README.md", "w"))
 	f:write(text)
 	os.exit(true)

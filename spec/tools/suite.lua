@@ -17,12 +17,11 @@ local function count(text)
 	for line in text:gmatch("[^\n]+") do
 		local p, f = line:match("^%s*(%d+) passed, (%d+) failed")
 		local s, bf, be, pend = line:match("^(%d+) success%a* / (%d+) failures? / (%d+) errors? / (%d+) pending")
-		if p then
-			n.passed, n.failed = n.passed + p, n.failed + f
-			n.skipped = n.skipped + (tonumber(line:match("(%d+) skipped")) or 0)
+		if p then -- the last one counts: a suite of suites ends with its sum
+			n = { passed = tonumber(p), failed = tonumber(f), skipped = tonumber(line:match("(%d+) skipped")) or 0 }
 			seen = true
 		elseif s then
-			n.passed, n.failed, n.skipped = n.passed + s, n.failed + bf + be, n.skipped + pend
+			n = { passed = tonumber(s), failed = bf + be, skipped = tonumber(pend) }
 			seen = true
 		end
 		local why = line:match("^SKIP (.+)")

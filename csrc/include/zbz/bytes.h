@@ -24,7 +24,9 @@ static inline zbz_bytes zbz_b(const void *p, size_t n) {
 	return b;
 }
 static inline zbz_bytes zbz_bstr(const char *s) { return zbz_b(s, strlen(s)); }
-static inline bool zbz_bytes_eq(zbz_bytes a, zbz_bytes b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
+static inline bool zbz_bytes_eq(zbz_bytes a, zbz_bytes b) {
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
 static inline bool zbz_bytes_has_prefix(zbz_bytes s, zbz_bytes prefix) {
 	return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
 }
@@ -33,7 +35,7 @@ static inline bool zbz_bytes_has_prefix(zbz_bytes s, zbz_bytes prefix) {
  * Reuse one buffer for many calls: zbz_buf_reset keeps the memory. */
 typedef struct zbz_buf {
 	char *p;
-	size_t n;   /* bytes in use */
+	size_t n; /* bytes in use */
 	size_t cap;
 	size_t max; /* the bound: an append beyond it fails with ZBZ_E_TOO_LARGE and changes nothing */
 } zbz_buf;

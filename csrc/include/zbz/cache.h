@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define ZBZ_ABI 1
+#define ZBZ_ABI       1
 #define ZBZ_NO_EXPIRY ((int64_t)0)
 
 typedef struct zbz_store zbz_store;
@@ -33,7 +33,7 @@ typedef struct zbz_version {
 
 /* What a read can tell beside the bytes. A caller that passes NULL wants none of it and pays nothing. */
 typedef struct zbz_meta {
-	int64_t expire_at; /* wall ms; ZBZ_NO_EXPIRY; -1 when the provider did not say */
+	int64_t expire_at;   /* wall ms; ZBZ_NO_EXPIRY; -1 when the provider did not say */
 	zbz_version version; /* n 0 when the provider has no versions */
 } zbz_meta;
 
@@ -41,7 +41,7 @@ typedef enum zbz_only { ZBZ_ALWAYS = 0, ZBZ_ONLY_ABSENT, ZBZ_ONLY_PRESENT, ZBZ_O
 
 typedef struct zbz_write {
 	zbz_bytes key, value;
-	int64_t expire_at;          /* wall ms, > call->now, or ZBZ_NO_EXPIRY */
+	int64_t expire_at; /* wall ms, > call->now, or ZBZ_NO_EXPIRY */
 	zbz_only only;
 	const zbz_version *version; /* ZBZ_ONLY_VERSION */
 } zbz_write;
@@ -53,34 +53,34 @@ typedef struct zbz_found {
 } zbz_found;
 
 typedef struct zbz_incr {
-	int64_t delta;      /* any sign */
-	bool has_initial;   /* an absent key becomes `initial` (delta not added); without: becomes delta, as from 0 */
+	int64_t delta;    /* any sign */
+	bool has_initial; /* an absent key becomes `initial` (delta not added); without: becomes delta, as from 0 */
 	int64_t initial;
-	int64_t expire_at;  /* for a key made by this call; ZBZ_NO_EXPIRY */
+	int64_t expire_at; /* for a key made by this call; ZBZ_NO_EXPIRY */
 } zbz_incr;
 
 /* ---- 2. Capabilities ----------------------------------------------------------------------------------------------- */
 
-enum { /* what works; a bit missing here means the operation answers unsupported */
-	ZBZ_CAN_TTL = 1 << 0,      /* ttl() tells the remaining time */
-	ZBZ_CAN_EXPIRE = 1 << 1,
-	ZBZ_CAN_ADD = 1 << 2,      /* ONLY_ABSENT, atomic against every other client */
-	ZBZ_CAN_PRESENT = 1 << 3,  /* ONLY_PRESENT, atomic */
-	ZBZ_CAN_VERSION = 1 << 4,  /* versions in meta and ONLY_VERSION, atomic */
-	ZBZ_CAN_INCR = 1 << 5,     /* atomic */
-	ZBZ_CAN_KEYS = 1 << 6,
-	ZBZ_CAN_CLEAR = 1 << 7,
-	ZBZ_CAN_NATIVE = 1 << 8,
-	ZBZ_CAN_BATCH = 1 << 9     /* batches cost one round trip, not one per key */
+enum {                       /* what works; a bit missing here means the operation answers unsupported */
+	   ZBZ_CAN_TTL = 1 << 0, /* ttl() tells the remaining time */
+	   ZBZ_CAN_EXPIRE = 1 << 1,
+	   ZBZ_CAN_ADD = 1 << 2,     /* ONLY_ABSENT, atomic against every other client */
+	   ZBZ_CAN_PRESENT = 1 << 3, /* ONLY_PRESENT, atomic */
+	   ZBZ_CAN_VERSION = 1 << 4, /* versions in meta and ONLY_VERSION, atomic */
+	   ZBZ_CAN_INCR = 1 << 5,    /* atomic */
+	   ZBZ_CAN_KEYS = 1 << 6,
+	   ZBZ_CAN_CLEAR = 1 << 7,
+	   ZBZ_CAN_NATIVE = 1 << 8,
+	   ZBZ_CAN_BATCH = 1 << 9 /* batches cost one round trip, not one per key */
 };
 
 typedef struct zbz_caps {
-	uint32_t can;          /* ZBZ_CAN_ bits */
-	uint32_t emulated;     /* those of `can` that are built from several steps of the backend */
-	bool inline_ok;        /* answers without waiting: may run on an event loop */
-	bool shared;           /* other processes see the same entries */
-	bool unsigned_incr;    /* counters stop at 0 and have no negative values (memcached) */
-	bool exclusive;        /* the whole store is ours: clear with an empty prefix is allowed */
+	uint32_t can;       /* ZBZ_CAN_ bits */
+	uint32_t emulated;  /* those of `can` that are built from several steps of the backend */
+	bool inline_ok;     /* answers without waiting: may run on an event loop */
+	bool shared;        /* other processes see the same entries */
+	bool unsigned_incr; /* counters stop at 0 and have no negative values (memcached) */
+	bool exclusive;     /* the whole store is ours: clear with an empty prefix is allowed */
 	uint32_t ttl_resolution_ms;
 	uint64_t max_key, max_value; /* bytes; 0 none but memory */
 } zbz_caps;
@@ -107,13 +107,13 @@ typedef struct zbz_provider_stats {
 typedef struct zbz_cursor zbz_cursor; /* a listing under way, private to the provider */
 
 typedef struct zbz_cache_ops {
-	int abi;                   /* ZBZ_ABI */
-	const char *name;          /* registered name, "redis" */
-	const char *aliases;       /* further names, "a|b", or NULL */
-	const char *schemes;       /* URL schemes, "redis|rediss", or NULL; the URL arrives as option "url" */
-	const char *needs;         /* Debian package of the library, for messages; NULL when none */
-	const char *summary;       /* one line for the README's table */
-	bool layer;                /* wraps the store in its option of type ZBZ_OPT_STORE */
+	int abi;             /* ZBZ_ABI */
+	const char *name;    /* registered name, "redis" */
+	const char *aliases; /* further names, "a|b", or NULL */
+	const char *schemes; /* URL schemes, "redis|rediss", or NULL; the URL arrives as option "url" */
+	const char *needs;   /* Debian package of the library, for messages; NULL when none */
+	const char *summary; /* one line for the README's table */
+	bool layer;          /* wraps the store in its option of type ZBZ_OPT_STORE */
 	bool single_thread;
 	size_t options_size;       /* of the struct the options fill */
 	const zbz_option *options; /* ends with a NULL name */
@@ -124,21 +124,24 @@ typedef struct zbz_cache_ops {
 	void (*close)(void *self); /* no call is under way; frees everything, waits for own threads */
 	void (*caps)(void *self, zbz_caps *out);
 
-	zbz_status (*get)(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_meta *meta); /* OK, MISS; meta may be NULL */
+	zbz_status (*get)(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out,
+	                  zbz_meta *meta); /* OK, MISS; meta may be NULL */
 	/* OK, REFUSED (ABSENT/PRESENT did not hold), CONFLICT error (another version, or gone). version_out may be NULL:
 	 * the version just written, n 0 when that costs another round trip. */
 	zbz_status (*set)(void *self, zbz_call *c, const zbz_write *w, zbz_version *version_out);
 	zbz_status (*del)(void *self, zbz_call *c, zbz_bytes key);    /* OK; MISS when it was absent and that is known */
 	zbz_status (*exists)(void *self, zbz_call *c, zbz_bytes key); /* OK, MISS */
 	zbz_status (*ttl)(void *self, zbz_call *c, zbz_bytes key, int64_t *expire_at); /* OK, MISS */
-	zbz_status (*expire)(void *self, zbz_call *c, zbz_bytes key, int64_t expire_at); /* OK, MISS; ZBZ_NO_EXPIRY persists */
+	zbz_status (*expire)(void *self, zbz_call *c, zbz_bytes key,
+	                     int64_t expire_at); /* OK, MISS; ZBZ_NO_EXPIRY persists */
 	/* The stored form is decimal text. OK; E_TYPE when the value is no integer; E_ARGUMENT on overflow, nothing changed. */
 	zbz_status (*incr)(void *self, zbz_call *c, zbz_bytes key, const zbz_incr *how, int64_t *value);
 
 	/* Batches: n >= 1. Each found[i]/status[i] is filled. OK when the batch ran, even if single keys failed;
 	 * negative only when nothing can be said of any key. Duplicates are allowed. */
 	zbz_status (*get_many)(void *self, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out, zbz_found *found);
-	zbz_status (*set_many)(void *self, zbz_call *c, const zbz_write *writes, size_t n, zbz_status *status); /* only == ALWAYS */
+	zbz_status (*set_many)(void *self, zbz_call *c, const zbz_write *writes, size_t n,
+	                       zbz_status *status); /* only == ALWAYS */
 	zbz_status (*del_many)(void *self, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_status *status);
 
 	/* Lists keys that start with prefix, in no order; a key present all the time comes at least once. `pattern` (over the rest
@@ -159,11 +162,13 @@ typedef struct zbz_cache_ops {
 	/* The backend's own commands. argv[i] are bytes; `ends` cuts argv into `count` commands (ends[k] = index one past the
 	 * last word of command k), sent as one pipeline. Appends one MessagePack value per command to *out; a reply that is an error is ext type 1:
 	 * a byte with the negated zbz_status, a byte 1 when retryable, the text. Negative only when the transport failed. */
-	zbz_status (*command)(void *self, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count, zbz_buf *out);
+	zbz_status (*command)(void *self, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count,
+	                      zbz_buf *out);
 	/* Subscribes to channels (patterns when `pattern`). on_message runs on a thread of the provider's: it must only copy and enqueue.
 	 * It keeps itself alive across reconnects; payload.p NULL tells of a gap. unsubscribe waits until no call is under way. */
 	zbz_status (*subscribe)(void *self, zbz_call *c, const zbz_bytes *channels, size_t n, bool pattern,
-	                        void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *ud, void **subscription);
+	                        void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *ud,
+	                        void **subscription);
 	void (*unsubscribe)(void *self, void *subscription);
 } zbz_cache_ops;
 
@@ -201,20 +206,25 @@ ZBZ_API zbz_status zbz_store_exists(zbz_store *s, zbz_call *c, zbz_bytes key);
 ZBZ_API zbz_status zbz_store_ttl(zbz_store *s, zbz_call *c, zbz_bytes key, int64_t *expire_at);
 ZBZ_API zbz_status zbz_store_expire(zbz_store *s, zbz_call *c, zbz_bytes key, int64_t expire_at);
 ZBZ_API zbz_status zbz_store_incr(zbz_store *s, zbz_call *c, zbz_bytes key, const zbz_incr *how, int64_t *value);
-ZBZ_API zbz_status zbz_store_get_many(zbz_store *s, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out, zbz_found *found);
+ZBZ_API zbz_status zbz_store_get_many(zbz_store *s, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out,
+                                      zbz_found *found);
 ZBZ_API zbz_status zbz_store_set_many(zbz_store *s, zbz_call *c, const zbz_write *writes, size_t n, zbz_status *status);
 ZBZ_API zbz_status zbz_store_del_many(zbz_store *s, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_status *status);
-ZBZ_API zbz_status zbz_store_scan_open(zbz_store *s, zbz_call *c, zbz_bytes prefix, zbz_bytes pattern, zbz_cursor **cursor);
-ZBZ_API zbz_status zbz_store_scan_next(zbz_store *s, zbz_call *c, zbz_cursor *cursor, size_t limit, zbz_buf *out, size_t *n);
+ZBZ_API zbz_status zbz_store_scan_open(zbz_store *s, zbz_call *c, zbz_bytes prefix, zbz_bytes pattern,
+                                       zbz_cursor **cursor);
+ZBZ_API zbz_status zbz_store_scan_next(zbz_store *s, zbz_call *c, zbz_cursor *cursor, size_t limit, zbz_buf *out,
+                                       size_t *n);
 ZBZ_API void zbz_store_scan_close(zbz_store *s, zbz_cursor *cursor);
 ZBZ_API zbz_status zbz_store_clear(zbz_store *s, zbz_call *c, zbz_bytes prefix, uint64_t *removed);
 ZBZ_API zbz_status zbz_store_ping(zbz_store *s, zbz_call *c);
 ZBZ_API zbz_status zbz_store_version(zbz_store *s, zbz_call *c, zbz_buf *out);
 ZBZ_API void zbz_store_stats(zbz_store *s, zbz_call *c, zbz_provider_stats *out);
 ZBZ_API zbz_status zbz_store_inspect(zbz_store *s, zbz_call *c, zbz_bytes key, zbz_buf *out);
-ZBZ_API zbz_status zbz_store_command(zbz_store *s, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count, zbz_buf *out);
+ZBZ_API zbz_status zbz_store_command(zbz_store *s, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count,
+                                     zbz_buf *out);
 ZBZ_API zbz_status zbz_store_subscribe(zbz_store *s, zbz_call *c, const zbz_bytes *channels, size_t n, bool pattern,
-                                       void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *ud, void **subscription);
+                                       void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *ud,
+                                       void **subscription);
 ZBZ_API void zbz_store_unsubscribe(zbz_store *s, void *subscription);
 
 #ifdef __cplusplus

@@ -21,9 +21,9 @@ typedef struct zbz_clock {
 ZBZ_API const zbz_clock *zbz_clock_system(void);
 
 /* A clock that moves only when told to; for tests. Thread-safe. */
-ZBZ_API zbz_clock *zbz_clock_fake_new(int64_t wall_ms);             /* NULL when out of memory */
-ZBZ_API void zbz_clock_fake_advance(zbz_clock *fake, int64_t ms);   /* moves both times */
-ZBZ_API void zbz_clock_fake_free(zbz_clock *fake);                  /* NULL allowed */
+ZBZ_API zbz_clock *zbz_clock_fake_new(int64_t wall_ms);           /* NULL when out of memory */
+ZBZ_API void zbz_clock_fake_advance(zbz_clock *fake, int64_t ms); /* moves both times */
+ZBZ_API void zbz_clock_fake_free(zbz_clock *fake);                /* NULL allowed */
 
 static inline int64_t zbz_wall(const zbz_clock *c) { return c->wall_ms(c->ud); }
 static inline int64_t zbz_mono(const zbz_clock *c) { return c->mono_ms(c->ud); }

@@ -23,8 +23,8 @@ struct zbz_store;
 /* What the user wrote: a list of named values. Owns copies of everything put in. */
 typedef struct zbz_config zbz_config;
 
-ZBZ_API zbz_config *zbz_config_new(void);                 /* NULL when out of memory */
-ZBZ_API void zbz_config_free(zbz_config *cfg);            /* NULL allowed; frees nested ones, releases stores */
+ZBZ_API zbz_config *zbz_config_new(void);      /* NULL when out of memory */
+ZBZ_API void zbz_config_free(zbz_config *cfg); /* NULL allowed; frees nested ones, releases stores */
 ZBZ_API zbz_status zbz_config_set_text(zbz_config *cfg, const char *name, zbz_bytes text, zbz_err *err);
 ZBZ_API zbz_status zbz_config_set_int(zbz_config *cfg, const char *name, int64_t v, zbz_err *err);
 ZBZ_API zbz_status zbz_config_set_num(zbz_config *cfg, const char *name, double v, zbz_err *err);
@@ -57,14 +57,14 @@ typedef struct zbz_list {
 } zbz_list;
 
 typedef struct zbz_option {
-	const char *name;     /* NULL ends the array */
-	const char *alias;    /* a second accepted name, or NULL */
+	const char *name;  /* NULL ends the array */
+	const char *alias; /* a second accepted name, or NULL */
 	zbz_option_type type;
-	size_t offset;        /* of the field in the struct */
-	const char *dflt;     /* as text, or NULL: absent (NULL, 0, false, empty) */
-	const char *choices;  /* ENUM only */
-	int64_t min, max;     /* INT, DURATION (ms) and SIZE; both 0 means any value >= 0 */
-	const char *help;     /* one line, for the README and `providers()` */
+	size_t offset;       /* of the field in the struct */
+	const char *dflt;    /* as text, or NULL: absent (NULL, 0, false, empty) */
+	const char *choices; /* ENUM only */
+	int64_t min, max;    /* INT, DURATION (ms) and SIZE; both 0 means any value >= 0 */
+	const char *help;    /* one line, for the README and `providers()` */
 } zbz_option;
 
 /* Fills the zeroed struct *out. An unknown name is ZBZ_E_ARGUMENT, naming the known ones and the nearest match; a wrong value

@@ -18,17 +18,18 @@ typedef struct zbz_mailbox zbz_mailbox;
 
 /* Embed it first in your own struct. The engine owns it from a successful submit or post until drain returns it. */
 typedef struct zbz_job {
-	struct zbz_job *next;          /* engine's */
-	zbz_mailbox *mailbox;          /* engine's */
-	uint64_t ticket;               /* set by submit and post; unique per process, never 0 */
-	void (*run)(struct zbz_job *); /* on a pool thread; NULL for posted events */
-	void (*drop)(struct zbz_job *);/* frees it, when its mailbox closed before it was drained; any thread */
+	struct zbz_job *next;           /* engine's */
+	zbz_mailbox *mailbox;           /* engine's */
+	uint64_t ticket;                /* set by submit and post; unique per process, never 0 */
+	void (*run)(struct zbz_job *);  /* on a pool thread; NULL for posted events */
+	void (*drop)(struct zbz_job *); /* frees it, when its mailbox closed before it was drained; any thread */
 } zbz_job;
 
 /* Pool size for this process; only before the first submit (E_ARGUMENT after). Default 4, at most 64. */
 ZBZ_API zbz_status zbz_engine_threads(unsigned n, zbz_err *err);
 
-ZBZ_API zbz_status zbz_mailbox_new(size_t max_jobs, zbz_mailbox **out, zbz_err *err); /* bound of jobs in flight and undrained */
+ZBZ_API zbz_status zbz_mailbox_new(size_t max_jobs, zbz_mailbox **out,
+                                   zbz_err *err); /* bound of jobs in flight and undrained */
 /* Refuses new jobs, drops undrained ones; jobs still running are dropped when they end. NULL allowed. */
 ZBZ_API void zbz_mailbox_close(zbz_mailbox *mb);
 /* For a poster that may outlive the owner (a subscription's thread): the closed mailbox answers E_CLOSED until the last one lets go. */

@@ -10,7 +10,7 @@ extern "C" {
 
 ZBZ_API zbz_status zbz_pack_nil(zbz_buf *out, zbz_err *err);
 ZBZ_API zbz_status zbz_pack_int(zbz_buf *out, int64_t v, zbz_err *err);
-ZBZ_API zbz_status zbz_pack_str(zbz_buf *out, zbz_bytes s, zbz_err *err); /* any bytes; E_TOO_LARGE above 4 GB */
+ZBZ_API zbz_status zbz_pack_str(zbz_buf *out, zbz_bytes s, zbz_err *err);  /* any bytes; E_TOO_LARGE above 4 GB */
 ZBZ_API zbz_status zbz_pack_array(zbz_buf *out, uint64_t n, zbz_err *err); /* then n values */
 ZBZ_API zbz_status zbz_pack_map(zbz_buf *out, uint64_t n, zbz_err *err);   /* then n keys and values in turn */
 /* One entry of a map. */

@@ -16,9 +16,9 @@ extern "C" {
 
 typedef struct zbz_cache_opts {
 	zbz_bytes key_prefix;
-	int64_t default_ttl;     /* ms; ZBZ_NO_EXPIRY none */
-	int64_t deadline;        /* ms per call; 0 none */
-	const zbz_clock *clock;  /* NULL: system; must outlive the cache */
+	int64_t default_ttl;    /* ms; ZBZ_NO_EXPIRY none */
+	int64_t deadline;       /* ms per call; 0 none */
+	const zbz_clock *clock; /* NULL: system; must outlive the cache */
 } zbz_cache_opts;
 
 /* Takes its own reference of the store. */
@@ -38,12 +38,12 @@ ZBZ_API void zbz_cache_unref(zbz_cache *cache); /* the last one closes and frees
 /* ---- 2. Table: a window -------------------------------------------------------------------------------------------- */
 
 typedef struct zbz_table_opts {
-	zbz_bytes name;      /* empty: the window of the cache itself (key_prefix + key) */
-	zbz_bytes prefix;    /* p != NULL: replaces key_prefix + name + ":" (contracts: prefix + key; provider objects: "") */
-	int64_t ttl;         /* ms; -1 the cache's default */
-	int64_t deadline;    /* ms; -1 the cache's */
-	int64_t stale_ttl;   /* ms a dead value is kept as the fallback; > 0 makes writes enveloped */
-	bool envelope;       /* seal every write (negative caching, tags) */
+	zbz_bytes name;    /* empty: the window of the cache itself (key_prefix + key) */
+	zbz_bytes prefix;  /* p != NULL: replaces key_prefix + name + ":" (contracts: prefix + key; provider objects: "") */
+	int64_t ttl;       /* ms; -1 the cache's default */
+	int64_t deadline;  /* ms; -1 the cache's */
+	int64_t stale_ttl; /* ms a dead value is kept as the fallback; > 0 makes writes enveloped */
+	bool envelope;     /* seal every write (negative caching, tags) */
 } zbz_table_opts;
 
 ZBZ_API zbz_status zbz_table_new(zbz_cache *cache, const zbz_table_opts *opts, zbz_table **out, zbz_err *err);
@@ -58,21 +58,21 @@ ZBZ_API zbz_bytes zbz_table_prefix(const zbz_table *t);
 ZBZ_API void zbz_table_begin(zbz_table *t, zbz_call *c, int64_t timeout_ms);
 
 typedef struct zbz_put { /* zero-initialise, then ttl = -1 for the default */
-	int64_t ttl;                /* ms; -1 table's (then the cache's) default; 0 none */
+	int64_t ttl;         /* ms; -1 table's (then the cache's) default; 0 none */
 	zbz_only only;
 	const zbz_version *version;
-	int64_t stale_ttl;          /* -1 the table's */
-	bool negative;              /* remember that there is no value: sealed, value ignored */
+	int64_t stale_ttl; /* -1 the table's */
+	bool negative;     /* remember that there is no value: sealed, value ignored */
 } zbz_put;
 
 /* What an entry is, its envelope opened. */
 typedef struct zbz_entry {
-	bool sealed;        /* came in an envelope */
-	bool negative;      /* a remembered absence; no bytes */
-	bool stale;         /* dead or invalidated, kept as the fallback */
-	bool lease;         /* a loader somewhere holds the key; no bytes */
-	int64_t expire_at;  /* wall ms of the logical end; ZBZ_NO_EXPIRY; -1 not known */
-	int64_t stored_at;  /* wall ms; 0 not known */
+	bool sealed;       /* came in an envelope */
+	bool negative;     /* a remembered absence; no bytes */
+	bool stale;        /* dead or invalidated, kept as the fallback */
+	bool lease;        /* a loader somewhere holds the key; no bytes */
+	int64_t expire_at; /* wall ms of the logical end; ZBZ_NO_EXPIRY; -1 not known */
+	int64_t stored_at; /* wall ms; 0 not known */
 	zbz_version version;
 } zbz_entry;
 
@@ -80,19 +80,25 @@ typedef struct zbz_entry {
 ZBZ_API zbz_status zbz_table_get(zbz_table *t, zbz_call *c, zbz_bytes key, zbz_buf *out);
 /* Whatever is there: OK and *entry tells what; MISS only when there is nothing. Asks for TTL and version when want_meta.
  * Counts a hit only for a live value or a live negative. */
-ZBZ_API zbz_status zbz_table_entry(zbz_table *t, zbz_call *c, zbz_bytes key, bool want_meta, zbz_buf *out, zbz_entry *entry);
+ZBZ_API zbz_status zbz_table_entry(zbz_table *t, zbz_call *c, zbz_bytes key, bool want_meta, zbz_buf *out,
+                                   zbz_entry *entry);
 /* OK, REFUSED, E_CONFLICT. version_out may be NULL. */
-ZBZ_API zbz_status zbz_table_set(zbz_table *t, zbz_call *c, zbz_bytes key, zbz_bytes value, const zbz_put *put, zbz_version *version_out);
+ZBZ_API zbz_status zbz_table_set(zbz_table *t, zbz_call *c, zbz_bytes key, zbz_bytes value, const zbz_put *put,
+                                 zbz_version *version_out);
 ZBZ_API zbz_status zbz_table_del(zbz_table *t, zbz_call *c, zbz_bytes key);
 ZBZ_API zbz_status zbz_table_exists(zbz_table *t, zbz_call *c, zbz_bytes key);
-ZBZ_API zbz_status zbz_table_ttl(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t *left_ms); /* INT64_MAX: never expires */
+ZBZ_API zbz_status zbz_table_ttl(zbz_table *t, zbz_call *c, zbz_bytes key,
+                                 int64_t *left_ms); /* INT64_MAX: never expires */
 ZBZ_API zbz_status zbz_table_expire(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t ttl_ms); /* 0 persists */
-ZBZ_API zbz_status zbz_table_incr(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t delta, bool has_initial, int64_t initial, int64_t ttl_ms, int64_t *value);
+ZBZ_API zbz_status zbz_table_incr(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t delta, bool has_initial,
+                                  int64_t initial, int64_t ttl_ms, int64_t *value);
 /* Soft: a sealed entry is marked stale and kept; another is deleted. OK also when absent. */
 ZBZ_API zbz_status zbz_table_invalidate(zbz_table *t, zbz_call *c, zbz_bytes key);
-ZBZ_API zbz_status zbz_table_get_many(zbz_table *t, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out, zbz_found *found);
+ZBZ_API zbz_status zbz_table_get_many(zbz_table *t, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out,
+                                      zbz_found *found);
 /* puts[i] may be NULL for the defaults. */
-ZBZ_API zbz_status zbz_table_set_many(zbz_table *t, zbz_call *c, const zbz_bytes *keys, const zbz_bytes *values, const zbz_put *const *puts, size_t n, zbz_status *status);
+ZBZ_API zbz_status zbz_table_set_many(zbz_table *t, zbz_call *c, const zbz_bytes *keys, const zbz_bytes *values,
+                                      const zbz_put *const *puts, size_t n, zbz_status *status);
 ZBZ_API zbz_status zbz_table_del_many(zbz_table *t, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_status *status);
 
 /* Bytes as they are: no envelope is opened or made (copy and migration tools). The TTL rules hold. */
@@ -110,11 +116,17 @@ ZBZ_API zbz_status zbz_table_clear(zbz_table *t, zbz_call *c, uint64_t *removed)
 
 typedef struct zbz_table_stats {
 	uint64_t hits, misses, sets, deletes, errors; /* of this table; a batch counts every key */
-	uint64_t lost_writes;  /* writes that failed because the store could not be reached */
+	uint64_t lost_writes;                         /* writes that failed because the store could not be reached */
 	uint64_t loads, load_failures, waits, stale_served, fenced; /* fetch; added by zbz_table_count */
-	int64_t created_at, last_access; /* wall ms */
+	int64_t created_at, last_access;                            /* wall ms */
 } zbz_table_stats;
-typedef enum zbz_counter { ZBZ_COUNT_LOADS, ZBZ_COUNT_LOAD_FAILURES, ZBZ_COUNT_WAITS, ZBZ_COUNT_STALE_SERVED, ZBZ_COUNT_FENCED } zbz_counter;
+typedef enum zbz_counter {
+	ZBZ_COUNT_LOADS,
+	ZBZ_COUNT_LOAD_FAILURES,
+	ZBZ_COUNT_WAITS,
+	ZBZ_COUNT_STALE_SERVED,
+	ZBZ_COUNT_FENCED
+} zbz_counter;
 ZBZ_API void zbz_table_count(zbz_table *t, zbz_counter which);
 ZBZ_API void zbz_table_stats_read(const zbz_table *t, zbz_table_stats *out);
 
@@ -137,13 +149,18 @@ ZBZ_API zbz_status zbz_envelope_open(zbz_bytes stored, int64_t now, zbz_bytes *v
 typedef struct zbz_flights zbz_flights;
 typedef struct zbz_flight zbz_flight; /* reference counted; leave() drops it */
 
-ZBZ_API zbz_flights *zbz_flights_new(void); /* NULL when out of memory */
+ZBZ_API zbz_flights *zbz_flights_new(void);     /* NULL when out of memory */
 ZBZ_API void zbz_flights_free(zbz_flights *fs); /* flights still held stay valid */
 
-typedef enum zbz_seat { ZBZ_LEADS, ZBZ_WAITS, ZBZ_WAITS_FOR_SELF } zbz_seat; /* FOR_SELF: the leader has the same owner */
+typedef enum zbz_seat {
+	ZBZ_LEADS,
+	ZBZ_WAITS,
+	ZBZ_WAITS_FOR_SELF
+} zbz_seat; /* FOR_SELF: the leader has the same owner */
 /* Joins or begins the flight of a full key. `owner` tells Lua states apart. A flight that was moved takes no newcomers' trust:
  * they wait for its end and get no result. */
-ZBZ_API zbz_status zbz_flight_enter(zbz_flights *fs, zbz_bytes full_key, const void *owner, zbz_flight **out, zbz_seat *seat, zbz_err *err);
+ZBZ_API zbz_status zbz_flight_enter(zbz_flights *fs, zbz_bytes full_key, const void *owner, zbz_flight **out,
+                                    zbz_seat *seat, zbz_err *err);
 /* A write to the key happens now: call before the write. Nearly free while nothing is loading. Waits for a commit under way on that key. */
 ZBZ_API void zbz_flights_touch(zbz_flights *fs, zbz_bytes full_key);
 ZBZ_API void zbz_flights_touch_prefix(zbz_flights *fs, zbz_bytes prefix);
@@ -169,9 +186,12 @@ ZBZ_API void zbz_flight_leave(zbz_flight *f);
  * lease: puts a lease where the key is absent, so that a delete or set by another process is seen at commit; fills version_out with what the commit must find
  * (n 0 when the store is private to this process or has no versions: the in-process fence is all there is). seen: the entry read before, or NULL when absent.
  * commit: stores under the flight's commit lock and, when lease.n, only if the version still stands. OK stored, REFUSED fenced off (counted). */
-ZBZ_API zbz_status zbz_table_flight(zbz_table *t, zbz_bytes key, const void *owner, zbz_flight **out, zbz_seat *seat, zbz_err *err);
-ZBZ_API zbz_status zbz_table_lease(zbz_table *t, zbz_call *c, zbz_bytes key, const zbz_entry *seen, int64_t lease_ms, zbz_version *version_out);
-ZBZ_API zbz_status zbz_table_commit(zbz_table *t, zbz_call *c, zbz_flight *f, zbz_bytes key, zbz_bytes value, const zbz_put *put, const zbz_version *lease);
+ZBZ_API zbz_status zbz_table_flight(zbz_table *t, zbz_bytes key, const void *owner, zbz_flight **out, zbz_seat *seat,
+                                    zbz_err *err);
+ZBZ_API zbz_status zbz_table_lease(zbz_table *t, zbz_call *c, zbz_bytes key, const zbz_entry *seen, int64_t lease_ms,
+                                   zbz_version *version_out);
+ZBZ_API zbz_status zbz_table_commit(zbz_table *t, zbz_call *c, zbz_flight *f, zbz_bytes key, zbz_bytes value,
+                                    const zbz_put *put, const zbz_version *lease);
 
 #ifdef __cplusplus
 }

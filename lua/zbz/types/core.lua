@@ -54,6 +54,9 @@ function core.fake_clock(wall_ms) end
 -- 4. providers
 --- Where plug-ins (zbz/provider/NAME.so) are looked for before the core's own places.
 function core.plugin_dir(dir) end
+--- How the sources of the Lua part begin ("@/usr/share/lua/5.4/zbz/"): errors about arguments blame the first caller outside.
+---@param source string
+function core.home(source) end
 --- {name=, loaded=, and when it could be loaded: aliases={}, schemes={}, needs=, summary=, layer=; else error=} each
 ---@return table[]
 function core.providers() end
@@ -72,7 +75,9 @@ function core.open_store(config, clock) end
 local Store = {}
 function Store:ops_name() end         -- name of the outermost layer or provider
 function Store:kind() end             -- name of the provider at the bottom
-function Store:caps() end             -- {ttl=true, expire=, add=, present=, version=, incr=, keys=, clear=, native=, batch=, emulated={...}, inline=, shared=, unsigned_incr=, exclusive=, ttl_resolution_ms=, max_key=, max_value=}
+--- {ttl=true, expire=, add=, present=, version=, incr=, keys=, clear=, native=, batch=, emulated={...}, inline=, shared=,
+--- unsigned_incr=, exclusive=, ttl_resolution_ms=, max_key=, max_value=}
+function Store:caps() end
 function Store:config() end           -- every option with its value as text, secrets "***"
 function Store:close() end            -- drops this handle's reference; twice is fine; also __gc and __close
 function Store:closed() end
@@ -92,7 +97,8 @@ function Cache:ping(deadline_ms) end
 function Cache:version(deadline_ms) end      -- the server's version text
 function Cache:provider_stats(deadline_ms) end        -- {keys=,memory=,connections=,evictions=,expired=,retries=}; unknown ones absent
 function Cache:inspect(key, deadline_ms) end -- table for a full key (decoded MessagePack map), nil when absent
---- commands: {{"GET","k"},{...}}; words are strings or numbers. A list of replies; a reply that is an error is an error table; nil reply is core.null inside.
+--- commands: {{"GET","k"},{...}}; words are strings or numbers. A list of replies; a reply that is an error is an error table; nil
+--- reply is core.null inside.
 function Cache:command(commands, deadline_ms) end
 --- Messages arrive in the state's mailbox; core.poll_next hands out fn, channel, payload (payload nil: messages may have been lost).
 --- channels: one or a list. A subscription lives until :close() or until its cache closes, referenced or not; :closed(). It stays on the
@@ -100,15 +106,19 @@ function Cache:command(commands, deadline_ms) end
 ---@param deadline_ms integer?
 function Cache:subscribe(channels, is_pattern, fn, deadline_ms) end
 
+---@class zbz.core.TableOptions
+---@field name string?  ---@field prefix string?  ---@field ttl integer?  ---@field deadline integer?
+---@field stale_ttl integer?  ---@field envelope boolean?  ---@field codec string  ---@field env table?
+
 --- codec: "bytes" "string" "json" "msgpack" "auto". env: any Lua table kept with the handle (core.env gets it).
 ---@param cache zbz.core.Cache
----@param opts {name:string?, prefix:string?, ttl:integer?, deadline:integer?, stale_ttl:integer?, envelope:boolean?, codec:string, env:table?}
+---@param opts zbz.core.TableOptions
 ---@return zbz.core.Table?, zbz.Error?
 function core.new_table(cache, opts) end
 function core.env(t) end
 
--- Methods of a table handle in C (ms nowhere: these ARE the public methods, API.md section 2). ttl arguments: seconds or duration text, or an
--- options table {ttl=, only="absent"|"present", if_version=, deadline=, tags=}.  An unknown option raises.
+-- Methods of a table handle in C (ms nowhere: these ARE the public methods, API.md section 2). ttl arguments: seconds or duration
+-- text, or an options table {ttl=, only="absent"|"present", if_version=, deadline=, tags=}.  An unknown option raises.
 ---@class zbz.core.Table: userdata
 local Table = {}
 function Table:get(k, opts) end
@@ -118,13 +128,17 @@ function Table:delete(k, opts) end              -- true
 function Table:exists(k, opts) end              -- boolean
 function Table:ttl(k, opts) end                 -- seconds, math.huge, nil
 function Table:expire(k, ttl, opts) end         -- true, nil when absent
-function Table:incr(k, n, opts) end             -- opts {initial=, ttl=, deadline=}; the new integer; msgpack tables: unsupported; LuaJIT: beyond 2^53 too_large (counted all the same)
+--- opts {initial=, ttl=, deadline=}; the new integer; msgpack tables: unsupported; LuaJIT: beyond 2^53 too_large (counted all the
+--- same)
+function Table:incr(k, n, opts) end
 function Table:decr(k, n, opts) end
 function Table:get_with(k, opts) end            -- value, {version=, ttl=, age=, tier=, stale=}
 function Table:get_multi(keys, opts) end        -- map, nil, errs?   (errs[key] third on partial failure); map nil, err when nothing worked
 function Table:set_multi(map, ttl_or_opts) end  -- true, nil, errs?; values may be core.item; an unencodable value: nil, err before any I/O
 function Table:delete_multi(keys, opts) end     -- true, nil, errs?
-function Table:keys(pattern, opts) end          -- iterator (and a to-be-closed fourth value on 5.4); nil, err when it cannot begin; a failure in a later page raises no error: the iterator returns nil, err once and ends
+--- iterator (and a to-be-closed fourth value on 5.4); nil, err when it cannot begin; a failure in a later page raises no error: the
+--- iterator returns nil, err once and ends
+function Table:keys(pattern, opts) end
 function Table:clear(opts) end                  -- true, removed
 function Table:invalidate(k, opts) end          -- true
 function Table:get_raw(k, opts) end
@@ -145,7 +159,8 @@ function Table:decode(s) end
 function Table:flight(k) end
 --- Fence token for a load that found `state`/`version`: version string or nil (in-process fence only).
 function Table:lease(k, state, version, lease_ms, deadline_ms) end
---- Stores what the leader loaded: true stored, false fenced off; nil, err. opts {ttl_ms=, stale_ttl_ms=, negative=, lease=version string, deadline_ms=}
+--- Stores what the leader loaded: true stored, false fenced off; nil, err. opts {ttl_ms=, stale_ttl_ms=, negative=, lease=version
+--- string, deadline_ms=}
 function Table:commit(flight, k, bytes, opts) end
 function Table:count(which) end                 -- "loads" "load_failures" "waits" "stale_served" "fenced"
 
@@ -173,7 +188,8 @@ function core.envelope_open(bytes, now_ms) end
 function core.item(v, opts) end
 
 -- 6. mailbox of this Lua state
---- The next waiting message of a subscription, waiting for one at most timeout_ms (0 or nil: not at all). C never calls fn: the Lua side loops
+--- The next waiting message of a subscription, waiting for one at most timeout_ms (0 or nil: not at all). C never calls fn: the Lua
+--- side loops
 ---   repeat local fn, channel, payload = core.poll_next(ms) ; if fn then fn(channel, payload) end until not fn
 --- payload nil: messages may have been lost (channel may then be ""). nil alone: nothing more; nil, err: the mailbox cannot be made.
 ---@param timeout_ms integer?
