@@ -224,13 +224,14 @@ void zbz_open_keys(lua_State *L);
 void zbz_open_fetch(lua_State *L);
 void zbz_open_envelope(lua_State *L);
 void zbz_open_mailbox(lua_State *L);
+void zbz_open_subscribe(lua_State *L);
 void zbz_open_park(lua_State *L);
 void zbz_open_bell(lua_State *L);
 void zbz_open_signals(lua_State *L);
 
 /* Parts of classes that stand in other files. */
 extern const luaL_Reg zbz_cache_native_methods[]; /* command.c */
-extern const luaL_Reg zbz_cache_mail_methods[];   /* mailbox.c */
+extern const luaL_Reg zbz_cache_mail_methods[];   /* subscribe.c */
 extern const luaL_Reg zbz_table_count_methods[];  /* count.c */
 extern const luaL_Reg zbz_table_batch_methods[];  /* batch.c */
 extern const luaL_Reg zbz_table_keys_methods[];   /* keys.c */

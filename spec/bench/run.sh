@@ -9,7 +9,6 @@ cc="gcc -O2 -std=c11 -D_GNU_SOURCE -Wall -shared -fPIC spec/bench/floor.c"
 $cc -o "$out/lua54/floor.so" $(pkg-config --cflags lua5.4) $hiredis
 $cc -o "$out/luajit/floor.so" $(pkg-config --cflags luajit) $hiredis
 for p in hitratio memory_core shared; do
-	[ -f spec/bench/$p.c ] || continue
 	gcc -O2 -std=c11 -D_GNU_SOURCE -Icsrc/include -Icsrc -o "$out/$p" spec/bench/$p.c -L"$B" -lzbz -lm -Wl,-rpath,"$PWD/$B"
 done
 export LUA_PATH="$PWD/?.lua;$LUA_PATH"
@@ -19,10 +18,11 @@ luajit() { LUA_CPATH="$PWD/$out/luajit/?.so;$LUAJIT_CPATH" command luajit "$@"; 
 lua54 spec/bench/memory.lua
 luajit spec/bench/memory.lua
 "$out/memory_core"
-[ ! -x "$out/shared" ] || "$out/shared"
+"$out/shared"
 lua54 spec/bench/codec.lua
 luajit spec/bench/codec.lua
 LUA_CPATH="$PWD/$out/lua54/?.so;$LUA_CPATH" lua5.4 spec/services/with.lua redis -- lua5.4 spec/bench/redis.lua
+lua5.4 spec/services/with.lua redis -- env LUA_CPATH="$PWD/$out/luajit/?.so;$LUAJIT_CPATH" luajit spec/bench/redis.lua
 if [ -d "${TRACES:-../shared/traces}" ]; then
 	for t in web07 web12 orm-busy t52-syn; do
 		zcat "${TRACES:-../shared/traces}/$t.trace.gz" | "$out/hitratio" --name $t
