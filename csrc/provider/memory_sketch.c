@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { WORDS = 8, DOOR = 7, ROWS = 4, MOST = 15, KEYS_PER_LINE = 8, NOTES_PER_KEY = 30 };
+enum { WORDS = 8, DOOR = 7, ROWS = 4, MOST = 15, KEYS_PER_LINE = 7, NOTES_PER_KEY = 30 };
 
 size_t zbz_sketch_cost(uint32_t lines) {
 	return lines == 0 ? 0 : zbz_mem_cost((size_t)lines * WORDS * sizeof(uint64_t));
