@@ -90,6 +90,7 @@ ZBZ_API zbz_status zbz_table_exists(zbz_table *t, zbz_call *c, zbz_bytes key);
 ZBZ_API zbz_status zbz_table_ttl(zbz_table *t, zbz_call *c, zbz_bytes key,
                                  int64_t *left_ms); /* INT64_MAX: never expires */
 ZBZ_API zbz_status zbz_table_expire(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t ttl_ms); /* 0 persists */
+/* E_TYPE when the value is no integer; E_TOO_LARGE past 64 bits; nothing is changed then. */
 ZBZ_API zbz_status zbz_table_incr(zbz_table *t, zbz_call *c, zbz_bytes key, int64_t delta, bool has_initial,
                                   int64_t initial, int64_t ttl_ms, int64_t *value);
 /* Soft: a sealed entry is marked stale and kept; another is deleted. OK also when absent. */
