@@ -213,3 +213,28 @@ void zbz_store_unsubscribe(zbz_store *s, void *subscription) {
 	s->ops->unsubscribe(s->self, subscription);
 	if (s->gate != NULL) zbz_gate_leave(s->gate);
 }
+
+zbz_status zbz_store_get_seen(zbz_store *s, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_seen *seen) {
+	size_t mark = out->n;
+	seen->word = NULL;
+	while (s->ops->get == NULL && s->inner != NULL)
+		s = s->inner; /* who changes what get answers must answer here too */
+	if (s->ops->get_seen == NULL) return lacks(s, c, "get_seen");
+	return done_out(s, c, CALL(s, c, s->ops->get_seen(s->self, c, key, out, seen)), out, mark);
+}
+
+zbz_status zbz_store_track(zbz_store *s, zbz_call *c, zbz_bytes prefix,
+                           void (*on_change)(void *ud, zbz_bytes key, bool lost), void *ud, void **tracking) {
+	*tracking = NULL;
+	ROUTE(s, track);
+	if (s->ops->track == NULL) return lacks(s, c, "telling of changes");
+	return done(s, c, CALL(s, c, s->ops->track(s->self, c, prefix, on_change, ud, tracking)));
+}
+
+void zbz_store_untrack(zbz_store *s, void *tracking) {
+	ROUTE(s, track);
+	if (tracking == NULL || s->ops->untrack == NULL) return;
+	if (s->gate != NULL) zbz_gate_enter(s->gate, NULL, NULL);
+	s->ops->untrack(s->self, tracking);
+	if (s->gate != NULL) zbz_gate_leave(s->gate);
+}

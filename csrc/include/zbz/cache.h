@@ -37,6 +37,14 @@ typedef struct zbz_meta {
 	zbz_version version; /* n 0 when the provider has no versions */
 } zbz_meta;
 
+/* What lets a caller keep what it read: while *word holds seq, the entry is what was read and dead only by expire_at. The word stays
+ * readable as long as the store is referenced; NULL: nothing can be promised. */
+typedef struct zbz_seen {
+	const volatile uint32_t *word;
+	uint32_t seq;
+	int64_t expire_at; /* wall ms; ZBZ_NO_EXPIRY */
+} zbz_seen;
+
 typedef enum zbz_only { ZBZ_ALWAYS = 0, ZBZ_ONLY_ABSENT, ZBZ_ONLY_PRESENT, ZBZ_ONLY_VERSION } zbz_only;
 
 typedef struct zbz_write {
@@ -170,6 +178,16 @@ typedef struct zbz_cache_ops {
 	                        void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *ud,
 	                        void **subscription);
 	void (*unsubscribe)(void *self, void *subscription);
+
+	/* get, for whoever keeps what it read (a local tier in front). OK fills *seen; a miss leaves it empty. */
+	zbz_status (*get_seen)(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_seen *seen);
+	/* Tells of keys below prefix that anybody writes or deletes after track has answered, this process too; expiry may be told or not.
+	 * key.p NULL: anything may have changed (told when the channel was lost, and again when it stands anew). on_change runs on a thread of
+	 * the provider's: it must not wait. lost: the channel is down from now on, until the call with lost false. untrack waits until no call
+	 * is under way; NULL allowed. */
+	zbz_status (*track)(void *self, zbz_call *c, zbz_bytes prefix,
+	                    void (*on_change)(void *ud, zbz_bytes key, bool lost), void *ud, void **tracking);
+	void (*untrack)(void *self, void *tracking);
 } zbz_cache_ops;
 
 /* ---- 4. Registry ------------------------------------------------------------------------------------------------------ */
@@ -226,6 +244,10 @@ ZBZ_API zbz_status zbz_store_subscribe(zbz_store *s, zbz_call *c, const zbz_byte
                                        void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *ud,
                                        void **subscription);
 ZBZ_API void zbz_store_unsubscribe(zbz_store *s, void *subscription);
+ZBZ_API zbz_status zbz_store_get_seen(zbz_store *s, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_seen *seen);
+ZBZ_API zbz_status zbz_store_track(zbz_store *s, zbz_call *c, zbz_bytes prefix,
+                                   void (*on_change)(void *ud, zbz_bytes key, bool lost), void *ud, void **tracking);
+ZBZ_API void zbz_store_untrack(zbz_store *s, void *tracking);
 
 #ifdef __cplusplus
 }
