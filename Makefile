@@ -66,12 +66,13 @@ $(B)/luajit/%.o: csrc/%.c
 
 # C unit tests: one program per spec/c/test_*.c, and the conformance program
 CTESTS := $(patsubst spec/c/%.c,$(B)/spec/%,$(wildcard spec/c/test_*.c)) $(B)/spec/conformance
-CTESTS := $(if $(LUA54_PC),$(CTESTS),$(filter-out %/test_states,$(CTESTS)))
+LUATESTS := $(B)/spec/test_states $(B)/spec/test_parked_memory
+CTESTS := $(if $(LUA54_PC),$(CTESTS),$(filter-out $(LUATESTS),$(CTESTS)))
 $(B)/spec/%: spec/c/%.c $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -o $@ $< -L$(B) -lzbz -pthread '-Wl,-rpath,$$ORIGIN/..'
-# The one that speaks Lua: it links Lua 5.4 and the binding's objects.
-$(B)/spec/test_states: spec/c/test_states.c $(call obj,$(BIND_SRC),lua54) $(B)/libzbz.so
+# Those that speak Lua: they link Lua 5.4 and the binding's objects.
+$(LUATESTS): $(B)/spec/%: spec/c/%.c $(call obj,$(BIND_SRC),lua54) $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LUA54_CFLAGS) -o $@ $(filter %.c %.o,$^) -L$(B) -lzbz $(call pkg,--libs,$(LUA54_PC)) -lm '-Wl,-rpath,$$ORIGIN/..'
 ctests: $(CTESTS)

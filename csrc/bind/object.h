@@ -1,8 +1,12 @@
 /* What the files of the binding share: the per-state record, handles, scratch buffers, the two Lua ABIs.
  *
- * A handle ("box") is a userdata that is created closed and zeroed, then opened; its __gc, __close and close are
- * one function that may run twice and in any order. Whatever a C function of ours owns while it calls a Lua
- * function that may raise lives in a box or in the scratch buffer, so a longjmp leaves nothing behind.
+ * A handle ("box") is created closed and zeroed, then opened; what it holds is released by __gc, __close or close, which may run
+ * twice and in any order. Whatever a C function of ours owns while it calls a Lua function that may raise lives in a box or
+ * in the scratch buffer, so a longjmp leaves nothing behind.
+ *
+ * The box is memory of the core. What Lua has is its shell, a userdata that points to it, for a finalizer that finds no memory to
+ * run in is never called: then the shell is freed and the box, to which others may point, stays until the state closes. Only the
+ * collector calls __gc (the metatable is hidden), and from then on the shell points to NULL.
  *
  * Every closure of the binding has the zbz_bind of its Lua state as its first upvalue. */
 #ifndef ZBZ_BIND_OBJECT_H
@@ -56,10 +60,10 @@ enum { /* further slots of the record's own table, after the metatables of the k
 struct zbz_mail;
 struct zbz_subscription_box;
 
-/* Heads every box. The open ones of a state are linked, because a state that closes runs no finalizer of what is
- * made while it does. */
+/* Heads every box. Those of a state are linked, because a state that closes runs no finalizer of what is made while it
+ * does. */
 typedef struct zbz_box {
-	struct zbz_box *next, **at;               /* at NULL: not linked */
+	struct zbz_box *next, **at;
 	void (*release)(lua_State *L, void *box); /* gives everything back; may run again */
 } zbz_box;
 
@@ -101,9 +105,7 @@ typedef struct zbz_table_box {
 	zbz_box head;
 	zbz_table *t; /* NULL: closed */
 	zbz_keep *keep;
-	int codec;         /* zbz_codec */
-	unsigned listings; /* open ones; they need `t` */
-	bool closed;       /* no longer to be used; freed with the last listing */
+	int codec; /* zbz_codec */
 	size_t name_n;
 	char name[]; /* for errors */
 } zbz_table_box;
@@ -114,20 +116,22 @@ typedef struct zbz_clock_box {
 	zbz_clock *clock;
 } zbz_clock_box;
 
-/* Pushes a zeroed box of that kind, linked, with its metatable. Raises while the state closes. */
+/* Pushes the shell of a zeroed box of that kind, linked, with its metatable; valid while the shell is. Raises while the state
+ * closes, and out of memory. */
 void *zbz_box_new(lua_State *L, zbz_kind kind, size_t size);
-/* Releases and unlinks what is still open. */
+/* Releases and frees all; from then on no shell is known any more. */
 void zbz_boxes_close(lua_State *L, zbz_bind *b);
 /* Raises with the caller's level: "zbz: get: zbz.Table expected, got nil". */
 int zbz_box_mismatch(lua_State *L, int idx, zbz_kind kind, const char *op);
 
+/* NULL: not of that kind, or collected already. */
 static inline void *zbz_box_test(lua_State *L, const zbz_bind *b, int idx, zbz_kind kind) {
-	void *box = lua_touserdata(L, idx);
+	void **shell = lua_touserdata(L, idx);
 	const void *mt;
-	if (box == NULL || !lua_getmetatable(L, idx)) return NULL;
+	if (shell == NULL || !lua_getmetatable(L, idx)) return NULL;
 	mt = lua_topointer(L, -1);
 	lua_pop(L, 1);
-	return mt == b->mt[kind] ? box : NULL;
+	return mt == b->mt[kind] ? *shell : NULL;
 }
 static inline void *zbz_box_check(lua_State *L, const zbz_bind *b, int idx, zbz_kind kind, const char *op) {
 	void *box = zbz_box_test(L, b, idx, kind);
@@ -140,7 +144,7 @@ zbz_store_box *zbz_store_check(lua_State *L, const zbz_bind *b, int idx, const c
 zbz_cache_box *zbz_cache_check(lua_State *L, const zbz_bind *b, int idx, const char *op);
 static inline zbz_table_box *zbz_table_check(lua_State *L, const zbz_bind *b, int idx, const char *op) {
 	zbz_table_box *t = (zbz_table_box *)zbz_box_check(L, b, idx, ZBZ_BOX_TABLE, op);
-	if (t->closed || t->t == NULL) luaL_error(L, "zbz: %s: the table is closed", op);
+	if (t->t == NULL) luaL_error(L, "zbz: %s: the table is closed", op);
 	return t;
 }
 /* nil and none: *keep NULL and the system's clock. */

@@ -167,9 +167,9 @@ static void give_scratch(zbz_bind *b, const zbz_request *r) {
 	if (r->words != NULL) zbz_scratch_give(b, r->words);
 }
 
-static int push_ticket(lua_State *L, int box, const parked *p) {
+static int push_ticket(lua_State *L, int shell, const parked *p) {
 	int64_t deadline = p->r.verb != NULL ? p->r.c.deadline : ZBZ_NEVER;
-	lua_pushvalue(L, box);
+	lua_pushvalue(L, shell);
 	zbz_push_int(L, (int64_t)p->job.ticket);
 	if (deadline == ZBZ_NEVER) return 2;
 	deadline -= zbz_mono(p->r.c.clock);
@@ -178,8 +178,7 @@ static int push_ticket(lua_State *L, int box, const parked *p) {
 }
 
 /* The request goes on its way, or fails here and now. */
-static int send_off(lua_State *L, zbz_bind *b, zbz_request *r, int box) {
-	ticket_box *ticket = lua_touserdata(L, box);
+static int send_off(lua_State *L, zbz_bind *b, zbz_request *r, ticket_box *ticket, int shell) {
 	parked *p = copy_of(r, lua_touserdata(L, 1));
 	zbz_mailbox *mb = p != NULL ? zbz_mail_box(b, &r->c.err) : NULL;
 	if (p == NULL) zbz_fail_nomem(&r->c.err);
@@ -198,22 +197,22 @@ static int send_off(lua_State *L, zbz_bind *b, zbz_request *r, int box) {
 	p->ticket = ticket;
 	ticket->p = p;
 	if (p->r.lent != NULL) *p->r.lent = &p->r;
-	return push_ticket(L, box, p);
+	return push_ticket(L, shell, p);
 }
 
 /* Upvalues: the record, the verb. */
 static int submit(lua_State *L) {
 	zbz_bind *b = zbz_bind_of(L);
 	const zbz_verb *verb = lua_touserdata(L, lua_upvalueindex(2));
+	ticket_box *ticket;
 	zbz_request r;
-	int box = ZBZ_VERB_ARGS + 1;
 	if (answers_here(L, b, 1)) return at_once(L, zbz_request_call(L, verb));
 	lua_settop(L, ZBZ_VERB_ARGS);
-	zbz_box_new(L, ZBZ_BOX_TICKET, sizeof(ticket_box));
+	ticket = zbz_box_new(L, ZBZ_BOX_TICKET, sizeof(*ticket));
 	memset(&r.put, 0, sizeof(r) - offsetof(zbz_request, put));
 	zbz_request_clear(&r, verb);
 	verb->parse(L, b, &r);
-	if (r.s >= 0) return send_off(L, b, &r, box);
+	if (r.s >= 0) return send_off(L, b, &r, ticket, ZBZ_VERB_ARGS + 1);
 	if (r.store != NULL) zbz_store_unref(r.store);
 	return at_once(L, zbz_request_push(L, b, &r));
 }
@@ -226,7 +225,7 @@ int zbz_park_flight(lua_State *L, zbz_flight *flight) {
 	zbz_bind *b = zbz_bind_of(L);
 	ticket_box *ticket = zbz_box_new(L, ZBZ_BOX_TICKET, sizeof(*ticket));
 	zbz_where at = zbz_at("fetch");
-	int box = lua_gettop(L);
+	int shell = lua_gettop(L);
 	zbz_err err;
 	zbz_mailbox *mb = zbz_mail_box(b, &err);
 	parked *p = mb != NULL ? zbz_calloc(1, sizeof(*p)) : NULL;
@@ -244,21 +243,26 @@ int zbz_park_flight(lua_State *L, zbz_flight *flight) {
 	if (zbz_flight_on_land(flight, landed, &p->job, &err) < 0) {
 		zbz_complete(&p->job); /* wakes at once; the caller looks and asks again */
 	}
-	return push_ticket(L, box, p);
+	return push_ticket(L, shell, p);
 }
 
 /* ---- the end of a wait ---- */
 
-static parked *ticket_at(lua_State *L, const char *op) {
-	ticket_box *box = zbz_box_check(L, zbz_bind_of(L), 1, ZBZ_BOX_TICKET, op);
-	if (box->p == NULL) luaL_error(L, "zbz: %s: the ticket was used already", op);
-	return box->p;
+/* The handle at index 1 is that of the call, and may have been collected meanwhile in a state that closes. */
+static void find_box(lua_State *L, const zbz_bind *b, zbz_request *r) {
+	if (r->box == NULL) return;
+	r->box = zbz_box_test(L, b, 1, ZBZ_BOX_TABLE);
+	if (r->box == NULL) r->box = zbz_listing_table(L, b, 1);
+	if (r->box == NULL) zbz_box_mismatch(L, 1, ZBZ_BOX_TABLE, "finish");
 }
 
 /* finish(ticket, handle): with the handle at index 1, as in a blocking call. */
 static int finish(lua_State *L) {
-	parked *p = ticket_at(L, "finish");
+	zbz_bind *b = zbz_bind_of(L);
+	ticket_box *ticket = zbz_box_check(L, b, 1, ZBZ_BOX_TICKET, "finish");
+	parked *p = ticket->p;
 	int n;
+	if (p == NULL) return luaL_error(L, "zbz: finish: the ticket was used already");
 	if (!p->done) return luaL_error(L, "zbz: finish: the call is still under way");
 	lua_settop(L, 2);
 	lua_insert(L, 1);
@@ -266,10 +270,11 @@ static int finish(lua_State *L) {
 		n = 0;
 	} else {
 		if (lua_touserdata(L, 1) != p->self) return luaL_error(L, "zbz: finish: another handle than that of the call");
-		n = zbz_request_push(L, zbz_bind_of(L), &p->r);
+		find_box(L, b, &p->r);
+		n = zbz_request_push(L, b, &p->r);
 	}
 	/* A finalizer that ran meanwhile has not taken it: it stands on our stack. */
-	((ticket_box *)lua_touserdata(L, 2))->p = NULL;
+	ticket->p = NULL;
 	parked_free(p);
 	return n;
 }

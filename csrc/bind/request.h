@@ -26,7 +26,7 @@ struct zbz_request {
 	const zbz_verb *verb;
 	zbz_status s;
 	zbz_call c;
-	zbz_table_box *box; /* of a table; only where Lua is */
+	zbz_table_box *box; /* of a table, or NULL; only where Lua is, and while the handle at index 1 is */
 	zbz_table *t;
 	zbz_store *store; /* of a cache: referenced from parse on, dropped after run */
 	zbz_keep *keep;
@@ -87,6 +87,9 @@ void zbz_request_store(lua_State *L, zbz_request *r, int deadline_idx);
 int zbz_request_call(lua_State *L, const zbz_verb *verb);
 /* The last one: results, or nil and the error. Gives the scratch buffer back. */
 int zbz_request_push(lua_State *L, zbz_bind *b, zbz_request *r);
+
+/* The table of the listing at idx, while both handles live; NULL: it is none. */
+zbz_table_box *zbz_listing_table(lua_State *L, const zbz_bind *b, int idx);
 
 /* Pushes a ticket and its id: the mailbox tells when the flight has landed. Or nil and the error. */
 int zbz_park_flight(lua_State *L, zbz_flight *flight);

@@ -239,7 +239,7 @@ static int push_subscription(lua_State *L, zbz_bind *b, zbz_request *r) {
 	zbz_push_slot(L, ZBZ_SLOT_SUBSCRIPTIONS);
 	lua_rawgeti(L, -1, (int)r->number);
 	lua_rawgeti(L, -1, 2);
-	box = lua_touserdata(L, -1);
+	box = zbz_box_check(L, b, lua_gettop(L), ZBZ_BOX_SUBSCRIPTION, "subscribe");
 	box->feed = r->ud;
 	box->store = r->held;
 	box->subscription = r->opened;

@@ -3,22 +3,15 @@
 
 #include <math.h>
 
-static void release(zbz_table_box *box) {
+static void table_release(lua_State *L, void *self) {
+	zbz_table_box *box = self;
 	zbz_table *t = box->t;
 	zbz_keep *keep = box->keep;
-	box->closed = true;
-	if (box->listings > 0) return;
 	box->t = NULL;
 	box->keep = NULL;
 	zbz_table_free(t);
 	zbz_keep_unref(keep);
 }
-
-void zbz_table_unpin(zbz_table_box *box) {
-	if (--box->listings == 0 && box->closed) release(box);
-}
-
-static void table_release(lua_State *L, void *box) { release(box); }
 
 /* ---- making one ---- */
 
