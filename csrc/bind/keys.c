@@ -1,4 +1,5 @@
 /* Listing and clearing a table. */
+#include "base/page.h"
 #include "request.h"
 
 #define PAGE ((size_t)500)
@@ -98,13 +99,6 @@ static int push_page(lua_State *L, zbz_bind *b, zbz_request *r) {
 }
 static const zbz_verb page_verb = { "keys", parse_page, run_page, push_page, false, false };
 
-static size_t take_length(listing_box *box) {
-	const unsigned char *p = (const unsigned char *)box->page.p + box->at;
-	size_t n = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
-	box->at += 4;
-	return n;
-}
-
 /* By way of the scratch buffer: a finalizer that runs while the string is made could ask this listing for its next
  * page. */
 static int push_next(lua_State *L, listing_box *box) {
@@ -112,9 +106,8 @@ static int push_next(lua_State *L, listing_box *box) {
 	zbz_buf *key = zbz_scratch_take(L, b);
 	zbz_where at = zbz_at("keys");
 	zbz_err err;
-	size_t n = take_length(box);
-	zbz_status s = zbz_buf_append(key, box->page.p + box->at, n, &err);
-	box->at += n;
+	zbz_bytes next = zbz_page_take(zbz_buf_bytes(&box->page), &box->at);
+	zbz_status s = zbz_buf_append(key, next.p, next.n, &err);
 	if (s == ZBZ_OK) lua_pushlstring(L, key->p, key->n);
 	zbz_scratch_give(b, key);
 	return s == ZBZ_OK ? 1 : zbz_push_failure(L, &err, &at);

@@ -1,7 +1,7 @@
 /* A cache instance: which store its tables use, and how that changes while they are used. */
 #include "front.h"
 
-#include <time.h>
+#include "base/until.h"
 
 /* ---- counting in and out ---- */
 
@@ -165,19 +165,7 @@ static zbz_status replace(zbz_cache *cache, zbz_store *next, cache_slot **old, z
 
 /* False at the deadline, which is real time from now on even if the clock is not. */
 static bool await_drain(zbz_cache *cache, cache_slot *slot, int64_t left) {
-	enum { A_DAY = 24 * 3600 * 1000 };
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	if (left < A_DAY) {
-		until.tv_sec += (time_t)(left / 1000);
-		until.tv_nsec += (long)(left % 1000) * 1000000L;
-		if (until.tv_nsec >= 1000000000L) {
-			until.tv_nsec -= 1000000000L;
-			until.tv_sec++;
-		}
-	} else {
-		until.tv_sec += A_DAY / 1000;
-	}
+	struct timespec until = zbz_until(left);
 	while (!is_drained(slot))
 		if (pthread_cond_timedwait(&cache->drained, &cache->lock, &until) != 0) return is_drained(slot);
 	return true;

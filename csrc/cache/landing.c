@@ -1,7 +1,7 @@
 /* The two ends of a flight: its leader commits and lands, its waiters wait and take the result. */
-#include <time.h>
-
 #include "trip.h"
+
+#include "base/until.h"
 
 /* ---- the leader ---- */
 
@@ -86,32 +86,19 @@ zbz_status zbz_flight_land(zbz_flight *f, zbz_landing how, zbz_bytes result, zbz
 
 /* ---- the waiter ---- */
 
-static struct timespec in_ms(int64_t ms) {
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += (time_t)(ms / 1000);
-	ts.tv_nsec += (long)(ms % 1000) * 1000000L;
-	if (ts.tv_nsec >= 1000000000L) {
-		ts.tv_nsec -= 1000000000L;
-		ts.tv_sec++;
-	}
-	return ts;
-}
-
 /* An injected clock says how long to wait, real time passes meanwhile: a fake clock does not move by itself. */
 zbz_status zbz_flight_wait(zbz_flight *f, const zbz_clock *clock, int64_t deadline, zbz_err *err) {
-	enum { LONGEST_MS = 1000000000 }; /* keeps the sum below any time_t; a wait that long is taken in pieces */
 	trip *t = f->of;
 	int64_t left = deadline == ZBZ_NEVER ? ZBZ_NEVER : deadline - zbz_mono(clock);
-	struct timespec until = in_ms(left <= 0 ? 0 : left > LONGEST_MS ? LONGEST_MS : left);
+	struct timespec until = zbz_until(left);
 	bool landed;
 	pthread_mutex_lock(&t->fs->lock);
 	while (!t->landed) {
 		if (left <= 0) break;
 		if (pthread_cond_timedwait(&t->cond, &t->fs->lock, &until) == 0) continue;
-		if (left <= LONGEST_MS) break;
-		if (left != ZBZ_NEVER) left -= LONGEST_MS;
-		until = in_ms(left > LONGEST_MS ? LONGEST_MS : left);
+		if (left <= ZBZ_UNTIL_MAX) break;
+		if (left != ZBZ_NEVER) left -= ZBZ_UNTIL_MAX;
+		until = zbz_until(left);
 	}
 	landed = t->landed;
 	pthread_mutex_unlock(&t->fs->lock);

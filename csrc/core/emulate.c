@@ -1,6 +1,8 @@
 /* Operations a provider lacks, built from those it has. */
 #include "emulate.h"
 
+#include "base/page.h"
+
 #define PAGE 256 /* keys listed and deleted at a time */
 
 zbz_status zbz_emulate_exists(zbz_store *s, zbz_call *c, zbz_bytes key) {
@@ -64,16 +66,11 @@ zbz_status zbz_emulate_del_many(zbz_store *s, zbz_call *c, const zbz_bytes *keys
 
 /* ---- clear ---- */
 
-static uint32_t read_u32(const char *p) {
-	const unsigned char *b = (const unsigned char *)p;
-	return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
-}
-
 /* Takes up to PAGE keys off the front of a listing's page. */
 static size_t cut_keys(zbz_bytes *page, zbz_bytes keys[PAGE]) {
 	size_t n = 0;
 	while (n < PAGE && page->n >= 4) {
-		size_t len = read_u32(page->p);
+		size_t len = zbz_u32_get(page->p);
 		if (len > page->n - 4) break;
 		keys[n++] = zbz_b(page->p + 4, len);
 		page->p += 4 + len;

@@ -9,6 +9,8 @@
 
 #include <zbz/cache.h>
 
+#include "base/until.h"
+
 extern const zbz_cache_ops zbz_cache_fault;
 
 enum { /* in the order of op_names */
@@ -131,14 +133,7 @@ static zbz_status failure(const fault *f, zbz_call *c, unsigned op) {
 
 static zbz_status wait_delay(const fault *f, zbz_call *c) {
 	int64_t left = zbz_call_left(c), ms = f->o->delay < left ? f->o->delay : left;
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(ms / 1000);
-	until.tv_nsec += (long)(ms % 1000) * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_nsec -= 1000000000L;
-		until.tv_sec++;
-	}
+	struct timespec until = zbz_until(ms);
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0) {}
 	return f->o->delay < left ? ZBZ_OK : zbz_fail(&c->err, ZBZ_E_TIMEOUT, "made to wait until the deadline");
 }

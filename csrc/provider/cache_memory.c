@@ -1,5 +1,6 @@
 /* Providers `memory` and `ristretto`: entries of this process, within a limit of bytes. See memory_engine.h for what is below. */
 #include "base/hash.h"
+#include "base/scan.h"
 #include "core/registry.h"
 #include "memory_limit.h"
 #include "memory_policy.h"
@@ -204,21 +205,6 @@ static zbz_status memory_expire(void *self, zbz_call *c, zbz_bytes key, int64_t 
 
 /* ---- counters ---- */
 
-static bool parse_integer(zbz_bytes s, int64_t *out) {
-	bool minus = s.n > 0 && s.p[0] == '-';
-	size_t i = minus;
-	int64_t v = 0;
-	if (i == s.n || s.n > 20) return false;
-	for (; i < s.n; i++) { /* downwards, where there is one number more */
-		if (s.p[i] < '0' || s.p[i] > '9') return false;
-		if (__builtin_mul_overflow(v, (int64_t)10, &v) || __builtin_sub_overflow(v, (int64_t)(s.p[i] - '0'), &v))
-			return false;
-	}
-	if (!minus && v == INT64_MIN) return false;
-	*out = minus ? v : -v;
-	return true;
-}
-
 static zbz_status count_entry(zbz_mem *m, zbz_call *c, zbz_bytes key, const zbz_incr *how, int64_t *value) {
 	uint64_t hash = zbz_hash_inline(key);
 	uint32_t id, version;
@@ -230,7 +216,7 @@ static zbz_status count_entry(zbz_mem *m, zbz_call *c, zbz_bytes key, const zbz_
 	id = zbz_mem_find_live(m, key, hash, c->now);
 	if (id != 0) {
 		const zbz_mem_entry *e = zbz_mem_at(m, id);
-		if (!parse_integer(zbz_b(zbz_mem_value(e), zbz_mem_vlen(e)), &v))
+		if (zbz_mem_vlen(e) > 20 || !zbz_parse_integer(zbz_b(zbz_mem_value(e), zbz_mem_vlen(e)), &v))
 			return zbz_fail(&c->err, ZBZ_E_TYPE, "the value is not a decimal integer");
 		if (__builtin_add_overflow(v, how->delta, &v))
 			return zbz_fail(&c->err, ZBZ_E_ARGUMENT, "the counter would leave the range of 64 bits");

@@ -1,4 +1,5 @@
 /* Provider `shared`: one segment of memory for all processes of a host. See shared_store.h for what is below. */
+#include "base/scan.h"
 #include "core/registry.h"
 #include "shared_store.h"
 
@@ -160,21 +161,6 @@ static zbz_status shared_expire(void *self, zbz_call *c, zbz_bytes key, int64_t 
 
 /* ---- counters ---- */
 
-static bool parse_integer(const char *p, size_t n, int64_t *out) {
-	bool minus = n > 0 && p[0] == '-';
-	size_t i = minus;
-	int64_t v = 0;
-	if (i == n) return false;
-	for (; i < n; i++) { /* downwards, where there is one number more */
-		if (p[i] < '0' || p[i] > '9') return false;
-		if (__builtin_mul_overflow(v, (int64_t)10, &v) || __builtin_sub_overflow(v, (int64_t)(p[i] - '0'), &v))
-			return false;
-	}
-	if (!minus && v == INT64_MIN) return false;
-	*out = minus ? v : -v;
-	return true;
-}
-
 static zbz_status count_entry(zbz_shared *sh, zbz_call *c, const zbz_shared_target *t, const zbz_incr *how,
                               int64_t *value) {
 	int64_t v = how->has_initial ? how->initial : how->delta, expire_at = how->expire_at;
@@ -188,7 +174,7 @@ static zbz_status count_entry(zbz_shared *sh, zbz_call *c, const zbz_shared_targ
 		if (len <= 20)
 			zbz_shared_copy_out(sh->secret, t->hash, zbz_shared_at(t->s, zbz_slot_place(slot.word)), t->key.n, text,
 			                    len, true);
-		if (len > 20 || !parse_integer(text, len, &v))
+		if (len > 20 || !zbz_parse_integer(zbz_b(text, len), &v))
 			return zbz_fail(&c->err, ZBZ_E_TYPE, "the value is not a decimal integer");
 		if (__builtin_add_overflow(v, how->delta, &v))
 			return zbz_fail(&c->err, ZBZ_E_ARGUMENT, "the counter would leave the range of 64 bits");
