@@ -149,6 +149,7 @@ zbz_status redis_incr(void *ud, zbz_call *c, zbz_bytes key, const zbz_incr *how,
 /* ---- slots in files of their own ------------------------------------------------------------------------------------ */
 
 int64_t redis_ttl_ms(const zbz_call *c, int64_t expire_at); /* relative, at least 1 */
+int64_t redis_expiry_from(const zbz_call *c, int64_t pttl); /* as in zbz_meta */
 zbz_status redis_write_set(zbz_buf *out, const zbz_call *c, const zbz_write *w, zbz_err *err);
 
 zbz_status redis_get_many(void *ud, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out, zbz_found *found);

@@ -145,7 +145,7 @@ static void *thread_main(void *ud) {
 		if (s == ZBZ_OK) {
 			failures = 0;
 			s = listen_on(l, &err);
-			if (s != ZBZ_AGAIN && l->how->lost) l->how->lost(l);
+			if (s != ZBZ_AGAIN) l->how->lost(l);
 		}
 		detach(l);
 		if (s == ZBZ_AGAIN || !pause_for(l, failures)) return NULL;

@@ -16,9 +16,9 @@ typedef struct redis_listening {
 	/* On a fresh connection: asks, and reads with redis_listener_read until what was asked for stands. */
 	zbz_status (*ask)(redis_listener *l, int64_t deadline, zbz_err *err);
 	zbz_status (*item)(void *l, const zbz_resp_item *item, zbz_err *err); /* a zbz_resp_fn: part of a reply or a push */
-	void (*lost)(redis_listener *l);                                      /* may be NULL */
-	void (*back)(redis_listener *l);                                      /* stands again after a loss */
-	void (*free)(redis_listener *l);                                      /* the embedder's memory */
+	void (*lost)(redis_listener *l);
+	void (*back)(redis_listener *l); /* stands again after a loss */
+	void (*free)(redis_listener *l); /* the embedder's memory */
 } redis_listening;
 
 struct redis_listener { /* embed first, zeroed */

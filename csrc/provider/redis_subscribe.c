@@ -1,4 +1,4 @@
-/* Publish and subscribe. After a way back, every channel is told that something may have been missed. */
+/* Publish and subscribe. A lost connection is told once; after the way back, each channel that something may have been missed. */
 #include "provider/redis_listen.h"
 
 typedef enum push { PUSH_OTHER, PUSH_MESSAGE, PUSH_PMESSAGE, PUSH_CONFIRM } push;
@@ -67,6 +67,11 @@ static zbz_status ask(redis_listener *l, int64_t deadline, zbz_err *err) {
 	return s;
 }
 
+static void tell_loss(redis_listener *l) {
+	subscription *sub = (subscription *)l;
+	sub->on_message(sub->ud, zbz_b(NULL, 0), zbz_b(NULL, 0));
+}
+
 static void tell_gap(redis_listener *l) {
 	subscription *sub = (subscription *)l;
 	size_t i;
@@ -102,7 +107,9 @@ static zbz_bytes *copy_channels(const zbz_bytes *channels, size_t n) {
 zbz_status redis_subscribe(void *ud, zbz_call *c, const zbz_bytes *channels, size_t n, bool pattern,
                            void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *message_ud,
                            void **out) {
-	static const redis_listening how = { .ask = ask, .item = push_item, .back = tell_gap, .free = sub_free };
+	static const redis_listening how = {
+		.ask = ask, .item = push_item, .lost = tell_loss, .back = tell_gap, .free = sub_free
+	};
 	subscription *sub;
 	zbz_status s;
 	if (n == 0) return zbz_fail(&c->err, ZBZ_E_ARGUMENT, "no channel to subscribe to");
