@@ -200,7 +200,38 @@ static int send_off(lua_State *L, zbz_bind *b, zbz_request *r, ticket_box *ticke
 	return push_ticket(L, shell, p);
 }
 
-/* Upvalues: the record, the verb. */
+/* A read that a local tier can answer needs no thread. Nothing has happened when it cannot. */
+static bool answers_now(zbz_request *r) {
+	if (r->t == NULL || !zbz_table_inline_hits(r->t)) return false;
+	r->c.no_wait = true;
+	r->s = r->verb->run(r);
+	r->c.no_wait = false;
+	if (r->s != ZBZ_AGAIN) return true;
+	r->s = ZBZ_OK;
+	return false;
+}
+
+/* The same where nothing can wait: true and the results, or false. */
+static int try_now(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	zbz_request r;
+	int n;
+	lua_settop(L, ZBZ_VERB_ARGS);
+	memset(&r.put, 0, sizeof(r) - offsetof(zbz_request, put));
+	zbz_request_clear(&r, lua_touserdata(L, lua_upvalueindex(2)));
+	r.verb->parse(L, b, &r);
+	if (r.s < 0 || answers_now(&r)) {
+		n = zbz_request_push(L, b, &r);
+		lua_pushboolean(L, 1);
+		lua_insert(L, -1 - n);
+		return n + 1;
+	}
+	give_scratch(b, &r);
+	lua_pushboolean(L, 0);
+	return 1;
+}
+
+/* Upvalues: the record, the verb, whether it can be tried first. */
 static int submit(lua_State *L) {
 	zbz_bind *b = zbz_bind_of(L);
 	const zbz_verb *verb = lua_touserdata(L, lua_upvalueindex(2));
@@ -212,6 +243,8 @@ static int submit(lua_State *L) {
 	memset(&r.put, 0, sizeof(r) - offsetof(zbz_request, put));
 	zbz_request_clear(&r, verb);
 	verb->parse(L, b, &r);
+	if (r.s >= 0 && lua_toboolean(L, lua_upvalueindex(3)) && answers_now(&r))
+		return at_once(L, zbz_request_push(L, b, &r));
 	if (r.s >= 0) return send_off(L, b, &r, ticket, ZBZ_VERB_ARGS + 1);
 	if (r.store != NULL) zbz_store_unref(r.store);
 	return at_once(L, zbz_request_push(L, b, &r));
@@ -295,12 +328,34 @@ static int is_inline(lua_State *L) {
 
 /* ---- doors ---- */
 
+static bool can_be_tried(const zbz_verb *verb) {
+	static const char *const names[] = { "get", "get_raw", "get_with", "get_multi", "entry", "exists", "ttl" };
+	size_t i;
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(verb->name, names[i]) == 0) return true;
+	return false;
+}
+
+static void push_closure(lua_State *L, lua_CFunction fn, const zbz_verb *verb) {
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_pushlightuserdata(L, (void *)(uintptr_t)verb);
+	lua_pushboolean(L, can_be_tried(verb));
+	lua_pushcclosure(L, fn, 3);
+}
+
+/* Adds to the table at `idx` what may be tried where nothing can wait. */
+static void add_tries(lua_State *L, int idx, const zbz_verb *const *verbs) {
+	for (; *verbs != NULL; verbs++) {
+		if (!can_be_tried(*verbs)) continue;
+		push_closure(L, try_now, *verbs);
+		lua_setfield(L, idx, (*verbs)->name);
+	}
+}
+
 /* Adds submit closures to the table at `idx`, and to the one at `idx` + 1 the names of those that write. */
 static void add_doors(lua_State *L, int idx, const zbz_verb *const *verbs) {
 	for (; *verbs != NULL; verbs++) {
-		lua_pushvalue(L, lua_upvalueindex(1));
-		lua_pushlightuserdata(L, (void *)(uintptr_t)*verbs);
-		lua_pushcclosure(L, submit, 2);
+		push_closure(L, submit, *verbs);
 		lua_setfield(L, idx, (*verbs)->name);
 		if (!(*verbs)->writes) continue;
 		lua_pushboolean(L, 1);
@@ -327,6 +382,11 @@ void zbz_open_park(lua_State *L) {
 	add_doors(L, at, zbz_fetch_verbs);
 	lua_setfield(L, 1, "queueable");
 	lua_setfield(L, 1, "table_doors");
+	lua_newtable(L);
+	add_tries(L, at, zbz_table_verbs);
+	add_tries(L, at, zbz_batch_verbs);
+	add_tries(L, at, zbz_fetch_verbs);
+	lua_setfield(L, 1, "table_tries");
 	lua_newtable(L);
 	lua_newtable(L);
 	add_doors(L, at, zbz_cache_verbs);

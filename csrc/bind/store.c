@@ -68,7 +68,7 @@ static const struct {
 	{ ZBZ_CAN_TTL, "ttl" },         { ZBZ_CAN_EXPIRE, "expire" },   { ZBZ_CAN_ADD, "add" },
 	{ ZBZ_CAN_PRESENT, "present" }, { ZBZ_CAN_VERSION, "version" }, { ZBZ_CAN_INCR, "incr" },
 	{ ZBZ_CAN_KEYS, "keys" },       { ZBZ_CAN_CLEAR, "clear" },     { ZBZ_CAN_NATIVE, "native" },
-	{ ZBZ_CAN_BATCH, "batch" },
+	{ ZBZ_CAN_BATCH, "batch" },     { ZBZ_CAN_TRACK, "track" },
 };
 
 static void set_bool(lua_State *L, const char *name, bool v) {
@@ -101,6 +101,7 @@ static int store_caps(lua_State *L) {
 	}
 	lua_setfield(L, -2, "emulated");
 	set_bool(L, "inline", caps.inline_ok);
+	set_bool(L, "inline_hits", caps.inline_hits);
 	set_bool(L, "shared", caps.shared);
 	set_bool(L, "unsigned_incr", caps.unsigned_incr);
 	set_bool(L, "exclusive", caps.exclusive);

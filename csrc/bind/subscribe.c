@@ -47,6 +47,7 @@ static bool post(feed *f, zbz_bytes channel, zbz_bytes payload, bool gap) {
 
 static void on_message(void *ud, zbz_bytes channel, zbz_bytes payload) {
 	feed *f = ud;
+	if (channel.p == NULL) return; /* lost: the gap is told once there is something to read again */
 	if (atomic_exchange(&f->gap, false) && !post(f, channel, zbz_b(NULL, 0), true)) atomic_store(&f->gap, true);
 	if (!post(f, channel, payload, payload.p == NULL)) atomic_store(&f->gap, true);
 }

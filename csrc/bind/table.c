@@ -198,6 +198,10 @@ static void push_info(lua_State *L, const zbz_entry *e, int64_t now) {
 		zbz_push_seconds(L, now > e->stored_at ? now - e->stored_at : 0);
 		lua_setfield(L, -2, "age");
 	}
+	if (e->tier > 0) {
+		lua_pushfstring(L, "l%d", (int)e->tier);
+		lua_setfield(L, -2, "tier");
+	}
 	lua_pushboolean(L, 0);
 	lua_setfield(L, -2, "stale");
 }

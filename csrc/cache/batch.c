@@ -118,7 +118,7 @@ static void spread_found(const batch *b, zbz_found *found) {
 		if (b->verdict[i] == ZBZ_OK)
 			found[i] = found[--j];
 		else
-			found[i] = (zbz_found){ b->verdict[i], 0, 0 };
+			found[i] = (zbz_found){ .status = b->verdict[i] };
 	}
 }
 
@@ -151,7 +151,7 @@ zbz_status zbz_table_get_many(zbz_table *t, zbz_call *c, const zbz_bytes *keys, 
 		finish_found(&b, out, found);
 	} else {
 		out->n = start;
-		count_add(&b.op.counts->errors, b.good);
+		if (s != ZBZ_AGAIN) count_add(&b.op.counts->errors, b.good);
 	}
 	end(&b);
 	return s;

@@ -139,6 +139,7 @@ zbz_status zbz_cache_new(zbz_store *store, const zbz_cache_opts *opts, zbz_cache
 	cache->deadline = o->deadline;
 	atomic_store(&cache->refs, 1);
 	atomic_store(&cache->inline_ok, slot->caps.inline_ok);
+	atomic_store(&cache->inline_hits, slot->caps.inline_hits);
 	atomic_store(&cache->slot, slot);
 	pthread_mutex_init(&cache->lock, NULL);
 	make_cond(cache);
@@ -158,6 +159,7 @@ static zbz_status replace(zbz_cache *cache, zbz_store *next, cache_slot **old, z
 	if (slot == NULL) return zbz_fail_nomem(err);
 	fill_slot(slot, next);
 	atomic_store(&cache->inline_ok, slot->caps.inline_ok);
+	atomic_store(&cache->inline_hits, slot->caps.inline_hits);
 	atomic_store(&cache->slot, slot);
 	retire(cache, *old);
 	return ZBZ_OK;

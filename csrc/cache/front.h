@@ -38,6 +38,7 @@ struct zbz_cache {
 	atfork_node fork;
 	_Atomic(cache_slot *) slot; /* NULL once closed */
 	atomic_bool inline_ok;      /* of the current store: no deadline needs to be reckoned */
+	atomic_bool inline_hits;
 	atomic_size_t refs;
 	const zbz_clock *clock;
 	int64_t default_ttl, deadline;

@@ -62,6 +62,9 @@ zbz_table *zbz_table_ref(zbz_table *t) {
 }
 
 bool zbz_table_inline(const zbz_table *t) { return zbz_cache_inline(t->cache); }
+bool zbz_table_inline_hits(const zbz_table *t) {
+	return atomic_load_explicit(&t->cache->inline_hits, memory_order_relaxed);
+}
 
 zbz_bytes zbz_table_prefix(const zbz_table *t) { return t->prefix; }
 
@@ -71,6 +74,7 @@ void zbz_table_begin(zbz_table *t, zbz_call *c, int64_t timeout_ms) {
 	c->now = zbz_wall(t->clock);
 	c->deadline = ZBZ_NEVER;
 	c->err.status = ZBZ_OK;
+	c->no_wait = c->want_expiry = false;
 	if (ms > 0 && !atomic_load_explicit(&t->cache->inline_ok, memory_order_relaxed))
 		c->deadline = zbz_expire_at(zbz_mono(t->clock), ms);
 }
@@ -95,6 +99,7 @@ static zbz_status open_live(zbz_table *t, zbz_call *c, zbz_buf *out, size_t star
 }
 
 static void count_read(table_op *op, zbz_status s) {
+	if (s == ZBZ_AGAIN) return;
 	count_add(s == ZBZ_OK ? &op->counts->hits : s == ZBZ_MISS ? &op->counts->misses : &op->counts->errors, 1);
 }
 
@@ -113,7 +118,7 @@ zbz_status zbz_table_get(zbz_table *t, zbz_call *c, zbz_bytes key, zbz_buf *out)
 
 zbz_status zbz_op_read(table_op *op, zbz_buf *out, bool want_meta, zbz_bytes *value, zbz_entry *entry,
                        int64_t *physical) {
-	zbz_meta meta = { -1, { 0, { 0 } } };
+	zbz_meta meta = { -1, { 0, { 0 } }, 0 };
 	size_t start = out->n;
 	zbz_status s = zbz_store_get(op->slot->store, op->c, op->key, out, want_meta ? &meta : NULL);
 	if (s != ZBZ_OK) return s;
@@ -127,6 +132,7 @@ zbz_status zbz_op_read(table_op *op, zbz_buf *out, bool want_meta, zbz_bytes *va
 	else
 		entry->expire_at = meta.expire_at;
 	entry->version = meta.version;
+	entry->tier = meta.tier;
 	if (physical != NULL) *physical = meta.expire_at;
 	return ZBZ_OK;
 }

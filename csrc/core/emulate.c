@@ -33,10 +33,12 @@ static void count(tally *t, zbz_status status) {
 zbz_status zbz_emulate_get_many(zbz_store *s, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out,
                                 zbz_found *found) {
 	tally t = { n == 0, ZBZ_OK };
+	zbz_meta meta;
 	for (size_t i = 0; i < n; i++) {
 		zbz_status status = late(c);
 		found[i].off = out->n;
-		if (status == ZBZ_OK) status = zbz_store_get(s, c, keys[i], out, NULL);
+		if (status == ZBZ_OK) status = zbz_store_get(s, c, keys[i], out, c->want_expiry ? &meta : NULL);
+		if (status == ZBZ_OK && c->want_expiry) found[i].expire_at = meta.expire_at;
 		found[i].status = status;
 		found[i].n = out->n - found[i].off;
 		count(&t, status);

@@ -8,6 +8,7 @@ extern const zbz_cache_ops zbz_cache_memory, zbz_cache_ristretto; /* provider/ca
 extern const zbz_cache_ops zbz_cache_filesystem;                  /* provider/cache_filesystem.c */
 extern const zbz_cache_ops zbz_cache_shared;                      /* provider/cache_shared.c */
 extern const zbz_cache_ops zbz_cache_fault;                       /* layer/cache_fault.c */
+extern const zbz_cache_ops zbz_cache_multitier;                   /* layer/cache_multitier.c */
 
 /* A provider whose library is not part of the core. */
 typedef struct zbz_plugin_info {

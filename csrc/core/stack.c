@@ -86,6 +86,7 @@ static void read_caps(zbz_store *s) {
 	drop_bit(caps, ZBZ_CAN_INCR, ops->incr != NULL);
 	drop_bit(caps, ZBZ_CAN_KEYS, lists);
 	drop_bit(caps, ZBZ_CAN_NATIVE, ops->command != NULL);
+	drop_bit(caps, ZBZ_CAN_TRACK, ops->track != NULL);
 	drop_bit(caps, ZBZ_CAN_BATCH, ops->get_many != NULL || ops->set_many != NULL || ops->del_many != NULL);
 	if (ops->clear == NULL) {
 		drop_bit(caps, ZBZ_CAN_CLEAR, false);

@@ -57,6 +57,7 @@ zbz_status zbz_store_get(zbz_store *s, zbz_call *c, zbz_bytes key, zbz_buf *out,
 	if (meta != NULL) {
 		meta->expire_at = -1;
 		meta->version.n = 0;
+		meta->tier = 0;
 	}
 	return done_out(s, c, CALL(s, c, s->ops->get(s->self, c, key, out, meta)), out, mark);
 }
@@ -100,7 +101,8 @@ zbz_status zbz_store_incr(zbz_store *s, zbz_call *c, zbz_bytes key, const zbz_in
 
 zbz_status zbz_store_get_many(zbz_store *s, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out,
                               zbz_found *found) {
-	size_t mark = out->n;
+	size_t mark = out->n, i;
+	for (i = 0; c->want_expiry && i < n; i++) found[i].expire_at = -1;
 	ROUTE(s, get_many);
 	if (s->ops->get_many == NULL) return done(s, c, zbz_emulate_get_many(s, c, keys, n, out, found));
 	return done_out(s, c, CALL(s, c, s->ops->get_many(s->self, c, keys, n, out, found)), out, mark);
@@ -174,7 +176,7 @@ zbz_status zbz_store_version(zbz_store *s, zbz_call *c, zbz_buf *out) {
 }
 
 void zbz_store_stats(zbz_store *s, zbz_call *c, zbz_provider_stats *out) {
-	*out = (zbz_provider_stats){ -1, -1, -1, -1, -1, -1 };
+	memset(out, 0xFF, sizeof *out); /* all -1 */
 	ROUTE(s, stats);
 	if (s->ops->stats == NULL) return;
 	if (s->gate != NULL && zbz_gate_enter(s->gate, c, NULL) != ZBZ_OK) return;

@@ -248,11 +248,13 @@ static zbz_status memory_get_many(void *self, zbz_call *c, const zbz_bytes *keys
                                   zbz_found *found) {
 	zbz_mem *m = enter(self, c);
 	uint64_t hashes[AHEAD];
+	zbz_meta meta;
 	size_t i;
 	for (i = 0; i < n; i++) {
 		if (i % AHEAD == 0) look_ahead(m, keys + i, hashes, n - i < AHEAD ? n - i : AHEAD);
 		found[i].off = out->n;
-		found[i].status = read_entry(m, c, keys[i], hashes[i % AHEAD], out, NULL);
+		found[i].status = read_entry(m, c, keys[i], hashes[i % AHEAD], out, c->want_expiry ? &meta : NULL);
+		if (c->want_expiry && found[i].status == ZBZ_OK) found[i].expire_at = meta.expire_at;
 		found[i].n = found[i].status == ZBZ_OK ? out->n - found[i].off : 0;
 	}
 	return leave(self, ZBZ_OK);

@@ -220,11 +220,13 @@ static zbz_status shared_get_many(void *self, zbz_call *c, const zbz_bytes *keys
                                   zbz_found *found) {
 	zbz_shared *sh = self;
 	zbz_shared_target t[AHEAD];
+	zbz_shared_seen seen;
 	size_t i;
 	for (i = 0; i < n; i++) {
 		if (i % AHEAD == 0) look_ahead(sh, t, keys + i, n - i < AHEAD ? n - i : AHEAD, c->now);
 		found[i].off = out->n;
-		found[i].status = zbz_shared_read(sh, &t[i % AHEAD], out, NULL, &c->err);
+		found[i].status = zbz_shared_read(sh, &t[i % AHEAD], out, c->want_expiry ? &seen : NULL, &c->err);
+		if (c->want_expiry && found[i].status == ZBZ_OK) found[i].expire_at = seen.expire_at;
 		found[i].n = found[i].status == ZBZ_OK ? out->n - found[i].off : 0;
 	}
 	return ZBZ_OK;

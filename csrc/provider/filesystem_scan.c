@@ -221,7 +221,8 @@ void zbz_fs_stats(void *self, zbz_call *c, zbz_provider_stats *out) {
 	}
 	leaf_end(&l);
 	zbz_buf_clear(&l.text);
-	*out = (zbz_provider_stats){ whole ? keys : -1, whole ? bytes : -1, -1, -1, atomic_load(&fs->expired), -1 };
+	if (whole) out->keys = keys, out->memory = bytes;
+	out->expired = atomic_load(&fs->expired);
 }
 
 static DIR *sweep_folder(zbz_fs *fs) {

@@ -149,6 +149,7 @@ zbz_status redis_incr(void *ud, zbz_call *c, zbz_bytes key, const zbz_incr *how,
 /* ---- slots in files of their own ------------------------------------------------------------------------------------ */
 
 int64_t redis_ttl_ms(const zbz_call *c, int64_t expire_at); /* relative, at least 1 */
+int64_t redis_expiry_from(const zbz_call *c, int64_t pttl); /* as in zbz_meta */
 zbz_status redis_write_set(zbz_buf *out, const zbz_call *c, const zbz_write *w, zbz_err *err);
 
 zbz_status redis_get_many(void *ud, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out, zbz_found *found);
@@ -170,6 +171,9 @@ zbz_status redis_subscribe(void *ud, zbz_call *c, const zbz_bytes *channels, siz
                            void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *message_ud,
                            void **subscription);
 void redis_unsubscribe(void *ud, void *subscription);
-void redis_unsubscribe_all(redis_self *self); /* those nobody ended before close */
+zbz_status redis_track(void *ud, zbz_call *c, zbz_bytes prefix, void (*on_change)(void *ud, zbz_bytes key, bool lost),
+                       void *change_ud, void **tracking);
+void redis_untrack(void *ud, void *tracking);
+void redis_stop_listening(redis_self *self); /* what nobody ended before close */
 
 #endif

@@ -66,6 +66,7 @@ local function open_provider(opts, level)
 		end
 	end
 	rest.clock = opts.clock
+	if spec == "multitier" and rest.prefix == nil then rest.prefix = opts.key_prefix end -- no keys but ours pass through
 	local p, err = providers.open(spec, rest, level + 1)
 	return p, err, true
 end

@@ -35,6 +35,7 @@ typedef struct zbz_version {
 typedef struct zbz_meta {
 	int64_t expire_at;   /* wall ms; ZBZ_NO_EXPIRY; -1 when the provider did not say */
 	zbz_version version; /* n 0 when the provider has no versions */
+	uint8_t tier;        /* 1 2 ...: which tier of a layered store answered, nearest first; 0: it has none */
 } zbz_meta;
 
 /* What lets a caller keep what it read: while *word holds seq, the entry is what was read and dead only by expire_at. The word stays
@@ -58,6 +59,7 @@ typedef struct zbz_write {
 typedef struct zbz_found {
 	zbz_status status; /* OK, MISS, or this key's own error */
 	size_t off, n;
+	int64_t expire_at; /* with call->want_expiry: as in zbz_meta (the store sets -1 first) */
 } zbz_found;
 
 typedef struct zbz_incr {
@@ -79,13 +81,15 @@ enum {                       /* what works; a bit missing here means the operati
 	   ZBZ_CAN_KEYS = 1 << 6,
 	   ZBZ_CAN_CLEAR = 1 << 7,
 	   ZBZ_CAN_NATIVE = 1 << 8,
-	   ZBZ_CAN_BATCH = 1 << 9 /* batches cost one round trip, not one per key */
+	   ZBZ_CAN_BATCH = 1 << 9, /* batches cost one round trip, not one per key */
+	   ZBZ_CAN_TRACK = 1 << 10 /* tells of changes; a server may still refuse to */
 };
 
 typedef struct zbz_caps {
 	uint32_t can;       /* ZBZ_CAN_ bits */
 	uint32_t emulated;  /* those of `can` that are built from several steps of the backend */
 	bool inline_ok;     /* answers without waiting: may run on an event loop */
+	bool inline_hits;   /* some reads do: see no_wait in call.h */
 	bool shared;        /* other processes see the same entries */
 	bool unsigned_incr; /* counters stop at 0 and have no negative values (memcached) */
 	bool exclusive;     /* the whole store is ours: clear with an empty prefix is allowed */
@@ -99,7 +103,23 @@ typedef struct zbz_provider_stats {
 	int64_t memory;      /* bytes used */
 	int64_t connections; /* open sockets now */
 	int64_t evictions, expired, retries;
+	/* of the layer multitier; the numbers above are then those of its l2 */
+	int64_t l1_keys, l1_memory;
+	int64_t l1_hits, l2_hits; /* reads answered by either tier, key by key */
+	int64_t promotions;       /* values copied into l1 */
+	int64_t invalidations;    /* changes that l2's server told of */
+	int64_t channel_losses;
+	int64_t channel; /* a zbz_channel */
 } zbz_provider_stats;
+
+/* How a local tier hears of changes by others. */
+typedef enum zbz_channel {
+	ZBZ_CHANNEL_NONE,     /* not at all: nobody else writes, or age is the only bound */
+	ZBZ_CHANNEL_TRACKING, /* the server tells of every change */
+	ZBZ_CHANNEL_PUBSUB,   /* zbz tells of its own writes */
+	ZBZ_CHANNEL_DOWN,     /* not begun, or lost: the local tier is not used */
+	ZBZ_CHANNEL_REFUSED   /* the server allows neither: the same */
+} zbz_channel;
 
 /* ---- 3. The contract of a provider ----------------------------------------------------------------------------------
  *
@@ -173,7 +193,8 @@ typedef struct zbz_cache_ops {
 	zbz_status (*command)(void *self, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count,
 	                      zbz_buf *out);
 	/* Subscribes to channels (patterns when `pattern`). on_message runs on a thread of the provider's: it must only copy and enqueue.
-	 * It keeps itself alive across reconnects; payload.p NULL tells of a gap. unsubscribe waits until no call is under way. */
+	 * It keeps itself alive across reconnects; payload.p NULL tells of a gap; channel.p NULL too: the connection is lost from now on, until
+	 * the gap is told. unsubscribe waits until no call is under way. */
 	zbz_status (*subscribe)(void *self, zbz_call *c, const zbz_bytes *channels, size_t n, bool pattern,
 	                        void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *ud,
 	                        void **subscription);

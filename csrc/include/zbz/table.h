@@ -52,6 +52,8 @@ ZBZ_API zbz_table *zbz_table_ref(zbz_table *t);
 ZBZ_API void zbz_table_free(zbz_table *t); /* NULL allowed */
 /* Do its calls answer without waiting (caps.inline_ok of the current store)? */
 ZBZ_API bool zbz_table_inline(const zbz_table *t);
+/* Do some of its reads (caps.inline_hits)? Those that would wait answer ZBZ_AGAIN when the begun call says no_wait. */
+ZBZ_API bool zbz_table_inline_hits(const zbz_table *t);
 ZBZ_API zbz_bytes zbz_table_prefix(const zbz_table *t);
 
 /* Starts a call: reads the clock once; timeout_ms -1 the table's deadline, 0 none. Every function below wants a begun call. */
@@ -74,6 +76,7 @@ typedef struct zbz_entry {
 	int64_t expire_at; /* wall ms of the logical end; ZBZ_NO_EXPIRY; -1 not known */
 	int64_t stored_at; /* wall ms; 0 not known */
 	zbz_version version;
+	uint8_t tier; /* as in zbz_meta; with want_meta */
 } zbz_entry;
 
 /* A live value: OK. Absent, dead, stale, negative or leased: MISS. Counts a hit or a miss. */

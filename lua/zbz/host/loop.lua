@@ -63,6 +63,11 @@ end
 --- A call from where nothing can wait: memory tiers answer, writes are queued where the host says so.
 local function unable(host, name, door, blocking, why, handle, ...)
 	if core.inline(handle) then return blocking(handle, ...) end
+	local try = core.table_tries[name]
+	if try then
+		local found = { try(handle, ...) }
+		if found[1] then return (table.unpack or unpack)(found, 2, 6) end -- luacheck: ignore 113
+	end
 	if core.queueable[name] and host.queues and host.queues() then
 		local ok, err = host.start()
 		if not ok then return E.fail("unavailable", "the host cannot queue: " .. tostring(err), { op = name }) end
