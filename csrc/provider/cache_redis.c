@@ -136,7 +136,7 @@ static zbz_status expire(void *ud, zbz_call *c, zbz_bytes key, int64_t expire_at
 static void close_self(void *ud) {
 	redis_self *self = ud;
 	if (!self) return;
-	redis_unsubscribe_all(self);
+	redis_stop_listening(self);
 	redis_pool_free(self->pool);
 	redis_target_clear(&self->target);
 	EVP_MD_free(self->sha1);
@@ -203,6 +203,8 @@ static const zbz_cache_ops ops = {
 	.command = redis_command,
 	.subscribe = redis_subscribe,
 	.unsubscribe = redis_unsubscribe,
+	.track = redis_track,
+	.untrack = redis_untrack,
 };
 
 ZBZ_API const zbz_cache_ops *zbz_cache_plugin(void);

@@ -170,6 +170,9 @@ zbz_status redis_subscribe(void *ud, zbz_call *c, const zbz_bytes *channels, siz
                            void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *message_ud,
                            void **subscription);
 void redis_unsubscribe(void *ud, void *subscription);
-void redis_unsubscribe_all(redis_self *self); /* those nobody ended before close */
+zbz_status redis_track(void *ud, zbz_call *c, zbz_bytes prefix, void (*on_change)(void *ud, zbz_bytes key, bool lost),
+                       void *change_ud, void **tracking);
+void redis_untrack(void *ud, void *tracking);
+void redis_stop_listening(redis_self *self); /* what nobody ended before close */
 
 #endif
