@@ -58,6 +58,8 @@ zbz_status zbz_watch_open(zbz_source *source, zbz_bytes key, const zbz_watch_opt
 	return ZBZ_OK;
 }
 
+zbz_bytes zbz_watch_key(const zbz_watch *w) { return w->key; }
+
 zbz_watch *zbz_watch_ref(zbz_watch *w) {
 	zbz_desk_enter();
 	w->refs++;

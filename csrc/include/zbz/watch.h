@@ -38,6 +38,7 @@ typedef struct zbz_watch_opts { /* zero-initialised: the defaults, all times in 
 /* Starts nothing. source NULL: the owner reads. References are taken, bytes copied. */
 ZBZ_API zbz_status zbz_watch_open(zbz_source *source, zbz_bytes key, const zbz_watch_opts *opts, zbz_watch **out,
                                   zbz_err *err);
+ZBZ_API zbz_bytes zbz_watch_key(const zbz_watch *w); /* as long as w */
 /* A reference for a thread that calls begin or read while the owner may close. */
 ZBZ_API zbz_watch *zbz_watch_ref(zbz_watch *w);
 ZBZ_API void zbz_watch_unref(zbz_watch *w); /* NULL allowed */
