@@ -2,6 +2,7 @@
  * opened. */
 #include <stdatomic.h>
 
+#include "base/fork.h"
 #include "codec.h"
 #include "object.h"
 
@@ -25,6 +26,7 @@ static int bind_close(lua_State *L) {
 static void push_bind(lua_State *L) {
 	zbz_bind *b = zbz_newuserdata(L, sizeof(*b));
 	memset(b, 0, sizeof(*b));
+	b->generation = zbz_fork_generation();
 	lua_newtable(L);
 	zbz_setenv(L, -2);
 	lua_createtable(L, 0, 1);
@@ -64,6 +66,7 @@ static int open_areas(lua_State *L) {
 	zbz_open_mailbox(L);
 	zbz_open_subscribe(L);
 	zbz_open_park(L);
+	zbz_open_watch(L);
 	zbz_open_bell(L);
 	zbz_open_signals(L);
 	return 0;

@@ -42,6 +42,8 @@ typedef enum zbz_kind {
 	ZBZ_BOX_CLOCK,
 	ZBZ_BOX_SUBSCRIPTION,
 	ZBZ_BOX_LISTING,
+	ZBZ_BOX_SOURCE,
+	ZBZ_BOX_WATCH,
 	ZBZ_BOX_BUFFER, /* the last ones never leave the binding */
 	ZBZ_BOX_CONFIG,
 	ZBZ_BOX_URI,
@@ -73,13 +75,15 @@ typedef struct zbz_bind {
 	zbz_buf scratch;
 	lua_State *scratch_owner;
 	bool scratch_busy;
-	bool closing; /* its own __gc has run: the state is going away */
+	unsigned generation; /* of the process that opened the module in this state */
+	bool closing;        /* its own __gc has run: the state is going away */
 	void (*release[ZBZ_BOX_KINDS])(lua_State *, void *);
 	const void *mt[ZBZ_BOX_KINDS]; /* identity of each kind's metatable, which the record's table keeps alive */
 	const void *item_mt;
 	struct zbz_mail *mail;                      /* NULL until somebody listens */
 	struct zbz_subscription_box *subscriptions; /* the open ones */
 	uint64_t subscription_ids;
+	size_t watches; /* open ones that have a listener */
 } zbz_bind;
 
 static inline zbz_bind *zbz_bind_of(lua_State *L) { return (zbz_bind *)lua_touserdata(L, lua_upvalueindex(1)); }
@@ -232,6 +236,7 @@ void zbz_open_subscribe(lua_State *L);
 void zbz_open_park(lua_State *L);
 void zbz_open_bell(lua_State *L);
 void zbz_open_signals(lua_State *L);
+void zbz_open_watch(lua_State *L);
 
 /* Parts of classes that stand in other files. */
 extern const luaL_Reg zbz_cache_native_methods[]; /* command.c */

@@ -153,6 +153,7 @@ static bool answers_here(lua_State *L, const zbz_bind *b, int idx) {
 	const zbz_cache_box *c = t != NULL ? NULL : zbz_box_test(L, b, idx, ZBZ_BOX_CACHE);
 	if (t != NULL) return t->t == NULL || zbz_table_inline(t->t);
 	if (c != NULL) return c->cache == NULL || zbz_cache_inline(c->cache);
+	if (zbz_watch_box_waits(L, b, idx)) return false;
 	return zbz_box_test(L, b, idx, ZBZ_BOX_LISTING) == NULL;
 }
 
@@ -320,9 +321,10 @@ static int abandon(lua_State *L) {
 	return 0;
 }
 
-/* is it a handle whose calls answer without waiting? */
+/* Is it a handle whose calls answer without waiting, or wait for nobody else? */
 static int is_inline(lua_State *L) {
-	lua_pushboolean(L, answers_here(L, zbz_bind_of(L), 1));
+	zbz_bind *b = zbz_bind_of(L);
+	lua_pushboolean(L, answers_here(L, b, 1) || zbz_watch_box_local(L, b, 1));
 	return 1;
 }
 
@@ -394,5 +396,10 @@ void zbz_open_park(lua_State *L) {
 	add_doors(L, at, zbz_mail_verbs);
 	lua_pop(L, 1);
 	lua_setfield(L, 1, "cache_doors");
+	lua_newtable(L);
+	lua_newtable(L);
+	add_doors(L, at, zbz_watch_verbs);
+	lua_pop(L, 1);
+	lua_setfield(L, 1, "watch_doors");
 	zbz_functions(L, 1, functions);
 }

@@ -98,5 +98,10 @@ int zbz_park_flight(lua_State *L, zbz_flight *flight);
 extern const zbz_verb *const *const zbz_table_verbs, *const *const zbz_count_verbs, *const *const zbz_batch_verbs;
 extern const zbz_verb *const *const zbz_keys_verbs, *const *const zbz_fetch_verbs;
 extern const zbz_verb *const *const zbz_cache_verbs, *const *const zbz_command_verbs, *const *const zbz_mail_verbs;
+extern const zbz_verb *const *const zbz_watch_verbs;
+
+/* Is it an open watch, whose first look waits? Does that ask no other machine? */
+bool zbz_watch_box_waits(lua_State *L, const zbz_bind *b, int idx);
+bool zbz_watch_box_local(lua_State *L, const zbz_bind *b, int idx);
 
 #endif

@@ -12,7 +12,8 @@ local GRACE_MS = 100 -- the call itself ends by its deadline; who waits gives it
 local MAX_PER_WAKE, MAX_QUEUED = 1000, 1024
 local THREADS = 16 -- at most; started as calls need them, so that a slow backend does not hold up a fast one
 
-local direct = { table = {}, cache = {} } -- the blocking methods
+local direct = { table = {}, cache = {}, watch = {} } -- the blocking methods
+M.direct = direct
 local waiting = {} -- waiters by the number of their call
 local subscribers = setmetatable({}, { __mode = "k" })
 
@@ -196,7 +197,8 @@ end
 --- Lets the methods of tables and caches park on this host; nil: they block again.
 function M.install(host)
 	if host then core.threads(THREADS) end -- no matter when the pool runs already
-	local sides = { { core.table_methods, core.table_doors, direct.table }, { core.cache_methods, core.cache_doors, direct.cache } }
+	local sides = { { core.table_methods, core.table_doors, direct.table }, { core.cache_methods, core.cache_doors, direct.cache },
+		{ core.watch_methods, core.watch_doors, direct.watch } }
 	for _, side in ipairs(sides) do
 		local methods, doors, kept = side[1], side[2], side[3]
 		for name, door in pairs(doors) do
