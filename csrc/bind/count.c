@@ -75,7 +75,7 @@ static int table_counters(lua_State *L) {
 	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "counters");
 	zbz_table_stats st;
 	zbz_table_stats_read(t->t, &st);
-	lua_createtable(L, 0, 13);
+	lua_createtable(L, 0, 15);
 	set_count(L, "hits", st.hits);
 	set_count(L, "misses", st.misses);
 	set_count(L, "sets", st.sets);
@@ -87,6 +87,8 @@ static int table_counters(lua_State *L) {
 	set_count(L, "waits", st.waits);
 	set_count(L, "stale_served", st.stale_served);
 	set_count(L, "fenced", st.fenced);
+	set_count(L, "lock_waits", st.lock_waits);
+	set_count(L, "unlocked", st.unlocked);
 	zbz_push_seconds(L, st.created_at);
 	lua_setfield(L, -2, "created_at");
 	zbz_push_seconds(L, st.last_access);

@@ -6,6 +6,7 @@ static const char *const kind_names[ZBZ_BOX_KINDS] = {
 	[ZBZ_BOX_TABLE] = "zbz.Table",
 	[ZBZ_BOX_FLIGHT] = "zbz.Flight",
 	[ZBZ_BOX_FLIGHTS] = "zbz.Flights",
+	[ZBZ_BOX_LOCK] = "zbz.Lock",
 	[ZBZ_BOX_CLOCK] = "zbz.Clock",
 	[ZBZ_BOX_SUBSCRIPTION] = "zbz.Subscription",
 	[ZBZ_BOX_SOURCE] = "zbz.Source",

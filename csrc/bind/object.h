@@ -39,6 +39,7 @@ typedef enum zbz_kind {
 	ZBZ_BOX_TABLE,
 	ZBZ_BOX_FLIGHT,
 	ZBZ_BOX_FLIGHTS,
+	ZBZ_BOX_LOCK,
 	ZBZ_BOX_CLOCK,
 	ZBZ_BOX_SUBSCRIPTION,
 	ZBZ_BOX_LISTING,
@@ -230,6 +231,7 @@ void zbz_open_table(lua_State *L);
 void zbz_open_batch(lua_State *L);
 void zbz_open_keys(lua_State *L);
 void zbz_open_fetch(lua_State *L);
+void zbz_open_lock(lua_State *L);
 void zbz_open_envelope(lua_State *L);
 void zbz_open_mailbox(lua_State *L);
 void zbz_open_subscribe(lua_State *L);
@@ -245,6 +247,9 @@ extern const luaL_Reg zbz_table_count_methods[];  /* count.c */
 extern const luaL_Reg zbz_table_batch_methods[];  /* batch.c */
 extern const luaL_Reg zbz_table_keys_methods[];   /* keys.c */
 extern const luaL_Reg zbz_table_fetch_methods[];  /* fetch.c */
+extern const luaL_Reg zbz_table_lock_methods[];   /* lock.c */
+
+extern const char *const zbz_reach_names[]; /* lock.c; by zbz_reach */
 
 /* Ends the subscriptions of a cache. */
 void zbz_subscriptions_close(lua_State *L, zbz_cache_box *cache);

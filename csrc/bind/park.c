@@ -20,7 +20,7 @@ typedef struct ticket_box {
 
 struct parked {
 	zbz_job job;
-	zbz_request r; /* verb NULL: a flight's landing */
+	zbz_request r; /* verb NULL: the end of somebody else's load */
 	zbz_buf out;
 	const void *self;
 	ticket_box *ticket;    /* NULL: nobody asks any more */
@@ -251,11 +251,22 @@ static int submit(lua_State *L) {
 	return at_once(L, zbz_request_push(L, b, &r));
 }
 
-/* ---- a flight's landing ---- */
+bool zbz_park_send(zbz_bind *b, const zbz_request *r) {
+	zbz_mailbox *mb = zbz_mail_peek(b);
+	parked *p = mb != NULL ? copy_of(r, NULL) : NULL;
+	zbz_err err;
+	if (p == NULL) return false;
+	if (zbz_submit(mb, &p->job, &err) == ZBZ_OK) return true;
+	p->r.undo = NULL;
+	parked_free(p);
+	return false;
+}
 
-static void landed(void *ud) { zbz_complete(ud); }
+/* ---- the end of somebody else's load ---- */
 
-int zbz_park_flight(lua_State *L, zbz_flight *flight) {
+static void ended(void *ud) { zbz_complete(ud); }
+
+int zbz_park_on(lua_State *L, zbz_status (*arm)(void *thing, void (*fn)(void *ud), void *ud, zbz_err *err), void *thing) {
 	zbz_bind *b = zbz_bind_of(L);
 	ticket_box *ticket = zbz_box_new(L, ZBZ_BOX_TICKET, sizeof(*ticket));
 	zbz_where at = zbz_at("fetch");
@@ -274,7 +285,7 @@ int zbz_park_flight(lua_State *L, zbz_flight *flight) {
 	}
 	p->ticket = ticket;
 	ticket->p = p;
-	if (zbz_flight_on_land(flight, landed, &p->job, &err) < 0) {
+	if (arm(thing, ended, &p->job, &err) < 0) {
 		zbz_complete(&p->job); /* wakes at once; the caller looks and asks again */
 	}
 	return push_ticket(L, shell, p);
@@ -382,6 +393,7 @@ void zbz_open_park(lua_State *L) {
 	add_doors(L, at, zbz_batch_verbs);
 	add_doors(L, at, zbz_keys_verbs);
 	add_doors(L, at, zbz_fetch_verbs);
+	add_doors(L, at, zbz_lock_verbs);
 	lua_setfield(L, 1, "queueable");
 	lua_setfield(L, 1, "table_doors");
 	lua_newtable(L);

@@ -42,6 +42,7 @@ struct zbz_request {
 	zbz_version version; /* put.version; what a lease gives */
 	zbz_entry entry;
 	zbz_flight *flight;
+	zbz_lock *lock;
 	zbz_listing *listing;
 	struct zbz_request **lent; /* where the flight's or the listing's box notes that a parked request uses it */
 	bool orphaned;             /* that box is gone: the request gives the thing up at its end */
@@ -91,12 +92,15 @@ int zbz_request_push(lua_State *L, zbz_bind *b, zbz_request *r);
 /* The table of the listing at idx, while both handles live; NULL: it is none. */
 zbz_table_box *zbz_listing_table(lua_State *L, const zbz_bind *b, int idx);
 
-/* Pushes a ticket and its id: the mailbox tells when the flight has landed. Or nil and the error. */
-int zbz_park_flight(lua_State *L, zbz_flight *flight);
+/* Pushes a ticket and its id: the mailbox tells when `thing` calls back, which `arm` asks it to. Or nil and the error. */
+int zbz_park_on(lua_State *L, zbz_status (*arm)(void *thing, void (*fn)(void *ud), void *ud, zbz_err *err), void *thing);
+
+/* Runs it in the pool of a host that has one; nobody asks for the answer, r->undo is called at the end. False: not done, all is as before. */
+bool zbz_park_send(zbz_bind *b, const zbz_request *r);
 
 /* The verbs that can be parked, NULL at the end: of tables, of caches. */
 extern const zbz_verb *const *const zbz_table_verbs, *const *const zbz_count_verbs, *const *const zbz_batch_verbs;
-extern const zbz_verb *const *const zbz_keys_verbs, *const *const zbz_fetch_verbs;
+extern const zbz_verb *const *const zbz_keys_verbs, *const *const zbz_fetch_verbs, *const *const zbz_lock_verbs;
 extern const zbz_verb *const *const zbz_cache_verbs, *const *const zbz_command_verbs, *const *const zbz_mail_verbs;
 extern const zbz_verb *const *const zbz_watch_verbs;
 

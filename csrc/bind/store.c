@@ -89,7 +89,7 @@ static int store_caps(lua_State *L) {
 	int emulated = 0;
 	memset(&caps, 0, sizeof(caps));
 	zbz_store_caps(s->store, &caps);
-	lua_createtable(L, 0, 20);
+	lua_createtable(L, 0, 22);
 	for (i = 0; i < sizeof(can_names) / sizeof(can_names[0]); i++) {
 		set_bool(L, can_names[i].name, (caps.can & can_names[i].bit) != 0);
 	}
@@ -105,6 +105,9 @@ static int store_caps(lua_State *L) {
 	set_bool(L, "shared", caps.shared);
 	set_bool(L, "unsigned_incr", caps.unsigned_incr);
 	set_bool(L, "exclusive", caps.exclusive);
+	lua_pushstring(L, zbz_reach_names[zbz_lock_reach(&caps, ZBZ_REACH_CLUSTER)]);
+	lua_setfield(L, -2, "lock");
+	set_bool(L, "lock_wake", caps.lock_wake);
 	zbz_push_int(L, (int64_t)caps.ttl_resolution_ms);
 	lua_setfield(L, -2, "ttl_resolution_ms");
 	set_size(L, "max_key", caps.max_key);

@@ -331,6 +331,7 @@ void zbz_open_table(lua_State *L) {
 	zbz_functions(L, top + 1, zbz_table_batch_methods);
 	zbz_functions(L, top + 1, zbz_table_keys_methods);
 	zbz_functions(L, top + 1, zbz_table_fetch_methods);
+	zbz_functions(L, top + 1, zbz_table_lock_methods);
 	lua_setfield(L, 1, "table_methods");
 	zbz_push_slot(L, ZBZ_BOX_TABLE);
 	lua_setfield(L, 1, "table_mt");

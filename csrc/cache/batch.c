@@ -45,6 +45,11 @@ static void build_keys(batch *b, const zbz_bytes *keys) {
 		}
 		memcpy(p, prefix.p, prefix.n);
 		memcpy(p + prefix.n, keys[i].p, keys[i].n);
+		if (key_reserved(zbz_b(p, prefix.n + keys[i].n))) {
+			zbz_key_refuse_reserved(&b->op.c->err);
+			refuse(b, i, ZBZ_E_KEY);
+			continue;
+		}
 		b->keys[b->good++] = zbz_b(p, prefix.n + keys[i].n);
 		p += prefix.n + keys[i].n;
 	}

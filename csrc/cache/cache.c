@@ -1,4 +1,5 @@
 /* A cache instance: which store its tables use, and how that changes while they are used. */
+#include "await.h"
 #include "front.h"
 
 #include "base/until.h"
@@ -85,14 +86,6 @@ static void retire(zbz_cache *cache, cache_slot *slot) {
 static void lock_for_fork(atfork_node *node) { pthread_mutex_lock(&((zbz_cache *)node)->lock); }
 static void unlock_for_fork(atfork_node *node) { pthread_mutex_unlock(&((zbz_cache *)node)->lock); }
 
-static void make_cond(zbz_cache *cache) {
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&cache->drained, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 static void forget_calls(cache_slot *slot) {
 	unsigned i;
 	for (i = 0; i < STRIPES; i++) atomic_store(&slot->stripes[i].calls, 0);
@@ -102,7 +95,7 @@ static void forget_calls(cache_slot *slot) {
 static void renew_in_child(atfork_node *node) {
 	zbz_cache *cache = (zbz_cache *)node;
 	cache_slot *slot = atomic_load(&cache->slot);
-	make_cond(cache);
+	zbz_await_init(&cache->drained);
 	if (slot != NULL) forget_calls(slot);
 	for (slot = cache->retired; slot != NULL; slot = slot->next) forget_calls(slot);
 	pthread_mutex_unlock(&cache->lock);
@@ -142,7 +135,7 @@ zbz_status zbz_cache_new(zbz_store *store, const zbz_cache_opts *opts, zbz_cache
 	atomic_store(&cache->inline_hits, slot->caps.inline_hits);
 	atomic_store(&cache->slot, slot);
 	pthread_mutex_init(&cache->lock, NULL);
-	make_cond(cache);
+	zbz_await_init(&cache->drained);
 	cache->fork.lock = lock_for_fork;
 	cache->fork.unlock = unlock_for_fork;
 	cache->fork.renew = renew_in_child;

@@ -62,7 +62,7 @@ typedef struct table_stripe { /* fills a line */
 
 struct zbz_table {
 	table_stripe stripes[STRIPES];
-	atomic_uint_least64_t fetch[5]; /* by zbz_counter */
+	atomic_uint_least64_t fetch[ZBZ_COUNT_UNLOCKED + 1]; /* by zbz_counter */
 	atomic_size_t refs;
 	zbz_cache *cache;
 	const zbz_clock *clock;
@@ -98,6 +98,11 @@ zbz_status zbz_op_open(table_op *op, zbz_table *t, zbz_call *c);
 void zbz_op_end(table_op *op);
 /* OK, or why this key or value is refused. */
 zbz_status zbz_op_check_key(const table_op *op, size_t key_n, zbz_err *err);
+/* A full key that zbz keeps for itself? */
+static inline bool key_reserved(zbz_bytes full) {
+	return full.p[0] == ZBZ_RESERVED[0] && zbz_bytes_has_prefix(full, zbz_bstr(ZBZ_RESERVED));
+}
+zbz_status zbz_key_refuse_reserved(zbz_err *err);
 zbz_status zbz_op_check_value(const table_op *op, size_t stored_n, zbz_err *err);
 zbz_status zbz_op_need(const table_op *op, uint32_t bit, const char *what);
 /* Counts what a failed write means, and returns status. */

@@ -1,7 +1,6 @@
 /* The two ends of a flight: its leader commits and lands, its waiters wait and take the result. */
+#include "await.h"
 #include "trip.h"
-
-#include "base/until.h"
 
 /* ---- the leader ---- */
 
@@ -48,16 +47,12 @@ static zbz_status keep_result(trip *t, zbz_bytes result, zbz_err *err) {
 
 /* Lands with the lock held, and releases it before the callbacks run. */
 static void land_and_tell(trip *t, zbz_landing how) {
-	callback *cb, *next;
+	callback *list;
 	land_locked(t, how);
-	cb = t->callbacks;
+	list = t->callbacks;
 	t->callbacks = NULL;
 	pthread_mutex_unlock(&t->fs->lock);
-	for (; cb != NULL; cb = next) {
-		next = cb->next;
-		cb->fn(cb->ud);
-		zbz_free(cb);
-	}
+	callbacks_run(list);
 }
 
 static zbz_status may_land(const zbz_flight *f, zbz_err *err) {
@@ -86,21 +81,11 @@ zbz_status zbz_flight_land(zbz_flight *f, zbz_landing how, zbz_bytes result, zbz
 
 /* ---- the waiter ---- */
 
-/* An injected clock says how long to wait, real time passes meanwhile: a fake clock does not move by itself. */
 zbz_status zbz_flight_wait(zbz_flight *f, const zbz_clock *clock, int64_t deadline, zbz_err *err) {
 	trip *t = f->of;
-	int64_t left = deadline == ZBZ_NEVER ? ZBZ_NEVER : deadline - zbz_mono(clock);
-	struct timespec until = zbz_until(left);
 	bool landed;
 	pthread_mutex_lock(&t->fs->lock);
-	while (!t->landed) {
-		if (left <= 0) break;
-		if (pthread_cond_timedwait(&t->cond, &t->fs->lock, &until) == 0) continue;
-		if (left <= ZBZ_UNTIL_MAX) break;
-		if (left != ZBZ_NEVER) left -= ZBZ_UNTIL_MAX;
-		until = zbz_until(left);
-	}
-	landed = t->landed;
+	landed = zbz_await(&t->cond, &t->fs->lock, &t->landed, clock, deadline);
 	pthread_mutex_unlock(&t->fs->lock);
 	return landed ? ZBZ_OK : zbz_fail(err, ZBZ_E_TIMEOUT, "the load under way did not end before the deadline");
 }
@@ -125,7 +110,7 @@ zbz_status zbz_flight_result(zbz_flight *f, bool joined_moved, zbz_landing *how,
 	trip *t = f->of;
 	zbz_status s = ZBZ_AGAIN;
 	pthread_mutex_lock(&t->fs->lock);
-	if (t->landed && !t->orphan && !f->leads && !joined_moved && !f->joined_moved) {
+	if (t->landed && t->how != ZBZ_LANDED_NOTHING && !t->orphan && !f->leads && !joined_moved && !f->joined_moved) {
 		static const char lost[] = "the result could not be handed over: out of memory";
 		*how = t->how;
 		*result = t->result != NULL ? zbz_b(t->result, t->result_n) : zbz_bstr(lost);
@@ -137,11 +122,9 @@ zbz_status zbz_flight_result(zbz_flight *f, bool joined_moved, zbz_landing *how,
 
 zbz_status zbz_flight_on_land(zbz_flight *f, void (*fn)(void *ud), void *ud, zbz_err *err) {
 	trip *t = f->of;
-	callback *cb = zbz_malloc(sizeof *cb);
+	callback *cb = callback_new(fn, ud);
 	bool landed;
 	if (cb == NULL) return zbz_fail_nomem(err);
-	cb->fn = fn;
-	cb->ud = ud;
 	pthread_mutex_lock(&t->fs->lock);
 	landed = t->landed;
 	if (!landed) {
@@ -149,10 +132,7 @@ zbz_status zbz_flight_on_land(zbz_flight *f, void (*fn)(void *ud), void *ud, zbz
 		t->callbacks = cb;
 	}
 	pthread_mutex_unlock(&t->fs->lock);
-	if (landed) {
-		zbz_free(cb);
-		fn(ud);
-	}
+	if (landed) callbacks_run(cb);
 	return ZBZ_OK;
 }
 

@@ -59,7 +59,7 @@ static zbz_status narrow(const zbz_listing *l, zbz_buf *out, size_t start, size_
 		if (key.n > out->n - from - 4)
 			return zbz_fail(err, ZBZ_E_CORRUPT, "a listing with a key of %zu bytes beyond its page", key.n);
 		from += 4 + key.n;
-		if (key.n <= l->prefix.n || !zbz_bytes_has_prefix(key, l->prefix)) continue;
+		if (key.n <= l->prefix.n || !zbz_bytes_has_prefix(key, l->prefix) || key_reserved(key)) continue;
 		rest = zbz_b(key.p + l->prefix.n, key.n - l->prefix.n);
 		if (!zbz_glob_match(l->pattern, rest)) continue;
 		memmove(out->p + to + 4, rest.p, rest.n);

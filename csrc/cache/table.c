@@ -250,5 +250,7 @@ void zbz_table_stats_read(const zbz_table *t, zbz_table_stats *out) {
 	out->waits = read_counter(&t->fetch[ZBZ_COUNT_WAITS]);
 	out->stale_served = read_counter(&t->fetch[ZBZ_COUNT_STALE_SERVED]);
 	out->fenced = read_counter(&t->fetch[ZBZ_COUNT_FENCED]);
+	out->lock_waits = read_counter(&t->fetch[ZBZ_COUNT_LOCK_WAITS]);
+	out->unlocked = read_counter(&t->fetch[ZBZ_COUNT_UNLOCKED]);
 	out->created_at = t->created_at;
 }

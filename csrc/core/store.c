@@ -240,3 +240,55 @@ void zbz_store_untrack(zbz_store *s, void *tracking) {
 	s->ops->untrack(s->self, tracking);
 	if (s->gate != NULL) zbz_gate_leave(s->gate);
 }
+
+/* ---- locks ---- */
+
+zbz_status zbz_store_lock(zbz_store *s, zbz_call *c, zbz_bytes name, const uint8_t *token, int64_t lease_ms,
+                          zbz_holder *holder) {
+	ROUTE(s, lock);
+	holder->left = -1;
+	holder->outcome = ZBZ_OUTCOME_UNKNOWN;
+	if (s->ops->lock == NULL) return done(s, c, zbz_emulate_lock(s, c, name, token, lease_ms, holder));
+	return done(s, c, CALL(s, c, s->ops->lock(s->self, c, name, token, lease_ms, holder)));
+}
+
+zbz_status zbz_store_unlock(zbz_store *s, zbz_call *c, zbz_bytes name, const uint8_t *token, zbz_outcome outcome) {
+	ROUTE(s, lock);
+	if (s->ops->unlock == NULL) return done(s, c, zbz_emulate_unlock(s, c, name, token, outcome));
+	return done(s, c, CALL(s, c, s->ops->unlock(s->self, c, name, token, outcome)));
+}
+
+zbz_status zbz_store_on_unlock(zbz_store *s, zbz_call *c,
+                               void (*fn)(void *ud, zbz_bytes name, const uint8_t *token, zbz_outcome outcome),
+                               void *ud, void **watch) {
+	*watch = NULL;
+	ROUTE(s, lock);
+	if (s->ops->on_unlock == NULL) return lacks(s, c, "telling of unlocks");
+	return done(s, c, CALL(s, c, s->ops->on_unlock(s->self, c, fn, ud, watch)));
+}
+
+void zbz_store_off_unlock(zbz_store *s, void *watch) {
+	ROUTE(s, lock);
+	if (watch == NULL || s->ops->off_unlock == NULL) return;
+	if (s->gate != NULL) zbz_gate_enter(s->gate, NULL, NULL);
+	s->ops->off_unlock(s->self, watch);
+	if (s->gate != NULL) zbz_gate_leave(s->gate);
+}
+
+static zbz_status echo_options(const zbz_store *s, zbz_buf *out, zbz_err *err) {
+	const zbz_option *o = s->ops->options;
+	zbz_status status = ZBZ_OK;
+	for (; status == ZBZ_OK && o != NULL && o->name != NULL; o++) {
+		status = zbz_buf_putc(out, '\0', err);
+		if (status == ZBZ_OK) status = zbz_option_echo(o, s->options, out, err);
+	}
+	return status;
+}
+
+zbz_status zbz_store_identity(zbz_store *s, zbz_buf *out, zbz_err *err) {
+	zbz_status status;
+	ROUTE(s, identity);
+	status = zbz_buf_printf(out, err, "%s%c", s->ops->name, '\0');
+	if (status != ZBZ_OK) return status;
+	return s->ops->identity != NULL ? s->ops->identity(s->self, out, err) : echo_options(s, out, err);
+}

@@ -31,11 +31,13 @@ enum { /* in the order of op_names */
 	   OP_INSPECT,
 	   OP_COMMAND,
 	   OP_SUBSCRIBE,
+	   OP_LOCK,
+	   OP_UNLOCK,
 	   OPS
 };
 static const char *const op_names[OPS] = { "get",  "set",      "del",      "exists",   "ttl",      "expire",
 	                                       "incr", "get_many", "set_many", "del_many", "scan",     "clear",
-	                                       "ping", "version",  "inspect",  "command",  "subscribe" };
+	                                       "ping", "version",  "inspect",  "command",  "subscribe", "lock", "unlock" };
 
 typedef struct fault_options {
 	zbz_store *inner;
@@ -252,6 +254,20 @@ static void fault_unsubscribe(void *self, void *subscription) {
 	zbz_store_unsubscribe(((fault *)self)->inner, subscription);
 }
 
+static zbz_status fault_lock(void *self, zbz_call *c, zbz_bytes name, const uint8_t *token, int64_t lease_ms,
+                             zbz_holder *holder) {
+	PASS(OP_LOCK, zbz_store_lock(f->inner, c, name, token, lease_ms, holder));
+}
+static zbz_status fault_unlock(void *self, zbz_call *c, zbz_bytes name, const uint8_t *token, zbz_outcome outcome) {
+	PASS(OP_UNLOCK, zbz_store_unlock(f->inner, c, name, token, outcome));
+}
+static zbz_status fault_on_unlock(void *self, zbz_call *c,
+                                  void (*fn)(void *ud, zbz_bytes name, const uint8_t *token, zbz_outcome outcome),
+                                  void *ud, void **watch) {
+	return zbz_store_on_unlock(((fault *)self)->inner, c, fn, ud, watch);
+}
+static void fault_off_unlock(void *self, void *watch) { zbz_store_off_unlock(((fault *)self)->inner, watch); }
+
 const zbz_cache_ops zbz_cache_fault = {
 	.abi = ZBZ_ABI,
 	.name = "fault",
@@ -283,4 +299,8 @@ const zbz_cache_ops zbz_cache_fault = {
 	.command = fault_command,
 	.subscribe = fault_subscribe,
 	.unsubscribe = fault_unsubscribe,
+	.lock = fault_lock,
+	.unlock = fault_unlock,
+	.on_unlock = fault_on_unlock,
+	.off_unlock = fault_off_unlock,
 };

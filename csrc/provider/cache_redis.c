@@ -171,6 +171,12 @@ static void caps(void *ud, zbz_caps *out) {
 	out->max_key = out->max_value = REDIS_MAX_BULK;
 }
 
+static zbz_status identity(void *ud, zbz_buf *out, zbz_err *err) {
+	const redis_target *t = &((const redis_self *)ud)->target;
+	return zbz_buf_printf(out, err, "%s:%d/%lld", t->path ? t->path : t->host, t->path ? 0 : t->port,
+	                      (long long)t->database);
+}
+
 static const zbz_cache_ops ops = {
 	.abi = ZBZ_ABI,
 	.name = "redis",
@@ -205,6 +211,11 @@ static const zbz_cache_ops ops = {
 	.unsubscribe = redis_unsubscribe,
 	.track = redis_track,
 	.untrack = redis_untrack,
+	.lock = redis_lock,
+	.unlock = redis_unlock,
+	.on_unlock = redis_on_unlock,
+	.off_unlock = redis_off_unlock,
+	.identity = identity,
 };
 
 ZBZ_API const zbz_cache_ops *zbz_cache_plugin(void);

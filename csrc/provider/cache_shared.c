@@ -71,9 +71,18 @@ static void shared_caps(void *self, zbz_caps *out) {
 	out->shared = true;
 	out->unsigned_incr = false;
 	out->exclusive = true;
+	out->one_host = true;
 	out->ttl_resolution_ms = 1;
 	out->max_key = most / 2 < ZBZ_SHARED_KEY_MAX ? most / 2 : ZBZ_SHARED_KEY_MAX;
 	out->max_value = most < ZBZ_SHARED_VALUE_MAX ? most : ZBZ_SHARED_VALUE_MAX;
+}
+
+/* A zone of the same name elsewhere is another one: its secret tells them apart. */
+static zbz_status shared_identity(void *self, zbz_buf *out, zbz_err *err) {
+	const zbz_shared *sh = self;
+	const zbz_shared_header *h = (const zbz_shared_header *)(const void *)sh->base;
+	zbz_status s = zbz_buf_append(out, &h->epoch, sizeof h->epoch, err);
+	return s == ZBZ_OK ? zbz_buf_append(out, sh->secret, sizeof sh->secret, err) : s;
 }
 
 /* ---- one key ---- */
@@ -326,4 +335,5 @@ const zbz_cache_ops zbz_cache_shared = {
 	.version = shared_version,
 	.stats = shared_stats,
 	.inspect = shared_inspect,
+	.identity = shared_identity,
 };

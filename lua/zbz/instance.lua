@@ -7,6 +7,7 @@ local O = require("zbz.options")
 local P = require("zbz.provider")
 local T = require("zbz.table_options")
 local backoff = require("zbz.backoff")
+local lock = require("zbz.lock")
 local lua_table = require("zbz.table")
 local providers = require("zbz.providers")
 require("zbz.methods")
@@ -141,6 +142,8 @@ end
 --- A table with an explicit key prefix.
 function Cache:open_table(name, o, prefix)
 	local env = make_env(self, name, o)
+	local wrong = lock.check(o.lock, name, self)
+	if wrong then return nil, wrong end
 	local native = o.serializer.native
 	if native and not o.schema and self.core then return open_handle(self, env, prefix, native) end
 	local bytes, err = open_handle(self, env, prefix, "bytes")
@@ -220,7 +223,8 @@ function Cache:clear(opts)
 	return true, total
 end
 
-local SUMS = { "hits", "misses", "sets", "deletes", "errors", "lost_writes", "loads", "load_failures", "waits", "stale_served", "fenced" }
+local SUMS = { "hits", "misses", "sets", "deletes", "errors", "lost_writes", "loads", "load_failures", "waits", "stale_served", "fenced",
+	"lock_waits", "unlocked" }
 
 --- Sums over the tables of this cache, and what the provider tells of itself.
 ---@return table?, zbz.Error?

@@ -1,7 +1,7 @@
 --- The options of a table: read once, checked, with the cache's defaults filled in.
 local E = require("zbz.error")
 local O = require("zbz.options")
-local fetch = require("zbz.fetch")
+local lock = require("zbz.lock")
 local schema = require("zbz.schema")
 local serializer = require("zbz.serializer")
 
@@ -55,7 +55,7 @@ function M.read(opts, base, what, level)
 		out[name] = v or base[name]
 	end
 	out.lock = opts.lock or base.lock
-	local wrong = fetch.check_lock(out.lock)
+	local wrong = lock.check(out.lock)
 	if wrong then return nil, wrong end
 	if opts.schema ~= nil then
 		local ok, compiled = pcall(schema.compile, opts.schema)

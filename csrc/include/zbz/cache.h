@@ -69,6 +69,26 @@ typedef struct zbz_incr {
 	int64_t expire_at; /* for a key made by this call; ZBZ_NO_EXPIRY */
 } zbz_incr;
 
+/* How the load ended that a lock was taken for. */
+typedef enum zbz_outcome {
+	ZBZ_OUTCOME_UNKNOWN = 0, /* its holder died or was too slow, or the backend keeps no such note */
+	ZBZ_OUTCOME_VALUE,
+	ZBZ_OUTCOME_ABSENT, /* there is no value, and that may not have been stored */
+	ZBZ_OUTCOME_FAILED
+} zbz_outcome;
+
+#define ZBZ_LOCK_TOKEN 16 /* random bytes that tell one holder of a lock from all others */
+
+/* Who has a lock that was refused. */
+typedef struct zbz_holder {
+	uint8_t token[ZBZ_LOCK_TOKEN]; /* in: the holder of the last refusal, zeros for none; out: the holder */
+	int64_t left;                  /* ms until its lease ends; -1 not known */
+	zbz_outcome outcome;           /* not UNKNOWN: that last holder has ended so, and the lock is free */
+} zbz_holder;
+
+/* Keys that begin so are zbz's own: refused from programs and left out of listings. */
+#define ZBZ_RESERVED "\xC1zbz:"
+
 /* ---- 2. Capabilities ----------------------------------------------------------------------------------------------- */
 
 enum {                       /* what works; a bit missing here means the operation answers unsupported */
@@ -95,6 +115,8 @@ typedef struct zbz_caps {
 	bool exclusive;     /* the whole store is ours: clear with an empty prefix is allowed */
 	uint32_t ttl_resolution_ms;
 	uint64_t max_key, max_value; /* bytes; 0 none but memory */
+	bool one_host;               /* with `shared`: only processes of one host see the entries */
+	bool lock_wake;              /* who waits for a lock is woken by its release (filled by the store) */
 } zbz_caps;
 
 /* A provider fills what it knows and leaves -1 elsewhere. */
@@ -209,6 +231,21 @@ typedef struct zbz_cache_ops {
 	zbz_status (*track)(void *self, zbz_call *c, zbz_bytes prefix,
 	                    void (*on_change)(void *ud, zbz_bytes key, bool lost), void *ud, void **tracking);
 	void (*untrack)(void *self, void *tracking);
+
+	/* Locks that all who share the backend see; `name` is a reserved key. NULL: built from ONLY_ABSENT and versions, without waking.
+	 * lock: OK, ours for lease_ms (again, when the token has it already); REFUSED and *holder.
+	 * unlock: OK; MISS when the token had it no more. */
+	zbz_status (*lock)(void *self, zbz_call *c, zbz_bytes name, const uint8_t *token, int64_t lease_ms,
+	                   zbz_holder *holder);
+	zbz_status (*unlock)(void *self, zbz_call *c, zbz_bytes name, const uint8_t *token, zbz_outcome outcome);
+	/* Tells of every unlock of a lock that was refused to somebody, from when on_unlock has answered; name.p NULL: some may have been
+	 * missed. fn runs on a thread of the provider's: it must not wait. off_unlock waits until no call is under way; NULL allowed. */
+	zbz_status (*on_unlock)(void *self, zbz_call *c,
+	                        void (*fn)(void *ud, zbz_bytes name, const uint8_t *token, zbz_outcome outcome), void *ud,
+	                        void **watch);
+	void (*off_unlock)(void *self, void *watch);
+	/* Appends what is the same in all processes of a host that reach the same entries, and nowhere else. NULL: its options. */
+	zbz_status (*identity)(void *self, zbz_buf *out, zbz_err *err);
 } zbz_cache_ops;
 
 /* ---- 4. Registry ------------------------------------------------------------------------------------------------------ */
@@ -269,6 +306,16 @@ ZBZ_API zbz_status zbz_store_get_seen(zbz_store *s, zbz_call *c, zbz_bytes key, 
 ZBZ_API zbz_status zbz_store_track(zbz_store *s, zbz_call *c, zbz_bytes prefix,
                                    void (*on_change)(void *ud, zbz_bytes key, bool lost), void *ud, void **tracking);
 ZBZ_API void zbz_store_untrack(zbz_store *s, void *tracking);
+ZBZ_API zbz_status zbz_store_lock(zbz_store *s, zbz_call *c, zbz_bytes name, const uint8_t *token, int64_t lease_ms,
+                                  zbz_holder *holder);
+ZBZ_API zbz_status zbz_store_unlock(zbz_store *s, zbz_call *c, zbz_bytes name, const uint8_t *token,
+                                    zbz_outcome outcome);
+ZBZ_API zbz_status zbz_store_on_unlock(zbz_store *s, zbz_call *c,
+                                       void (*fn)(void *ud, zbz_bytes name, const uint8_t *token, zbz_outcome outcome),
+                                       void *ud, void **watch);
+ZBZ_API void zbz_store_off_unlock(zbz_store *s, void *watch);
+/* The provider's name, and what its slot says. */
+ZBZ_API zbz_status zbz_store_identity(zbz_store *s, zbz_buf *out, zbz_err *err);
 
 #ifdef __cplusplus
 }

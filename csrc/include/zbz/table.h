@@ -122,14 +122,17 @@ typedef struct zbz_table_stats {
 	uint64_t hits, misses, sets, deletes, errors; /* of this table; a batch counts every key */
 	uint64_t lost_writes;                         /* writes that failed because the store could not be reached */
 	uint64_t loads, load_failures, waits, stale_served, fenced; /* fetch; added by zbz_table_count */
-	int64_t created_at, last_access;                            /* wall ms */
+	uint64_t lock_waits, unlocked;   /* waits for other processes; loads without the lock that was asked for */
+	int64_t created_at, last_access; /* wall ms */
 } zbz_table_stats;
 typedef enum zbz_counter {
 	ZBZ_COUNT_LOADS,
 	ZBZ_COUNT_LOAD_FAILURES,
 	ZBZ_COUNT_WAITS,
 	ZBZ_COUNT_STALE_SERVED,
-	ZBZ_COUNT_FENCED
+	ZBZ_COUNT_FENCED,
+	ZBZ_COUNT_LOCK_WAITS,
+	ZBZ_COUNT_UNLOCKED
 } zbz_counter;
 ZBZ_API void zbz_table_count(zbz_table *t, zbz_counter which);
 ZBZ_API void zbz_table_stats_read(const zbz_table *t, zbz_table_stats *out);
@@ -169,7 +172,13 @@ ZBZ_API zbz_status zbz_flight_enter(zbz_flights *fs, zbz_bytes full_key, const v
 ZBZ_API void zbz_flights_touch(zbz_flights *fs, zbz_bytes full_key);
 ZBZ_API void zbz_flights_touch_prefix(zbz_flights *fs, zbz_bytes prefix);
 
-typedef enum zbz_landing { ZBZ_LANDED_VALUE, ZBZ_LANDED_NEGATIVE, ZBZ_LANDED_FAILED } zbz_landing;
+/* NOTHING: the leader ended without an answer for others; they look anew. */
+typedef enum zbz_landing {
+	ZBZ_LANDED_VALUE,
+	ZBZ_LANDED_NEGATIVE,
+	ZBZ_LANDED_FAILED,
+	ZBZ_LANDED_NOTHING
+} zbz_landing;
 /* Leader: between lock and unlock no touch of this key proceeds; false when the key has moved (do not store; unlock all the same). */
 ZBZ_API bool zbz_flight_commit_lock(zbz_flight *f);
 ZBZ_API void zbz_flight_commit_unlock(zbz_flight *f);
@@ -196,6 +205,51 @@ ZBZ_API zbz_status zbz_table_lease(zbz_table *t, zbz_call *c, zbz_bytes key, con
                                    zbz_version *version_out);
 ZBZ_API zbz_status zbz_table_commit(zbz_table *t, zbz_call *c, zbz_flight *f, zbz_bytes key, zbz_bytes value,
                                     const zbz_put *put, const zbz_version *lease);
+
+/* ---- 5. Lock: one load among processes ------------------------------------------------------------------------------- */
+/* Taken by the leader of a flight, around its load. It saves loads and guarantees nothing: a holder that dies, or outlives its lease,
+ * loses it, and what it commits later is judged by the fence as ever.
+ *
+ *   host     all processes of one user: slots in a segment below /dev/shm. A holder that dies is noticed within 250 ms.
+ *   cluster  all who share the backend: a reserved key there. A holder that dies is noticed at the end of its lease. */
+typedef enum zbz_reach { ZBZ_REACH_PROCESS, ZBZ_REACH_HOST, ZBZ_REACH_CLUSTER } zbz_reach;
+
+typedef struct zbz_lock zbz_lock; /* one caller's; reference counted; one thread at a time may try, the rest is thread-safe */
+
+/* What `asked` comes to where the store has these capabilities: no farther than its entries are seen. */
+ZBZ_API zbz_reach zbz_lock_reach(const zbz_caps *caps, zbz_reach asked);
+/* A lock not yet taken. MISS: within the process the flight is all there is to it. `owner` tells Lua states apart. */
+ZBZ_API zbz_status zbz_table_lock(zbz_table *t, zbz_bytes key, zbz_reach reach, const void *owner, zbz_lock **out,
+                                  zbz_err *err);
+/* For a provider written in Lua; `identity` tells its store from others. Host only. */
+ZBZ_API zbz_status zbz_lock_new(zbz_bytes identity, zbz_bytes full_key, const void *owner, zbz_lock **out, zbz_err *err);
+/* Can this process take host-wide locks at all? E_UNSUPPORTED, E_DENIED, E_UNAVAILABLE. */
+ZBZ_API zbz_status zbz_lock_host_check(zbz_err *err);
+/* One try. OK: ours for lease_ms. REFUSED: another's: wait until it has ended, at most zbz_lock_patience, look at the entry, and try again.
+ * MISS: none to be had now (the table of host-wide locks is full): go on without. E_UNAVAILABLE and the like: go on without. */
+ZBZ_API zbz_status zbz_lock_try(zbz_lock *l, zbz_call *c, int64_t lease_ms);
+/* After REFUSED: ms after which it is time to try again even if nobody has told of an end. */
+ZBZ_API int64_t zbz_lock_patience(const zbz_lock *l);
+ZBZ_API bool zbz_lock_own(const zbz_lock *l); /* after REFUSED: held by the same owner */
+ZBZ_API bool zbz_lock_ended(zbz_lock *l);     /* it is time to look and to try again */
+ZBZ_API zbz_outcome zbz_lock_outcome(zbz_lock *l);
+/* OK when the holder has ended, E_TIMEOUT at the monotonic deadline of the clock. Blocks on a condition. */
+ZBZ_API zbz_status zbz_lock_wait(zbz_lock *l, const zbz_clock *clock, int64_t deadline, zbz_err *err);
+/* Called once, on any thread, when the holder has ended (at once when it has), at the next try, and when the lock is freed: it must only
+ * enqueue. For event-loop hosts. */
+ZBZ_API zbz_status zbz_lock_on_end(zbz_lock *l, void (*fn)(void *ud), void *ud, zbz_err *err);
+/* Gives it up and tells those who wait how the load ended. OK; MISS when it was not held, or was lost meanwhile. */
+ZBZ_API zbz_status zbz_lock_release(zbz_lock *l, zbz_call *c, zbz_outcome outcome);
+ZBZ_API zbz_lock *zbz_lock_ref(zbz_lock *l);
+/* The last one releases a lock that is still held (cluster: within 200 ms, over the network: see lingers). NULL allowed. */
+ZBZ_API void zbz_lock_unref(zbz_lock *l);
+ZBZ_API bool zbz_lock_lingers(zbz_lock *l);
+
+/* A store's: how it hears of released locks. */
+typedef struct zbz_locks zbz_locks;
+ZBZ_API zbz_locks *zbz_locks_new(void);                          /* NULL when out of memory */
+ZBZ_API void zbz_locks_end(zbz_locks *locks, zbz_store *store); /* before its provider is closed; NULL allowed */
+ZBZ_API void zbz_locks_free(zbz_locks *locks);                   /* NULL allowed */
 
 #ifdef __cplusplus
 }
