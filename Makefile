@@ -14,6 +14,7 @@ CORE_SRC := $(wildcard csrc/base/*.c csrc/core/*.c csrc/cache/*.c csrc/watch/*.c
             $(wildcard csrc/provider/memory_*.c) csrc/provider/cache_filesystem.c $(wildcard csrc/provider/filesystem_*.c) \
             csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c csrc/provider/source_*.c)
 BIND_SRC := $(wildcard csrc/bind/*.c)
+FFI_SRC := $(wildcard csrc/ffi/*.c)
 REDIS_SRC := $(wildcard csrc/provider/cache_redis*.c csrc/provider/redis_*.c csrc/proto/resp*.c csrc/net/*.c)
 MEMCACHED_SRC := $(wildcard csrc/provider/cache_memcached*.c csrc/provider/memcached_*.c csrc/proto/memcache*.c) csrc/net/tcp.c
 
@@ -39,7 +40,7 @@ $(B)/libzbz.so: $(call obj,$(CORE_SRC),core)
 $(B)/lua54/zbz/core.so: $(call obj,$(BIND_SRC),lua54) | $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz -lm '-Wl,-rpath,$$ORIGIN:$$ORIGIN/../..:$$ORIGIN/../../..'
-$(B)/luajit/zbz/core.so: $(call obj,$(BIND_SRC),luajit) | $(B)/libzbz.so
+$(B)/luajit/zbz/core.so: $(call obj,$(BIND_SRC) $(FFI_SRC),luajit) | $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz -lm '-Wl,-rpath,$$ORIGIN:$$ORIGIN/../..:$$ORIGIN/../../..'
 $(B)/zbz/provider/redis.so: $(call obj,$(REDIS_SRC),plugin) | $(B)/libzbz.so

@@ -74,8 +74,14 @@ static void set_count(lua_State *L, const char *name, uint64_t v) {
 static int table_counters(lua_State *L) {
 	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "counters");
 	zbz_table_stats st;
+	uint64_t l1_hits = 0;
+	int64_t l1_access = 0;
 	zbz_table_stats_read(t->t, &st);
-	lua_createtable(L, 0, 15);
+	if (t->l1 != NULL) zbz_l1_stats(t->l1, &l1_hits, &l1_access);
+	st.hits += l1_hits;
+	if (l1_access > st.last_access) st.last_access = l1_access;
+	lua_createtable(L, 0, 16);
+	if (t->l1 != NULL) set_count(L, "l1_hits", l1_hits);
 	set_count(L, "hits", st.hits);
 	set_count(L, "misses", st.misses);
 	set_count(L, "sets", st.sets);

@@ -81,7 +81,7 @@ static zbz_status run_entry(zbz_request *r) {
 	return s == ZBZ_OK && r->entry.negative && r->entry.stale ? ZBZ_MISS : s;
 }
 
-static int push_entry(lua_State *L, zbz_bind *b, zbz_request *r) {
+int zbz_entry_push(lua_State *L, zbz_request *r) {
 	const zbz_entry *e = &r->entry;
 	if (r->s != ZBZ_OK || e->negative || e->lease) {
 		lua_pushnil(L);
@@ -92,7 +92,13 @@ static int push_entry(lua_State *L, zbz_bind *b, zbz_request *r) {
 	}
 	lua_pushstring(L, state_of(e));
 	push_times(L, e, r->c.now);
-	push_version(L, &e->version);
+	return 4;
+}
+
+static int push_entry(lua_State *L, zbz_bind *b, zbz_request *r) {
+	int n = zbz_entry_push(L, r);
+	if (n < 4) return n;
+	push_version(L, &r->entry.version);
 	return 5;
 }
 static const zbz_verb entry_verb = { "entry", parse_entry, run_entry, push_entry, false, true };

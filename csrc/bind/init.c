@@ -18,6 +18,7 @@ static int bind_close(lua_State *L) {
 	b->closing = true;
 	b->scratch_busy = false;
 	zbz_buf_clear(&b->scratch);
+	zbz_buf_clear(&b->door.buf);
 	zbz_mail_close(b);
 	return 0;
 }
@@ -70,6 +71,8 @@ static int open_areas(lua_State *L) {
 	zbz_open_watch(L);
 	zbz_open_bell(L);
 	zbz_open_signals(L);
+	zbz_open_l1(L);
+	zbz_open_door(L);
 	return 0;
 }
 

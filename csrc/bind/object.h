@@ -17,6 +17,7 @@
 
 #include "zbz/zbz.h"
 
+#include "door.h"
 #include "keep.h"
 
 #if LUA_VERSION_NUM >= 504
@@ -63,13 +64,6 @@ enum { /* further slots of the record's own table, after the metatables of the k
 struct zbz_mail;
 struct zbz_subscription_box;
 
-/* Heads every box. Those of a state are linked, because a state that closes runs no finalizer of what is made while it
- * does. */
-typedef struct zbz_box {
-	struct zbz_box *next, **at;
-	void (*release)(lua_State *L, void *box); /* gives everything back; may run again */
-} zbz_box;
-
 /* One per Lua state. */
 typedef struct zbz_bind {
 	zbz_box *boxes;
@@ -85,6 +79,7 @@ typedef struct zbz_bind {
 	struct zbz_subscription_box *subscriptions; /* the open ones */
 	uint64_t subscription_ids;
 	size_t watches; /* open ones that have a listener */
+	zbz_door door;
 } zbz_bind;
 
 static inline zbz_bind *zbz_bind_of(lua_State *L) { return (zbz_bind *)lua_touserdata(L, lua_upvalueindex(1)); }
@@ -105,15 +100,6 @@ typedef struct zbz_cache_box {
 	int64_t deadline;
 	struct zbz_subscription_box *subscriptions;
 } zbz_cache_box;
-
-typedef struct zbz_table_box {
-	zbz_box head;
-	zbz_table *t; /* NULL: closed */
-	zbz_keep *keep;
-	int codec; /* zbz_codec */
-	size_t name_n;
-	char name[]; /* for errors */
-} zbz_table_box;
 
 typedef struct zbz_clock_box {
 	zbz_box head;
@@ -239,6 +225,8 @@ void zbz_open_park(lua_State *L);
 void zbz_open_bell(lua_State *L);
 void zbz_open_signals(lua_State *L);
 void zbz_open_watch(lua_State *L);
+void zbz_open_l1(lua_State *L);
+void zbz_open_door(lua_State *L);
 
 /* Parts of classes that stand in other files. */
 extern const luaL_Reg zbz_cache_native_methods[]; /* command.c */
@@ -248,6 +236,7 @@ extern const luaL_Reg zbz_table_batch_methods[];  /* batch.c */
 extern const luaL_Reg zbz_table_keys_methods[];   /* keys.c */
 extern const luaL_Reg zbz_table_fetch_methods[];  /* fetch.c */
 extern const luaL_Reg zbz_table_lock_methods[];   /* lock.c */
+extern const luaL_Reg zbz_table_l1_methods[];     /* l1.c */
 
 extern const char *const zbz_reach_names[]; /* lock.c; by zbz_reach */
 

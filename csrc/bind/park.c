@@ -394,6 +394,7 @@ void zbz_open_park(lua_State *L) {
 	add_doors(L, at, zbz_keys_verbs);
 	add_doors(L, at, zbz_fetch_verbs);
 	add_doors(L, at, zbz_lock_verbs);
+	add_doors(L, at, zbz_l1_verbs);
 	lua_setfield(L, 1, "queueable");
 	lua_setfield(L, 1, "table_doors");
 	lua_newtable(L);

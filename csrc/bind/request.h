@@ -56,6 +56,7 @@ struct zbz_request {
 	size_t *ends; /* of commands: keys are their words */
 	size_t commands;
 	zbz_provider_stats stats;
+	zbz_kept kept;
 	void *ud, *opened;
 	zbz_store *held;
 };
@@ -81,6 +82,10 @@ static inline void zbz_request_room(lua_State *L, int n) {
 	if (lua_gettop(L) < n) lua_settop(L, n);
 }
 
+/* Pushes value, state, age, left of the table entry that was read; nil alone when there was none. r->s tells of a value that cannot be
+ * decoded: nothing is pushed then. */
+int zbz_entry_push(lua_State *L, zbz_request *r);
+
 /* For a cache at index 1: begins the call on its current store, or fails. The last thing of a parse. */
 void zbz_request_store(lua_State *L, zbz_request *r, int deadline_idx);
 
@@ -100,7 +105,7 @@ bool zbz_park_send(zbz_bind *b, const zbz_request *r);
 
 /* The verbs that can be parked, NULL at the end: of tables, of caches. */
 extern const zbz_verb *const *const zbz_table_verbs, *const *const zbz_count_verbs, *const *const zbz_batch_verbs;
-extern const zbz_verb *const *const zbz_keys_verbs, *const *const zbz_fetch_verbs, *const *const zbz_lock_verbs;
+extern const zbz_verb *const *const zbz_keys_verbs, *const *const zbz_fetch_verbs, *const *const zbz_lock_verbs, *const *const zbz_l1_verbs;
 extern const zbz_verb *const *const zbz_cache_verbs, *const *const zbz_command_verbs, *const *const zbz_mail_verbs;
 extern const zbz_verb *const *const zbz_watch_verbs;
 

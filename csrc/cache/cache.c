@@ -151,9 +151,11 @@ static zbz_status replace(zbz_cache *cache, zbz_store *next, cache_slot **old, z
 	slot = free_slot(cache);
 	if (slot == NULL) return zbz_fail_nomem(err);
 	fill_slot(slot, next);
+	atomic_fetch_add(&cache->epoch, 1);
 	atomic_store(&cache->inline_ok, slot->caps.inline_ok);
 	atomic_store(&cache->inline_hits, slot->caps.inline_hits);
 	atomic_store(&cache->slot, slot);
+	atomic_fetch_add(&cache->epoch, 1);
 	retire(cache, *old);
 	return ZBZ_OK;
 }
@@ -203,6 +205,7 @@ void zbz_cache_close(zbz_cache *cache) {
 	cache_slot *slot;
 	pthread_mutex_lock(&cache->lock);
 	slot = atomic_load(&cache->slot);
+	atomic_fetch_or(&cache->epoch, 1);
 	atomic_store(&cache->slot, NULL);
 	retire(cache, slot);
 	for (slot = cache->retired; slot != NULL; slot = slot->next) {

@@ -39,6 +39,7 @@ struct zbz_cache {
 	_Atomic(cache_slot *) slot; /* NULL once closed */
 	atomic_bool inline_ok;      /* of the current store: no deadline needs to be reckoned */
 	atomic_bool inline_hits;
+	atomic_uint epoch; /* odd while the store is being replaced, and once closed: copies of values do not count */
 	atomic_size_t refs;
 	const zbz_clock *clock;
 	int64_t default_ttl, deadline;
@@ -128,6 +129,11 @@ extern const zbz_put zbz_put_defaults;
  * lies in them. *physical (may be NULL) is the provider's own expiry, -1 unknown. */
 zbz_status zbz_op_read(table_op *op, zbz_buf *out, bool want_meta, zbz_bytes *value, zbz_entry *entry,
                        int64_t *physical);
+/* The value alone is to stay in the buffer, where the stored bytes were. */
+void zbz_op_strip(zbz_buf *out, size_t start, zbz_bytes value);
+/* A read does not always tell when the entry ends, and the caller wants to know. */
+zbz_status zbz_op_ask_ttl(table_op *op, zbz_entry *entry);
+void zbz_op_count_read(table_op *op, zbz_status s);
 static inline bool entry_live(const zbz_entry *e) { return !e->stale && !e->negative && !e->lease; }
 
 /* May an entry be there that only its envelope tells dead? Once the table has seen a sealed one; and where other

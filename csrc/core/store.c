@@ -191,6 +191,13 @@ zbz_status zbz_store_inspect(zbz_store *s, zbz_call *c, zbz_bytes key, zbz_buf *
 	return done_out(s, c, CALL(s, c, s->ops->inspect(s->self, c, key, out)), out, mark);
 }
 
+zbz_status zbz_store_counters(zbz_store *s, zbz_call *c, zbz_buf *out) {
+	size_t mark = out->n;
+	ROUTE(s, counters);
+	if (s->ops->counters == NULL) return ZBZ_MISS;
+	return done_out(s, c, CALL(s, c, s->ops->counters(s->self, c, out)), out, mark);
+}
+
 zbz_status zbz_store_command(zbz_store *s, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count,
                              zbz_buf *out) {
 	size_t mark = out->n;
@@ -216,11 +223,15 @@ void zbz_store_unsubscribe(zbz_store *s, void *subscription) {
 	if (s->gate != NULL) zbz_gate_leave(s->gate);
 }
 
+bool zbz_store_promises(const zbz_store *s) {
+	ROUTE(s, get);
+	return s->ops->get_seen != NULL;
+}
+
 zbz_status zbz_store_get_seen(zbz_store *s, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_seen *seen) {
 	size_t mark = out->n;
-	seen->word = NULL;
-	while (s->ops->get == NULL && s->inner != NULL)
-		s = s->inner; /* who changes what get answers must answer here too */
+	memset(seen, 0, sizeof *seen);
+	ROUTE(s, get); /* who changes what get answers must answer here too */
 	if (s->ops->get_seen == NULL) return lacks(s, c, "get_seen");
 	return done_out(s, c, CALL(s, c, s->ops->get_seen(s->self, c, key, out, seen)), out, mark);
 }

@@ -147,6 +147,40 @@ static zbz_status memory_get(void *self, zbz_call *c, zbz_bytes key, zbz_buf *ou
 	return leave(self, read_entry(enter(self, c), c, key, hash, out, meta));
 }
 
+/* For one that is served from a copy. It need not look used again before something was evicted. */
+static void use_entry(zbz_seen *seen) {
+	zbz_mem_store *s = seen->store;
+	zbz_mem *m = &s->mem;
+	uint32_t id;
+	pthread_mutex_lock(&s->lock);
+	id = zbz_seen_stands(seen) ? zbz_mem_find_hash(m, seen->entry) : 0;
+	if (id != 0) {
+		zbz_mem_entry *e = zbz_mem_at(m, id);
+		if (e->hits != UINT8_MAX) e->hits++;
+		m->policy->hit(m, id, e, seen->entry);
+	}
+	seen->was = m->evicted;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static zbz_status memory_get_seen(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_seen *seen) {
+	uint64_t hash = zbz_hash_inline(key);
+	zbz_mem *m = enter(self, c);
+	zbz_meta meta;
+	zbz_status status = read_entry(m, c, key, hash, out, &meta);
+	if (status != ZBZ_OK) return leave(self, status);
+	seen->expire_at = meta.expire_at;
+	seen->word = zbz_mem_word(m, hash);
+	if (seen->word != NULL) seen->seq = *seen->word;
+	seen->mark = &m->evicted;
+	seen->mask = UINT64_MAX;
+	seen->was = m->evicted;
+	seen->use = use_entry;
+	seen->store = self;
+	seen->entry = hash;
+	return leave(self, status);
+}
+
 static zbz_status holds(zbz_mem *m, zbz_call *c, const zbz_write *w, uint64_t hash) {
 	uint32_t id;
 	if (w->only == ZBZ_ALWAYS) return ZBZ_OK;
@@ -302,7 +336,7 @@ static void memory_stats(void *self, zbz_call *c, zbz_provider_stats *out) {
 	.get_many = memory_get_many, .set_many = memory_set_many, .del_many = memory_del_many,                      \
 	.scan_open = zbz_mem_scan_open, .scan_next = zbz_mem_scan_next, .scan_close = zbz_mem_scan_close,           \
 	.clear = zbz_mem_clear_prefix, .ping = memory_ping, .version = memory_version, .stats = memory_stats,       \
-	.inspect = zbz_mem_inspect
+	.inspect = zbz_mem_inspect, .get_seen = memory_get_seen
 
 const zbz_cache_ops zbz_cache_memory = {
 	.abi = ZBZ_ABI,

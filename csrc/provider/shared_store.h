@@ -48,6 +48,7 @@ typedef struct zbz_shared_seen {
 	uint32_t version;
 	const zbz_half *word;
 	uint32_t seq;
+	zbz_word *slot; /* where a use of the entry is counted, as long as *word holds seq */
 } zbz_shared_seen;
 
 static inline void zbz_shared_pause(void) {

@@ -261,9 +261,13 @@ function M.call(t, env, k, o, loader, n, args)
 		v, state, age, left, version = t:entry(k, timed and o.deadline_ms or nil)
 		if state == "hit" and not o.refresh_at then return v, nil, "hit" end
 	end
+	return M.go_on(t, env, k, o, loader, n, args, timed and began + o.deadline_ms or nil, v, state, age, left, version)
+end
+
+--- The same from after the first look, whose answer (as of entry) comes last.
+function M.go_on(t, env, k, o, loader, n, args, deadline, v, state, age, left, version)
 	local call = setmetatable({ t = t, env = env, k = k, o = o, loader = loader, n = n, args = args, fresh = o.fresh or false,
-		newer = o.fresh or false }, Call)
-	if timed then call.deadline = began + o.deadline_ms end
+		newer = o.fresh or false, deadline = deadline }, Call)
 	if o.fresh then return call:run() end
 	return call:run(call:judge(v, state, age, left, version))
 end

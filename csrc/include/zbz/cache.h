@@ -39,12 +39,25 @@ typedef struct zbz_meta {
 } zbz_meta;
 
 /* What lets a caller keep what it read: while *word holds seq, the entry is what was read and dead only by expire_at. The word stays
- * readable as long as the store is referenced; NULL: nothing can be promised. */
+ * readable as long as the store is referenced; NULL: nothing can be promised.
+ * What is served from a copy must not look idle below, where the hottest entries would then be evicted first: see zbz_seen_use. */
 typedef struct zbz_seen {
 	const volatile uint32_t *word;
 	uint32_t seq;
 	int64_t expire_at; /* wall ms; ZBZ_NO_EXPIRY */
+	/* While (*mark & mask) == was, the last use still counts there. NULL: reads count for nothing. */
+	const volatile uint64_t *mark;
+	uint64_t mask, was;
+	void (*use)(struct zbz_seen *seen); /* counts a use and notes in `was` what *mark is then; any thread */
+	void *store;                        /* for use */
+	uint64_t entry;
 } zbz_seen;
+
+static inline bool zbz_seen_stands(const zbz_seen *s) { return __atomic_load_n(s->word, __ATOMIC_ACQUIRE) == s->seq; }
+/* For every hit on what was kept: a load, and one store below per idle period. */
+static inline void zbz_seen_use(zbz_seen *s) {
+	if (s->mark != NULL && (__atomic_load_n(s->mark, __ATOMIC_RELAXED) & s->mask) != s->was) s->use(s);
+}
 
 typedef enum zbz_only { ZBZ_ALWAYS = 0, ZBZ_ONLY_ABSENT, ZBZ_ONLY_PRESENT, ZBZ_ONLY_VERSION } zbz_only;
 
@@ -222,7 +235,7 @@ typedef struct zbz_cache_ops {
 	                        void **subscription);
 	void (*unsubscribe)(void *self, void *subscription);
 
-	/* get, for whoever keeps what it read (a local tier in front). OK fills *seen; a miss leaves it empty. */
+	/* get, for whoever keeps what it read (a local tier in front). OK fills *seen, which comes zeroed; a miss leaves it so. */
 	zbz_status (*get_seen)(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_seen *seen);
 	/* Tells of keys below prefix that anybody writes or deletes after track has answered, this process too; expiry may be told or not.
 	 * key.p NULL: anything may have changed (told when the channel was lost, and again when it stands anew). on_change runs on a thread of
@@ -246,6 +259,9 @@ typedef struct zbz_cache_ops {
 	void (*off_unlock)(void *self, void *watch);
 	/* Appends what is the same in all processes of a host that reach the same entries, and nowhere else. NULL: its options. */
 	zbz_status (*identity)(void *self, zbz_buf *out, zbz_err *err);
+
+	/* Counters beyond zbz_provider_stats, as a MessagePack map (of maps). */
+	zbz_status (*counters)(void *self, zbz_call *c, zbz_buf *out);
 } zbz_cache_ops;
 
 /* ---- 4. Registry ------------------------------------------------------------------------------------------------------ */
@@ -303,6 +319,8 @@ ZBZ_API zbz_status zbz_store_subscribe(zbz_store *s, zbz_call *c, const zbz_byte
                                        void **subscription);
 ZBZ_API void zbz_store_unsubscribe(zbz_store *s, void *subscription);
 ZBZ_API zbz_status zbz_store_get_seen(zbz_store *s, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_seen *seen);
+ZBZ_API bool zbz_store_promises(const zbz_store *s);                            /* is there a get_seen to ask? */
+ZBZ_API zbz_status zbz_store_counters(zbz_store *s, zbz_call *c, zbz_buf *out); /* OK; MISS: it keeps none */
 ZBZ_API zbz_status zbz_store_track(zbz_store *s, zbz_call *c, zbz_bytes prefix,
                                    void (*on_change)(void *ud, zbz_bytes key, bool lost), void *ud, void **tracking);
 ZBZ_API void zbz_store_untrack(zbz_store *s, void *tracking);

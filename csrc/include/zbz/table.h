@@ -251,6 +251,35 @@ ZBZ_API zbz_locks *zbz_locks_new(void);                          /* NULL when ou
 ZBZ_API void zbz_locks_end(zbz_locks *locks, zbz_store *store); /* before its provider is closed; NULL allowed */
 ZBZ_API void zbz_locks_free(zbz_locks *locks);                   /* NULL allowed */
 
+/* ---- 6. L1: values that one owner keeps decoded ----------------------------------------------------------------------- */
+/* The core keeps no values, only what tells whether they still are what the store has: places, numbered from 1, each with the stamp of the
+ * last value that was given it. One thread at a time. A hit looks at the version word below, at the clock, and counts as a use there. */
+typedef struct zbz_kept { /* from a read to zbz_l1_keep, which takes it over; else zbz_kept_clear */
+	zbz_seen seen;
+	zbz_store *store; /* referenced; NULL: this must not be kept */
+	int64_t expire_at, stored_at;
+	uint32_t epoch;
+} zbz_kept;
+ZBZ_API void zbz_kept_clear(zbz_kept *kept); /* twice is fine */
+
+/* zbz_table_get (entry NULL) or zbz_table_entry without a version (entry set). Only a live value may be kept. Fills *kept. */
+ZBZ_API zbz_status zbz_table_get_kept(zbz_table *t, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_entry *entry,
+                                      zbz_kept *kept);
+
+typedef struct zbz_l1 zbz_l1;
+/* places: at most so many values. E_UNSUPPORTED when the table's store cannot tell whether a copy is still good. */
+ZBZ_API zbz_status zbz_l1_new(zbz_table *t, uint32_t places, zbz_l1 **out, zbz_err *err);
+ZBZ_API void zbz_l1_free(zbz_l1 *l1); /* NULL allowed */
+/* Is the value that got this place and stamp still good? Counts a hit. false: it never is again. */
+ZBZ_API bool zbz_l1_hit(zbz_l1 *l1, uint32_t place, uint32_t stamp);
+/* A place for a value just read, perhaps another's that was not hit for a while. 0: not to be kept. */
+ZBZ_API uint32_t zbz_l1_keep(zbz_l1 *l1, zbz_kept *kept, uint32_t *stamp);
+/* Of a place just hit: logical end and birth, as in zbz_entry (-1 and 0 for what is no place). */
+ZBZ_API void zbz_l1_times(const zbz_l1 *l1, uint32_t place, int64_t *expire_at, int64_t *stored_at);
+/* All places are empty; holds no store any more. */
+ZBZ_API void zbz_l1_clear(zbz_l1 *l1);
+ZBZ_API void zbz_l1_stats(const zbz_l1 *l1, uint64_t *hits, int64_t *last_access);
+
 #ifdef __cplusplus
 }
 #endif

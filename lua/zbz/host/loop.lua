@@ -5,6 +5,7 @@
 ---   may a write be sent without waiting for its end?
 local core = require("zbz.core")
 local E = require("zbz.error")
+local ffi_doors = require("zbz.ffi.doors")
 
 local M = {}
 
@@ -197,6 +198,7 @@ end
 --- Lets the methods of tables and caches park on this host; nil: they block again.
 function M.install(host)
 	if host then core.threads(THREADS) end -- no matter when the pool runs already
+	ffi_doors.remove()
 	local sides = { { core.table_methods, core.table_doors, direct.table }, { core.cache_methods, core.cache_doors, direct.cache },
 		{ core.watch_methods, core.watch_doors, direct.watch } }
 	for _, side in ipairs(sides) do
@@ -212,6 +214,7 @@ function M.install(host)
 			end
 		end
 	end
+	ffi_doors.install()
 end
 
 return M
