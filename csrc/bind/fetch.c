@@ -217,7 +217,8 @@ static int flight_land(lua_State *L) {
 	if (landing > ZBZ_LANDED_NOTHING)
 		return luaL_error(L, "zbz: land: how must be \"value\", \"negative\", \"failed\" or \"nothing\"");
 	if (!box->leads || box->landed) return luaL_error(L, "zbz: land: only the leader lands a flight, and once");
-	if (landing == ZBZ_LANDED_VALUE || landing == ZBZ_LANDED_FAILED) result = zbz_string_arg(L, 3, "land", "the result");
+	if (landing == ZBZ_LANDED_VALUE || landing == ZBZ_LANDED_FAILED)
+		result = zbz_string_arg(L, 3, "land", "the result");
 	if (zbz_flight_land(box->flight, landing, result, &err) < 0) return zbz_push_failure(L, &err, &at);
 	box->landed = true;
 	lua_pushboolean(L, 1);
@@ -321,9 +322,9 @@ static int flight_park(lua_State *L) { return zbz_park_on(L, arm, flight_check(L
 
 static int table_count(lua_State *L) {
 	static const char *const names[] = {
-		[ZBZ_COUNT_LOADS] = "loads",   [ZBZ_COUNT_LOAD_FAILURES] = "load_failures",
-		[ZBZ_COUNT_WAITS] = "waits",   [ZBZ_COUNT_STALE_SERVED] = "stale_served",
-		[ZBZ_COUNT_FENCED] = "fenced", [ZBZ_COUNT_LOCK_WAITS] = "lock_waits",
+		[ZBZ_COUNT_LOADS] = "loads",       [ZBZ_COUNT_LOAD_FAILURES] = "load_failures",
+		[ZBZ_COUNT_WAITS] = "waits",       [ZBZ_COUNT_STALE_SERVED] = "stale_served",
+		[ZBZ_COUNT_FENCED] = "fenced",     [ZBZ_COUNT_LOCK_WAITS] = "lock_waits",
 		[ZBZ_COUNT_UNLOCKED] = "unlocked",
 	};
 	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "count");

@@ -233,11 +233,12 @@ const luaL_Reg zbz_table_lock_methods[] = {
 	{ NULL, NULL },
 };
 static const luaL_Reg methods[] = {
-	{ "landed", lock_landed },   { "wait", lock_wait }, { "park", lock_park },
-	{ "outcome", lock_outcome }, { "try", lock_try },   { "drop", lock_drop },
-	{ NULL, NULL },
+	{ "landed", lock_landed }, { "wait", lock_wait }, { "park", lock_park }, { "outcome", lock_outcome },
+	{ "try", lock_try },       { "drop", lock_drop }, { NULL, NULL },
 };
-static const luaL_Reg functions[] = { { "new_lock", core_new_lock }, { "lock_check", core_lock_check }, { NULL, NULL } };
+static const luaL_Reg functions[] = { { "new_lock", core_new_lock },
+	                                  { "lock_check", core_lock_check },
+	                                  { NULL, NULL } };
 
 void zbz_open_lock(lua_State *L) {
 	zbz_class(L, ZBZ_BOX_LOCK, "zbz.Lock", lock_release, "close", methods);

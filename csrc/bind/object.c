@@ -1,16 +1,11 @@
 #include "object.h"
 
 static const char *const kind_names[ZBZ_BOX_KINDS] = {
-	[ZBZ_BOX_STORE] = "zbz.Store",
-	[ZBZ_BOX_CACHE] = "zbz.Cache",
-	[ZBZ_BOX_TABLE] = "zbz.Table",
-	[ZBZ_BOX_FLIGHT] = "zbz.Flight",
-	[ZBZ_BOX_FLIGHTS] = "zbz.Flights",
-	[ZBZ_BOX_LOCK] = "zbz.Lock",
-	[ZBZ_BOX_CLOCK] = "zbz.Clock",
-	[ZBZ_BOX_SUBSCRIPTION] = "zbz.Subscription",
-	[ZBZ_BOX_SOURCE] = "zbz.Source",
-	[ZBZ_BOX_WATCH] = "zbz.core.Watch",
+	[ZBZ_BOX_STORE] = "zbz.Store",     [ZBZ_BOX_CACHE] = "zbz.Cache",
+	[ZBZ_BOX_TABLE] = "zbz.Table",     [ZBZ_BOX_FLIGHT] = "zbz.Flight",
+	[ZBZ_BOX_FLIGHTS] = "zbz.Flights", [ZBZ_BOX_LOCK] = "zbz.Lock",
+	[ZBZ_BOX_CLOCK] = "zbz.Clock",     [ZBZ_BOX_SUBSCRIPTION] = "zbz.Subscription",
+	[ZBZ_BOX_SOURCE] = "zbz.Source",   [ZBZ_BOX_WATCH] = "zbz.core.Watch",
 };
 
 void zbz_push_slot(lua_State *L, int slot) {

@@ -266,7 +266,8 @@ bool zbz_park_send(zbz_bind *b, const zbz_request *r) {
 
 static void ended(void *ud) { zbz_complete(ud); }
 
-int zbz_park_on(lua_State *L, zbz_status (*arm)(void *thing, void (*fn)(void *ud), void *ud, zbz_err *err), void *thing) {
+int zbz_park_on(lua_State *L, zbz_status (*arm)(void *thing, void (*fn)(void *ud), void *ud, zbz_err *err),
+                void *thing) {
 	zbz_bind *b = zbz_bind_of(L);
 	ticket_box *ticket = zbz_box_new(L, ZBZ_BOX_TICKET, sizeof(*ticket));
 	zbz_where at = zbz_at("fetch");

@@ -98,14 +98,16 @@ int zbz_request_push(lua_State *L, zbz_bind *b, zbz_request *r);
 zbz_table_box *zbz_listing_table(lua_State *L, const zbz_bind *b, int idx);
 
 /* Pushes a ticket and its id: the mailbox tells when `thing` calls back, which `arm` asks it to. Or nil and the error. */
-int zbz_park_on(lua_State *L, zbz_status (*arm)(void *thing, void (*fn)(void *ud), void *ud, zbz_err *err), void *thing);
+int zbz_park_on(lua_State *L, zbz_status (*arm)(void *thing, void (*fn)(void *ud), void *ud, zbz_err *err),
+                void *thing);
 
 /* Runs it in the pool of a host that has one; nobody asks for the answer, r->undo is called at the end. False: not done, all is as before. */
 bool zbz_park_send(zbz_bind *b, const zbz_request *r);
 
 /* The verbs that can be parked, NULL at the end: of tables, of caches. */
 extern const zbz_verb *const *const zbz_table_verbs, *const *const zbz_count_verbs, *const *const zbz_batch_verbs;
-extern const zbz_verb *const *const zbz_keys_verbs, *const *const zbz_fetch_verbs, *const *const zbz_lock_verbs, *const *const zbz_l1_verbs;
+extern const zbz_verb *const *const zbz_keys_verbs, *const *const zbz_fetch_verbs, *const *const zbz_lock_verbs,
+                                                                                       *const *const zbz_l1_verbs;
 extern const zbz_verb *const *const zbz_cache_verbs, *const *const zbz_command_verbs, *const *const zbz_mail_verbs;
 extern const zbz_verb *const *const zbz_watch_verbs;
 

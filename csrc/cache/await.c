@@ -11,7 +11,8 @@ void zbz_await_init(pthread_cond_t *cond) {
 }
 
 /* An injected clock says how long to wait, real time passes meanwhile: a fake clock does not move by itself. */
-bool zbz_await(pthread_cond_t *cond, pthread_mutex_t *mutex, const bool *flag, const zbz_clock *clock, int64_t deadline) {
+bool zbz_await(pthread_cond_t *cond, pthread_mutex_t *mutex, const bool *flag, const zbz_clock *clock,
+               int64_t deadline) {
 	int64_t left = deadline == ZBZ_NEVER ? ZBZ_NEVER : deadline - zbz_mono(clock);
 	struct timespec until = zbz_until(left);
 	while (!*flag) {

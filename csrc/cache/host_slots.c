@@ -72,7 +72,8 @@ static bool bucket_enter(zbz_host_bucket *b, uint64_t me) {
 		if (atomic_compare_exchange_weak(&b->entry, &there, me)) return true;
 	for (i = 0;; i++, there = 0) {
 		if (atomic_compare_exchange_strong(&b->entry, &there, me)) return true;
-		if (i % YIELDS == YIELDS - 1 && deserted(there) && atomic_compare_exchange_strong(&b->entry, &there, me)) return true;
+		if (i % YIELDS == YIELDS - 1 && deserted(there) && atomic_compare_exchange_strong(&b->entry, &there, me))
+			return true;
 		pause_for(i);
 		if (until == 0)
 			until = zbz_host_now() + PATIENCE_MS;

@@ -35,7 +35,7 @@ struct zbz_lock {
 	/* under the lock of lock_wait.c */
 	zbz_lock *next, **at; /* among those that are held, or that wait; at NULL: neither */
 	bool held, waits, ended;
-	bool trying;        /* whose token the answer will name is not known yet: what is told meanwhile is kept in `told` */
+	bool trying; /* whose token the answer will name is not known yet: what is told meanwhile is kept in `told` */
 	bool told, told_gap;
 	uint8_t told_token[ZBZ_LOCK_TOKEN];
 	zbz_outcome told_outcome, outcome;

@@ -15,7 +15,8 @@ static zbz_status need(zbz_store *s, zbz_call *c) {
 }
 
 /* What stands there: OK, MISS. A foreign entry under a reserved name is somebody's lock without an end that we know. */
-static zbz_status look(zbz_store *s, zbz_call *c, zbz_bytes name, uint8_t value[NOTE_BYTES], size_t *n, zbz_meta *meta) {
+static zbz_status look(zbz_store *s, zbz_call *c, zbz_bytes name, uint8_t value[NOTE_BYTES], size_t *n,
+                       zbz_meta *meta) {
 	zbz_buf bytes = { 0 };
 	zbz_status status = zbz_store_get(s, c, name, &bytes, meta);
 	if (status == ZBZ_OK) {

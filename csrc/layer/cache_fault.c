@@ -35,9 +35,9 @@ enum { /* in the order of op_names */
 	   OP_UNLOCK,
 	   OPS
 };
-static const char *const op_names[OPS] = { "get",  "set",      "del",      "exists",   "ttl",      "expire",
-	                                       "incr", "get_many", "set_many", "del_many", "scan",     "clear",
-	                                       "ping", "version",  "inspect",  "command",  "subscribe", "lock", "unlock" };
+static const char *const op_names[OPS] = { "get",      "set",      "del",       "exists", "ttl",   "expire", "incr",
+	                                       "get_many", "set_many", "del_many",  "scan",   "clear", "ping",   "version",
+	                                       "inspect",  "command",  "subscribe", "lock",   "unlock" };
 
 typedef struct fault_options {
 	zbz_store *inner;

@@ -94,7 +94,8 @@ zbz_status redis_set_if_version(redis_self *self, zbz_call *c, const zbz_write *
 	redis_attempt_init(&a, self, c, false);
 	do {
 		s = redis_attempt_begin(&a);
-		if (s == ZBZ_OK) s = redis_script_run(&a, self->compare_and_set, compare_and_set, w->key, argv, "i", &answer, NULL);
+		if (s == ZBZ_OK)
+			s = redis_script_run(&a, self->compare_and_set, compare_and_set, w->key, argv, "i", &answer, NULL);
 	} while (redis_attempt_again(&a, s));
 	if (s == ZBZ_OK && answer.integer != 1) s = zbz_fail(&c->err, ZBZ_E_CONFLICT, "another version is stored, or none");
 	return s;

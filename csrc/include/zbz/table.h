@@ -173,12 +173,7 @@ ZBZ_API void zbz_flights_touch(zbz_flights *fs, zbz_bytes full_key);
 ZBZ_API void zbz_flights_touch_prefix(zbz_flights *fs, zbz_bytes prefix);
 
 /* NOTHING: the leader ended without an answer for others; they look anew. */
-typedef enum zbz_landing {
-	ZBZ_LANDED_VALUE,
-	ZBZ_LANDED_NEGATIVE,
-	ZBZ_LANDED_FAILED,
-	ZBZ_LANDED_NOTHING
-} zbz_landing;
+typedef enum zbz_landing { ZBZ_LANDED_VALUE, ZBZ_LANDED_NEGATIVE, ZBZ_LANDED_FAILED, ZBZ_LANDED_NOTHING } zbz_landing;
 /* Leader: between lock and unlock no touch of this key proceeds; false when the key has moved (do not store; unlock all the same). */
 ZBZ_API bool zbz_flight_commit_lock(zbz_flight *f);
 ZBZ_API void zbz_flight_commit_unlock(zbz_flight *f);
@@ -214,7 +209,8 @@ ZBZ_API zbz_status zbz_table_commit(zbz_table *t, zbz_call *c, zbz_flight *f, zb
  *   cluster  all who share the backend: a reserved key there. A holder that dies is noticed at the end of its lease. */
 typedef enum zbz_reach { ZBZ_REACH_PROCESS, ZBZ_REACH_HOST, ZBZ_REACH_CLUSTER } zbz_reach;
 
-typedef struct zbz_lock zbz_lock; /* one caller's; reference counted; one thread at a time may try, the rest is thread-safe */
+typedef struct zbz_lock
+    zbz_lock; /* one caller's; reference counted; one thread at a time may try, the rest is thread-safe */
 
 /* What `asked` comes to where the store has these capabilities: no farther than its entries are seen. */
 ZBZ_API zbz_reach zbz_lock_reach(const zbz_caps *caps, zbz_reach asked);
@@ -222,7 +218,8 @@ ZBZ_API zbz_reach zbz_lock_reach(const zbz_caps *caps, zbz_reach asked);
 ZBZ_API zbz_status zbz_table_lock(zbz_table *t, zbz_bytes key, zbz_reach reach, const void *owner, zbz_lock **out,
                                   zbz_err *err);
 /* For a provider written in Lua; `identity` tells its store from others. Host only. */
-ZBZ_API zbz_status zbz_lock_new(zbz_bytes identity, zbz_bytes full_key, const void *owner, zbz_lock **out, zbz_err *err);
+ZBZ_API zbz_status zbz_lock_new(zbz_bytes identity, zbz_bytes full_key, const void *owner, zbz_lock **out,
+                                zbz_err *err);
 /* Can this process take host-wide locks at all? E_UNSUPPORTED, E_DENIED, E_UNAVAILABLE. */
 ZBZ_API zbz_status zbz_lock_host_check(zbz_err *err);
 /* One try. OK: ours for lease_ms. REFUSED: another's: wait until it has ended, at most zbz_lock_patience, look at the entry, and try again.
@@ -247,9 +244,9 @@ ZBZ_API bool zbz_lock_lingers(zbz_lock *l);
 
 /* A store's: how it hears of released locks. */
 typedef struct zbz_locks zbz_locks;
-ZBZ_API zbz_locks *zbz_locks_new(void);                          /* NULL when out of memory */
+ZBZ_API zbz_locks *zbz_locks_new(void);                         /* NULL when out of memory */
 ZBZ_API void zbz_locks_end(zbz_locks *locks, zbz_store *store); /* before its provider is closed; NULL allowed */
-ZBZ_API void zbz_locks_free(zbz_locks *locks);                   /* NULL allowed */
+ZBZ_API void zbz_locks_free(zbz_locks *locks);                  /* NULL allowed */
 
 /* ---- 6. L1: values that one owner keeps decoded ----------------------------------------------------------------------- */
 /* The core keeps no values, only what tells whether they still are what the store has: places, numbered from 1, each with the stamp of the
