@@ -99,7 +99,8 @@ function M.sync(source, key, fn, opts)
 	return w, err
 end
 
---- Files of a directory; keys are paths below it. Editor saves, exchanged links (Kubernetes ConfigMaps), a directory that is removed and made anew are followed.
+--- Files of a directory; keys are paths below it. Editor saves, exchanged links (Kubernetes ConfigMaps) and a directory that is removed
+--- and made anew are followed.
 ---@param dir string
 ---@param opts { polling: boolean? }?  polling: never ask the system to tell of changes, only look
 ---@return zbz.Source?, zbz.Error?

@@ -32,8 +32,9 @@ end
 
 --- The checked value of some bytes, or nil, err.
 local function value_of(self, bytes)
-	local v, err = bytes, nil
+	local v = bytes
 	if type(bytes) == "string" then
+		local err
 		v, err = parser.run(self.parser, bytes, self.key)
 		if v == nil then return nil, err end
 	end
@@ -44,8 +45,10 @@ local function value_of(self, bytes)
 	end
 	if self.validate then
 		local ran, ok, why = pcall(self.validate, diff.copy(v))
-		if not ran then return nil, E.wrap(ok, "type_mismatch", { op = "sync", key = self.key }) end
-		if not ok then return nil, E.wrap(why == nil and "the value was refused by validate" or why, "type_mismatch", { op = "sync", key = self.key }) end
+		if not ran then why = ok end
+		if not (ran and ok) then
+			return nil, E.wrap(why == nil and "validate refused the value" or why, "type_mismatch", { op = "sync", key = self.key })
+		end
 	end
 	return v
 end

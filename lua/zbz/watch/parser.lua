@@ -45,9 +45,9 @@ end
 local function by_name(name)
 	local fn = parsers[name] or parsers[extensions[name] or ""]
 	if fn then return fn end
-	local why = later[name] and ("there is no parser for %s in this version; zbz.watch.register_parser(\".%s\", fn) adds one"):format(name, name)
-		or O.unknown("parser", name, known())
-	return E.fail(later[name] and "unsupported" or "invalid_config", why, { option = "parser" })
+	if not later[name] then return E.fail("invalid_config", O.unknown("parser", name, known()), { option = "parser" }) end
+	return E.fail("unsupported", ("there is no parser for %s in this version; zbz.watch.register_parser(\".%s\", fn) adds one")
+		:format(name, name), { option = "parser" })
 end
 
 --- The parser for a key: the given one, else by the extension; keys without an extension are text.

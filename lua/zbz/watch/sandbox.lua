@@ -28,7 +28,8 @@ end
 
 --- Runs fn under a bound. Methods of strings are out of reach meanwhile: they could run for ever inside one instruction. Nobody else
 --- runs in that time: fn has nothing that yields, and no finalizer comes.
-local function run_bounded(fn, text)
+local run_bounded
+function run_bounded(fn, text)
 	local steps, most = 0, collectgarbage("count") + ROOM_KB + #text * ROOM_PER_BYTE / 1024
 	local step = text:find("..", 1, true) and 1 or STEP -- strings that are joined grow fast
 	local strings = getmetatable("")
@@ -39,8 +40,8 @@ local function run_bounded(fn, text)
 	strings.__index = nil
 	debug.sethook(function()
 		steps = steps + step
-		if steps > MAX_STEPS then error("it takes too many steps", 0) end
-		if collectgarbage("count") > most then error("it takes too much memory", 0) end
+		local why = steps > MAX_STEPS and "it takes too many steps" or collectgarbage("count") > most and "it takes too much memory"
+		if why and debug.getinfo(2, "f").func ~= run_bounded then error(why, 0) end -- the chunk has ended: let us put things back
 	end, "", step)
 	local ok, value = pcall(fn)
 	debug.sethook(hook, mask, count)
