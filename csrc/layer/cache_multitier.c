@@ -141,10 +141,11 @@ static zbz_status wrote_many(tier *t, zbz_call *c, const zbz_bytes *keys, size_t
 static zbz_status tier_set_many(void *self, zbz_call *c, const zbz_write *writes, size_t n, zbz_status *status) {
 	tier *t = self;
 	zbz_write *capped = zbz_calloc(n, sizeof *capped + sizeof(zbz_bytes));
-	zbz_bytes *keys = (zbz_bytes *)(void *)(capped + n);
+	zbz_bytes *keys;
 	zbz_status s;
 	size_t i;
 	if (capped == NULL) return zbz_fail_nomem(&c->err);
+	keys = (zbz_bytes *)(void *)(capped + n);
 	for (i = 0; i < n; i++) {
 		capped[i] = writes[i];
 		capped[i].expire_at = tier_cap(writes[i].expire_at, c->now, t->o->l2_ttl);

@@ -10,8 +10,8 @@ static server live; /* shared by the tests that leave it in order */
 typedef struct told {
 	pthread_mutex_t lock;
 	pthread_cond_t came;
-	int keys, all, lost;
-	bool down;
+	atomic_int keys, all, lost;
+	atomic_bool down;
 	char last[64];
 } told;
 
