@@ -70,6 +70,7 @@ static int open_areas(lua_State *L) {
 	zbz_open_park(L);
 	zbz_open_watch(L);
 	zbz_open_bell(L);
+	zbz_open_alarm(L);
 	zbz_open_signals(L);
 	zbz_open_l1(L);
 	zbz_open_door(L);

@@ -6,6 +6,7 @@ static const char *const kind_names[ZBZ_BOX_KINDS] = {
 	[ZBZ_BOX_FLIGHTS] = "zbz.Flights", [ZBZ_BOX_LOCK] = "zbz.Lock",
 	[ZBZ_BOX_CLOCK] = "zbz.Clock",     [ZBZ_BOX_SUBSCRIPTION] = "zbz.Subscription",
 	[ZBZ_BOX_SOURCE] = "zbz.Source",   [ZBZ_BOX_WATCH] = "zbz.core.Watch",
+	[ZBZ_BOX_ALARM] = "zbz.Alarm",
 };
 
 void zbz_push_slot(lua_State *L, int slot) {

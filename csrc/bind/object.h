@@ -43,6 +43,7 @@ typedef enum zbz_kind {
 	ZBZ_BOX_LOCK,
 	ZBZ_BOX_CLOCK,
 	ZBZ_BOX_SUBSCRIPTION,
+	ZBZ_BOX_ALARM,
 	ZBZ_BOX_LISTING,
 	ZBZ_BOX_SOURCE,
 	ZBZ_BOX_WATCH,
@@ -223,6 +224,7 @@ void zbz_open_mailbox(lua_State *L);
 void zbz_open_subscribe(lua_State *L);
 void zbz_open_park(lua_State *L);
 void zbz_open_bell(lua_State *L);
+void zbz_open_alarm(lua_State *L);
 void zbz_open_signals(lua_State *L);
 void zbz_open_watch(lua_State *L);
 void zbz_open_l1(lua_State *L);

@@ -1,7 +1,7 @@
 --- The host this Lua state runs under: what poll, run and background work mean there. Set by zbz.use.
 local M = { current = nil }
 
-local KNOWN = { plain = true, nginx = true, luv = true, cqueues = true }
+local KNOWN = { plain = true, nginx = true, luv = true, cqueues = true, copas = true }
 
 local function get()
 	if not M.current then M.current = require("zbz.host.plain") end
@@ -12,11 +12,8 @@ end
 ---@return boolean?, zbz.Error?
 function M.use(name, ...)
 	local E = require("zbz.error")
-	if name == "copas" then
-		return E.fail("unsupported", "use: copas is not built yet: the packaged version has no wakeup", { op = "use", option = name })
-	end
 	if not KNOWN[name] then
-		return E.fail("unsupported", ("use: there is no host '%s'; known: plain nginx luv cqueues"):format(name),
+		return E.fail("unsupported", ("use: there is no host '%s'; known: plain nginx luv cqueues copas"):format(name),
 			{ op = "use", option = name })
 	end
 	local host = require("zbz.host." .. name)

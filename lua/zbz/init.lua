@@ -94,7 +94,7 @@ function zbz.stop() return host.stop() end
 function zbz.fd() return core.fd() end
 
 --- Chooses how calls wait: "plain" (they block; the default in scripts), "nginx" (found by itself), "luv" (uv), "cqueues"
---- (controller).
+--- (controller), "copas" (copas).
 ---@param name string
 ---@param loop any  the module or controller of the loop
 ---@return boolean?, zbz.Error?

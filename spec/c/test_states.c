@@ -50,6 +50,7 @@ static const char *const scripts[] = {
 	"cache:provider_stats(); cache:inspect('p:bytes:k1'); cache:command{{'GET', 'x', 5}}",
 	"local s, e = json:get(''); assert(e.code == 'invalid_key'); pcall(json.get, json, 5); pcall(json.set, json, 'k', "
 	"1, {tl=5})",
+	"local a = assert(core.alarm()); assert(a:set(5)); a:fd(); a:close()",
 	"core.envelope_open(core.envelope_seal({expire_at=5, stored_at=1}, 'x'), 3)",
 };
 enum { SCRIPTS = sizeof(scripts) / sizeof(scripts[0]) };

@@ -113,7 +113,7 @@ describe("an error", function()
 			type_mismatch = { c:table("s", { schema = "integer" }):set("k", "x") },
 			encode = { t:set("k", print) },
 			provider_mismatch = { c:native("redis") },
-			unsupported = { zbz.use("copas") },
+			unsupported = { zbz.use("tokio") },
 			loader = { t:fetch("k", error) },
 			locked = { t:fetch("k", function() return nil, select(2, t:fetch("k", print)) end) },
 		}
