@@ -21,18 +21,24 @@ local function held(t, value)
 end
 
 -- What any program does with its cache, own connections and all.
-local function work(cache, t, who)
+local function work(cache, t, who, provider)
 	assert(t:set(who, { who }))
 	same(t:get(who)[1], who, "get")
 	assert(t:set_multi{ [who .. 1] = 1, [who .. 2] = 2 })
 	same(t:get_multi{ who .. 1, who .. 2 }[who .. 2], 2, "get_multi")
 	same(assert(t:incr(who .. "n", 3)), 3, "incr")
 	local n = 0
-	for key in t:keys(who .. "?") do
+	local next_key = assert(t:keys(who .. "?"))
+	while true do
+		local key, err = next_key()
+		if not key then
+			assert(not err, tostring(err))
+			break
+		end
 		assert(key:sub(1, #who) == who, key)
 		n = n + 1
 	end
-	same(n, 3, "keys")
+	same(n, 3, "keys over " .. provider)
 	assert(t:delete_multi{ who .. 1, who .. 2, who .. "n" })
 	assert(cache:ping())
 	local at = core.mono()
@@ -41,14 +47,14 @@ local function work(cache, t, who)
 	assert(core.fd() >= 0)
 end
 
-local function child(cache, t, leads)
+local function child(cache, t, leads, provider)
 	same(t:get("k")[1], "parent", "what was there")
 	local v, err, how = t:fetch("held", function() return { "child" } end)
 	assert(v, tostring(err))
 	same(v[1] .. " " .. how, "child loaded", "fetch of what the parent loads")
 	same(leads(), "parent", "the parent's loader, run to its end in the child")
 	same(t:get("held")[1], "child", "what the child has loaded")
-	work(cache, t, "c")
+	work(cache, t, "c", provider)
 	assert(cache:close())
 	collectgarbage()
 end
@@ -68,13 +74,13 @@ function M.run(sys, opts)
 		io.stdout:flush()
 		local pid = sys.fork()
 		if pid == 0 then
-			local ok, err = pcall(child, cache, t, leads)
+			local ok, err = pcall(child, cache, t, leads, opts.provider)
 			if not ok then io.stderr:write("child over ", tostring(opts.provider), ": ", tostring(err), "\n") end
 			sys.exit(ok and 0 or 1)
 		end
 		same(sys.wait(pid), 0, "the child's status")
 		same(leads(), "parent", "the load under way")
-		work(cache, t, "p")
+		work(cache, t, "p", opts.provider)
 		same(t:get("k")[1], "parent", "what was there")
 	end
 	if sub then sub:close() end

@@ -226,6 +226,13 @@ function core.listen() end
 function core.accept(path) end
 --- Rings although nothing has arrived.
 function core.kick() end
+--- For loops without timers. fd() is readable from the moment set(ms) names, until the next set.
+---@class zbz.core.Alarm
+---@field fd fun(self): integer  another one after a fork and a set
+---@field set fun(self, ms: integer): boolean?, zbz.Error?
+---@field close fun(self)
+---@return zbz.core.Alarm?, zbz.Error?
+function core.alarm() end
 ---@return integer flying, integer undrained, boolean subscribed
 function core.under_way() end
 --- Size of the thread pool; nil, err once it runs.
