@@ -48,6 +48,7 @@ typedef struct tier {
 	bool starting, listening, lost;
 	int64_t retry_at; /* monotonic */
 	void *tracking, *subscription;
+	pthread_mutex_t follow; /* of the next */
 	tier_follower *followers;
 	char origin[TIER_ORIGIN]; /* tells our messages from others' */
 	atomic_int_least64_t l1_hits, l2_hits, promotions, invalidations, losses;

@@ -16,8 +16,9 @@ targets.bare("multitier shared", over_redis{ provider = "shared", zone = "confor
 targets.bare("multitier pubsub", over_redis({ provider = "memory", max_size = "50MB" }, "pubsub"))
 targets.bare("multitier three", function()
 	local server = redis.start()
-	return { provider = "multitier", l1 = "memory:", l2 = { provider = "multitier", l1 = { provider = "shared", zone = "middle", size = "50MB" },
-		l2 = { provider = "redis", url = server.url } } }, server.stop
+	local middle = { provider = "shared", zone = "middle", size = "50MB" }
+	return { provider = "multitier", l1 = "memory:",
+		l2 = { provider = "multitier", l1 = middle, l2 = { provider = "redis", url = server.url } } }, server.stop
 end)
 targets.bare("multitier memcached", function()
 	local server = memcached.start()
