@@ -37,7 +37,7 @@ here:native("redis"):command("SET", "demo:price", "15")
 await("and one that is not by zbz", function() return here:get("price") == 15 and elsewhere:get("price") == 15 end)
 
 local s = here:stats()
-print("channel", s.channel, "l1 hits", s.l1_hits > 0, "invalidations", s.invalidations > 0)
+print("channel", s.channel, "l1 hits", s.tier1_hits > 0, "invalidations", s.invalidations > 0)
 
 here:native("redis"):command("CLIENT", "KILL", "TYPE", "pubsub") -- nobody can tell us now: l1 is dropped, l2 answers
 await("the lost channel came back", function()

@@ -38,9 +38,18 @@ static void renew(tier *t) {
 	if (zbz_store_clear(t->l1, &l, t->prefix, &removed) == ZBZ_OK && !t->lost) atomic_store(&t->up, true);
 }
 
+/* l1 is wrong somewhere, or was. A lost channel comes back by itself, one that has not begun is begun by tier_ready. */
+static void restore(tier *t) {
+	bool hears = t->listening || atomic_load(&t->kind) == ZBZ_CHANNEL_NONE;
+	if (hears && !t->lost)
+		renew(t);
+	else
+		atomic_store(&t->up, false);
+}
+
 void tier_taint(tier *t) {
 	pthread_mutex_lock(&t->lock);
-	atomic_store(&t->up, false);
+	restore(t);
 	pthread_mutex_unlock(&t->lock);
 }
 
@@ -66,7 +75,7 @@ static void heard(tier *t, zbz_bytes key, bool lost, bool ours) {
 	} else if (!ours) {
 		begin_call(t, &l);
 		tier_count(&t->invalidations, 1);
-		if (tier_fits(t, key, 0) && zbz_store_del(t->l1, &l, key) < 0) atomic_store(&t->up, false);
+		if (tier_fits(t, key, 0) && zbz_store_del(t->l1, &l, key) < 0) restore(t);
 	}
 	pthread_mutex_unlock(&t->lock);
 	pass_on(t, key, lost);
@@ -238,11 +247,11 @@ bool tier_ready(tier *t, zbz_call *c) {
 	if (c->no_wait) return false;
 	pthread_mutex_lock(&t->lock);
 	if (!t->starting) {
-		bool hears = t->listening || atomic_load(&t->kind) == ZBZ_CHANNEL_NONE;
-		if (!hears && zbz_mono(c->clock) >= t->retry_at)
+		if (t->listening || atomic_load(&t->kind) == ZBZ_CHANNEL_NONE) {
+			if (!atomic_load(&t->up)) restore(t);
+		} else if (zbz_mono(c->clock) >= t->retry_at) {
 			start(t, c);
-		else if (hears && !t->lost && !atomic_load(&t->up)) /* l1 had failed; a lost channel comes back by itself */
-			renew(t);
+		}
 	}
 	pthread_mutex_unlock(&t->lock);
 	return atomic_load(&t->up);

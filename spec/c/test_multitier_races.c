@@ -259,7 +259,7 @@ static void race(const char *options) {
 		CHECK_STR(get(s[1], key), want);
 		CHECK_STR(get(s[0], key), want);
 	}
-	CHECK(stats(s[0]).l1_hits > 0 && stats(s[0]).promotions > 0);
+	CHECK(stats(s[0]).tier1_hits > 0 && stats(s[0]).promotions > 0);
 	zbz_store_unref(s[0]);
 	zbz_store_unref(s[1]);
 	done_below();

@@ -66,7 +66,7 @@ describe("multitier", function()
 		assert.is_nil(t:get("k"))
 		assert.are.equal("0", server.cli("EXISTS app:t:k"))
 		local s = cache:stats()
-		assert.is_true(s.l1_hits > 0 and s.l2_hits > 0 and s.promotions > 0)
+		assert.is_true(s.tier1_hits > 0 and s.tier2_hits > 0 and s.promotions > 0)
 		assert.are.equal("tracking", s.channel)
 		assert.are.equal("redis", cache:provider_name())
 		assert.are.equal("PONG", cache:native("redis"):command("PING"))
@@ -146,6 +146,24 @@ describe("multitier", function()
 			assert.are.equal("0", server.cli("EXISTS app:first"))
 			becomes(other, "first", nil)
 			server.cli("CONFIG SET maxmemory 0")
+		end)
+
+		it("what a table keeps decoded, too", function()
+			local t = other:table("t", { l1 = 10, serializer = "json" })
+			assert.is_true(cache:table("t", { serializer = "json" }):set("k", { n = 1 }))
+			assert.is_true(eventually(function() return t:get("k") ~= nil and t:stats().l1_hits > 0 end))
+			local before = other:stats().tier1_hits
+			for _ = 1, 5 do assert.are.equal(1, t:get("k").n) end
+			assert.are.equal(before, other:stats().tier1_hits) -- nobody below was asked
+			server.cli([[SET app:t:k '{"n":2}']])
+			assert.is_true(eventually(function() return t:get("k").n == 2 end))
+			assert.is_true(eventually(function()
+				before = t:stats().l1_hits
+				return t:get("k").n == 2 and t:stats().l1_hits > before
+			end))
+			server.cli("CLIENT KILL TYPE pubsub")
+			server.cli([[SET app:t:k '{"n":3}']])
+			assert.is_true(eventually(function() return t:get("k").n == 3 end))
 		end)
 
 		it("only what happens below its prefix", function()
@@ -279,10 +297,10 @@ describe("multitier", function()
 		local t = cache:table("t", { ttl = "1m", neg_ttl = "1m", stale_ttl = "1m" })
 		local v, _, how = t:fetch("k", function() return "loaded" end)
 		assert.are.equal("loaded loaded", v .. " " .. how)
-		local before = cache:stats().l1_hits
+		local before = cache:stats().tier1_hits
 		assert.is_true(eventually(function()
 			v, _, how = t:fetch("k", error)
-			return cache:stats().l1_hits > before
+			return cache:stats().tier1_hits > before
 		end))
 		assert.are.equal("loaded hit", v .. " " .. how)
 		v = t:fetch("fenced", function()

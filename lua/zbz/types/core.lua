@@ -96,7 +96,7 @@ function Cache:closed() end
 function Cache:ping(deadline_ms) end
 function Cache:version(deadline_ms) end      -- the server's version text
 function Cache:provider_stats(deadline_ms) end        -- {keys=,memory=,connections=,evictions=,expired=,retries=}; unknown ones absent;
---- of multitier also l1_keys l1_memory l1_hits l2_hits promotions invalidations channel_losses,
+--- of multitier also tier1_keys tier1_memory tier1_hits tier2_hits promotions invalidations channel_losses,
 --- channel="tracking"|"pubsub"|"none"|"down"|"refused"
 function Cache:inspect(key, deadline_ms) end -- table for a full key (decoded MessagePack map), nil when absent
 --- commands: {{"GET","k"},{...}}; words are strings or numbers. A list of replies; a reply that is an error is an error table; nil
