@@ -174,10 +174,10 @@ static int push_stats(lua_State *L, zbz_bind *b, zbz_request *r) {
 	set_known(L, "evictions", r->stats.evictions);
 	set_known(L, "expired", r->stats.expired);
 	set_known(L, "retries", r->stats.retries);
-	set_known(L, "l1_keys", r->stats.l1_keys);
-	set_known(L, "l1_memory", r->stats.l1_memory);
-	set_known(L, "l1_hits", r->stats.l1_hits);
-	set_known(L, "l2_hits", r->stats.l2_hits);
+	set_known(L, "tier1_keys", r->stats.tier1_keys);
+	set_known(L, "tier1_memory", r->stats.tier1_memory);
+	set_known(L, "tier1_hits", r->stats.tier1_hits);
+	set_known(L, "tier2_hits", r->stats.tier2_hits);
 	set_known(L, "promotions", r->stats.promotions);
 	set_known(L, "invalidations", r->stats.invalidations);
 	set_known(L, "channel_losses", r->stats.channel_losses);

@@ -184,10 +184,10 @@ static void tier_stats(void *self, zbz_call *c, zbz_provider_stats *out) {
 	tier_beside(&l, c);
 	zbz_store_stats(t->l1, &l, &l1);
 	zbz_store_stats(t->l2, c, out);
-	out->l1_keys = l1.keys;
-	out->l1_memory = l1.memory;
-	out->l1_hits = atomic_load(&t->l1_hits);
-	out->l2_hits = atomic_load(&t->l2_hits);
+	out->tier1_keys = l1.keys;
+	out->tier1_memory = l1.memory;
+	out->tier1_hits = atomic_load(&t->l1_hits);
+	out->tier2_hits = atomic_load(&t->l2_hits);
 	out->promotions = atomic_load(&t->promotions);
 	out->invalidations = atomic_load(&t->invalidations);
 	out->channel_losses = atomic_load(&t->losses);

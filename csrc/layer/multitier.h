@@ -48,6 +48,7 @@ typedef struct tier {
 	bool starting, listening, lost;
 	int64_t retry_at; /* monotonic */
 	void *tracking, *subscription;
+	pthread_mutex_t follow; /* of the next */
 	tier_follower *followers;
 	char origin[TIER_ORIGIN]; /* tells our messages from others' */
 	atomic_int_least64_t l1_hits, l2_hits, promotions, invalidations, losses;
@@ -75,7 +76,7 @@ zbz_status tier_channel_open(tier *t, zbz_err *err); /* E_CONFIG where nothing w
 void tier_channel_close(tier *t);
 /* May l1 be used? Begins to listen, or tries again, where the call may wait. */
 bool tier_ready(tier *t, zbz_call *c);
-/* l1 could not be brought up to date: it is not used until it has been emptied. */
+/* l1 could not be brought up to date: it is emptied, and not used until that has worked. */
 void tier_taint(tier *t);
 /* After a write that ended with s: others are told where nobody else does it. Returns s, or why they could not be told. */
 zbz_status tier_tell(tier *t, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_status s);

@@ -38,18 +38,30 @@ static void renew(tier *t) {
 	if (zbz_store_clear(t->l1, &l, t->prefix, &removed) == ZBZ_OK && !t->lost) atomic_store(&t->up, true);
 }
 
+/* l1 is wrong somewhere, or was. A lost channel comes back by itself, one that has not begun is begun by tier_ready. */
+static void restore(tier *t) {
+	bool hears = t->listening || atomic_load(&t->kind) == ZBZ_CHANNEL_NONE;
+	if (hears && !t->lost)
+		renew(t);
+	else
+		atomic_store(&t->up, false);
+}
+
 void tier_taint(tier *t) {
 	pthread_mutex_lock(&t->lock);
-	atomic_store(&t->up, false);
+	restore(t);
 	pthread_mutex_unlock(&t->lock);
 }
 
 /* ---- what is heard ------------------------------------------------------------------------------------------------------ */
 
+/* With a lock of its own: whoever follows takes his, and at a fork all are held at once, in the order of the stack. */
 static void pass_on(tier *t, zbz_bytes key, bool lost) {
 	const tier_follower *f;
+	pthread_mutex_lock(&t->follow);
 	for (f = t->followers; f != NULL; f = f->next)
 		if (key.p == NULL || zbz_bytes_has_prefix(key, f->prefix)) f->on_change(f->ud, key, lost);
+	pthread_mutex_unlock(&t->follow);
 }
 
 /* l1 first: who follows may read it again at once. */
@@ -63,10 +75,10 @@ static void heard(tier *t, zbz_bytes key, bool lost, bool ours) {
 	} else if (!ours) {
 		begin_call(t, &l);
 		tier_count(&t->invalidations, 1);
-		if (tier_fits(t, key, 0) && zbz_store_del(t->l1, &l, key) < 0) atomic_store(&t->up, false);
+		if (tier_fits(t, key, 0) && zbz_store_del(t->l1, &l, key) < 0) restore(t);
 	}
-	pass_on(t, key, lost);
 	pthread_mutex_unlock(&t->lock);
+	pass_on(t, key, lost);
 }
 
 static void on_change(void *ud, zbz_bytes key, bool lost) { heard(ud, key, lost, false); }
@@ -128,19 +140,17 @@ static zbz_status publish_some(tier *t, zbz_call *c, char what, const zbz_bytes 
 	return zbz_fail(&c->err, ZBZ_E_DENIED, "the server does not let changes be published on %s", CHANNEL);
 }
 
-static zbz_status publish(tier *t, zbz_call *c, char what, const zbz_bytes *keys, size_t n) {
-	enum { TRIES = 3 };
+static zbz_status publish(tier *t, zbz_call *c, char what, const zbz_bytes *keys, size_t n, int tries) {
 	zbz_buf bytes = { 0 };
 	zbz_status s = ZBZ_OK;
 	size_t done = 0;
-	int tries = 0;
 	while (done < n) {
 		size_t some = n - done < AT_ONCE ? n - done : AT_ONCE;
 		bytes.n = 0;
 		s = publish_some(t, c, what, keys + done, some, &bytes);
 		if (s == ZBZ_OK)
 			done += some;
-		else if (!c->err.retryable || ++tries == TRIES || zbz_call_left(c) == 0)
+		else if (s != ZBZ_E_UNAVAILABLE || !c->err.retryable || --tries <= 0 || zbz_call_left(c) == 0)
 			break;
 	}
 	zbz_buf_clear(&bytes);
@@ -155,7 +165,7 @@ static zbz_status tell(tier *t, zbz_call *c, char what, const zbz_bytes *keys, s
 	zbz_status told;
 	if (s > 0 || (kind != ZBZ_CHANNEL_PUBSUB && !maybe)) return s;
 	tier_beside(&l, c);
-	told = publish(t, &l, what, keys, n);
+	told = publish(t, &l, what, keys, n, s == ZBZ_OK ? 3 : 1);
 	if (told == ZBZ_OK || maybe || s < 0) return s;
 	return zbz_fail(&c->err, told, "written, but the other caches could not be told: %.160s", l.err.text);
 }
@@ -178,7 +188,7 @@ static zbz_status subscribe(tier *t, zbz_call *c) {
 	const zbz_bytes channel = { CHANNEL, sizeof CHANNEL - 1 }, nothing = { "", 0 };
 	zbz_status s = zbz_store_subscribe(t->l2, c, &channel, 1, false, on_message, t, &t->subscription);
 	if (s == ZBZ_OK)
-		s = publish(t, c, SAYS_HELLO, &nothing, 1); /* hearing without being heard would deceive the others */
+		s = publish(t, c, SAYS_HELLO, &nothing, 1, 1); /* hearing without being heard would deceive the others */
 	if (s == ZBZ_OK) return s;
 	zbz_store_unsubscribe(t->l2, t->subscription);
 	t->subscription = NULL;
@@ -237,11 +247,11 @@ bool tier_ready(tier *t, zbz_call *c) {
 	if (c->no_wait) return false;
 	pthread_mutex_lock(&t->lock);
 	if (!t->starting) {
-		bool hears = t->listening || atomic_load(&t->kind) == ZBZ_CHANNEL_NONE;
-		if (!hears && zbz_mono(c->clock) >= t->retry_at)
+		if (t->listening || atomic_load(&t->kind) == ZBZ_CHANNEL_NONE) {
+			if (!atomic_load(&t->up)) restore(t);
+		} else if (zbz_mono(c->clock) >= t->retry_at) {
 			start(t, c);
-		else if (hears && !t->lost && !atomic_load(&t->up)) /* l1 had failed; a lost channel comes back by itself */
-			renew(t);
+		}
 	}
 	pthread_mutex_unlock(&t->lock);
 	return atomic_load(&t->up);
@@ -267,6 +277,7 @@ static void fork_renew(atfork_node *node) {
 	t->starting = t->listening = false;
 	t->retry_at = 0;
 	if (atomic_load(&t->kind) != ZBZ_CHANNEL_NONE) atomic_store(&t->up, false);
+	pthread_mutex_init(&t->follow, NULL); /* who held it is not here */
 	pthread_mutex_unlock(&t->lock);
 }
 
@@ -298,6 +309,7 @@ zbz_status tier_channel_open(tier *t, zbz_err *err) {
 	                                                           : ZBZ_CHANNEL_DOWN);
 	atomic_store(&t->up, !listens);
 	pthread_mutex_init(&t->lock, NULL);
+	pthread_mutex_init(&t->follow, NULL);
 	t->fork.lock = fork_lock;
 	t->fork.unlock = fork_unlock;
 	t->fork.renew = fork_renew;
@@ -309,6 +321,7 @@ void tier_channel_close(tier *t) {
 	zbz_store_untrack(t->l2, t->tracking);
 	zbz_store_unsubscribe(t->l2, t->subscription);
 	zbz_atfork_forget(&t->fork);
+	pthread_mutex_destroy(&t->follow);
 	pthread_mutex_destroy(&t->lock);
 }
 
@@ -318,7 +331,8 @@ zbz_status tier_track(void *self, zbz_call *c, zbz_bytes prefix, void (*fn)(void
                       void *ud, void **tracking) {
 	tier *t = self;
 	tier_follower *f;
-	bool up = tier_ready(t, c);
+	bool stands;
+	tier_ready(t, c);
 	if (atomic_load(&t->kind) == ZBZ_CHANNEL_NONE || atomic_load(&t->kind) == ZBZ_CHANNEL_REFUSED)
 		return zbz_fail(&c->err, ZBZ_E_UNSUPPORTED, "nobody tells this multitier of changes");
 	if (!zbz_bytes_has_prefix(prefix, t->prefix))
@@ -327,12 +341,14 @@ zbz_status tier_track(void *self, zbz_call *c, zbz_bytes prefix, void (*fn)(void
 	if (f == NULL) return zbz_fail_nomem(&c->err);
 	if (prefix.n > 0) memcpy(f + 1, prefix.p, prefix.n);
 	*f = (tier_follower){ NULL, t, zbz_b(f + 1, prefix.n), fn, ud };
+	pthread_mutex_lock(&t->follow); /* no loss is told between the look and the entry */
 	pthread_mutex_lock(&t->lock);
-	up = t->listening && !t->lost && !t->starting;
-	f->next = t->followers;
-	if (up) t->followers = f;
+	stands = t->listening && !t->lost && !t->starting;
 	pthread_mutex_unlock(&t->lock);
-	if (!up) {
+	f->next = t->followers;
+	if (stands) t->followers = f;
+	pthread_mutex_unlock(&t->follow);
+	if (!stands) {
 		zbz_free(f);
 		return zbz_fail(&c->err, ZBZ_E_UNAVAILABLE, "the channel for changes does not stand");
 	}
@@ -344,9 +360,9 @@ void tier_untrack(void *self, void *tracking) {
 	tier *t = self;
 	tier_follower **at, *f = tracking;
 	if (f == NULL) return;
-	pthread_mutex_lock(&t->lock);
+	pthread_mutex_lock(&t->follow);
 	for (at = &t->followers; *at != NULL && *at != f; at = &(*at)->next) {}
 	if (*at != NULL) *at = f->next;
-	pthread_mutex_unlock(&t->lock);
+	pthread_mutex_unlock(&t->follow);
 	zbz_free(f);
 }

@@ -5,6 +5,8 @@
 #include "gate.h"
 
 #include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* ---- one read is held, something happens --------------------------------------------------------------------------------- */
 
@@ -257,7 +259,7 @@ static void race(const char *options) {
 		CHECK_STR(get(s[1], key), want);
 		CHECK_STR(get(s[0], key), want);
 	}
-	CHECK(stats(s[0]).l1_hits > 0 && stats(s[0]).promotions > 0);
+	CHECK(stats(s[0]).tier1_hits > 0 && stats(s[0]).promotions > 0);
 	zbz_store_unref(s[0]);
 	zbz_store_unref(s[1]);
 	done_below();
@@ -287,13 +289,46 @@ static void test_begun_by_many(void) {
 	done_below();
 }
 
+/* A process forks while changes pass from an inner tier to the one above it. */
+static atomic_bool enough;
+static void *tell_on(void *ud) {
+	while (!enough) tell(-1, "k", false);
+	return NULL;
+}
+static void test_forks_while_told(void) {
+	zbz_store *inner, *outer;
+	pthread_t thread;
+	int i, status = 1;
+	below("provider=told");
+	inner = open_over("l1.provider=memory", l2);
+	outer = open_over("l1.provider=memory", inner);
+	CHECK_STR(get(outer, "k"), "-");
+	enough = false;
+	pthread_create(&thread, NULL, tell_on, NULL);
+	for (i = 0; i < 50; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			alarm(20);
+			_exit(strcmp(get(outer, "k"), "-") != 0);
+		}
+		CHECK(waitpid(child, &status, 0) == child && status == 0);
+	}
+	enough = true;
+	pthread_join(thread, NULL);
+	zbz_store_unref(outer);
+	zbz_store_unref(inner);
+	done_below();
+}
+
 int main(void) {
+	alarm(300); /* a deadlock is a failure too */
 	register_all();
 	RUN(test_fences);
 	RUN(test_two_over_one);
 	RUN(test_two_writers);
 	RUN(test_races);
 	RUN(test_begun_by_many);
+	RUN(test_forks_while_told);
 	CHECK(odd == 0);
 	zbz_clock_fake_free(clock_);
 	return DONE();

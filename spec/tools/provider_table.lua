@@ -5,7 +5,8 @@ local dir = (os.getenv("B") or "build") .. "/conformance"
 local ROWS = { -- result, title
 	{ "memory", "`memory`" }, { "ristretto", "`ristretto`" }, { "shared", "`shared`" },
 	{ "redis", "`redis`" }, { "memcached", "`memcached`" },
-	{ "filesystem", "`filesystem`" }, { "lua", "written in Lua, with all methods" }, { "lua-timeless", "written in Lua, with the least" },
+	{ "filesystem", "`filesystem`" }, { "multitier", "`multitier` over Redis" },
+	{ "lua", "written in Lua, with all methods" }, { "lua-timeless", "written in Lua, with the least" },
 }
 local OPERATIONS = { "ttl", "expire", "add", "present", "version", "incr", "keys", "clear", "batch", "native" }
 

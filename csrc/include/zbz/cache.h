@@ -139,10 +139,10 @@ typedef struct zbz_provider_stats {
 	int64_t connections; /* open sockets now */
 	int64_t evictions, expired, retries;
 	/* of the layer multitier; the numbers above are then those of its l2 */
-	int64_t l1_keys, l1_memory;
-	int64_t l1_hits, l2_hits; /* reads answered by either tier, key by key */
-	int64_t promotions;       /* values copied into l1 */
-	int64_t invalidations;    /* changes that l2's server told of */
+	int64_t tier1_keys, tier1_memory;
+	int64_t tier1_hits, tier2_hits; /* reads answered by either tier, key by key */
+	int64_t promotions;             /* values copied into l1 */
+	int64_t invalidations;          /* changes that l2's server told of */
 	int64_t channel_losses;
 	int64_t channel; /* a zbz_channel */
 } zbz_provider_stats;

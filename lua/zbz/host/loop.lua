@@ -65,11 +65,6 @@ end
 --- A call from where nothing can wait: memory tiers answer, writes are queued where the host says so.
 local function unable(host, name, door, blocking, why, handle, ...)
 	if core.inline(handle) then return blocking(handle, ...) end
-	local try = core.table_tries[name]
-	if try then
-		local found = { try(handle, ...) }
-		if found[1] then return (table.unpack or unpack)(found, 2, 6) end -- luacheck: ignore 113
-	end
 	if core.queueable[name] and host.queues and host.queues() then
 		local ok, err = host.start()
 		if not ok then return E.fail("unavailable", "the host cannot queue: " .. tostring(err), { op = name }) end
@@ -82,10 +77,20 @@ local function unable(host, name, door, blocking, why, handle, ...)
 	return nil, err
 end
 
+--- The same for a read that a local tier may answer: `found` and what it did.
+local function tried(host, name, door, blocking, why, handle, args, found, ...)
+	if found then return ... end
+	return unable(host, name, door, blocking, why, handle, (table.unpack or unpack)(args, 1, args.n)) -- luacheck: ignore 113
+end
+
 local function parking(host, name, door, blocking)
 	return function(handle, ...)
 		local why = host.blocked()
-		if why then return unable(host, name, door, blocking, why, handle, ...) end
+		if why then
+			local try = core.table_tries[name]
+			if not try or core.inline(handle) then return unable(host, name, door, blocking, why, handle, ...) end
+			return tried(host, name, door, blocking, why, handle, { n = select("#", ...), ... }, try(handle, ...))
+		end
 		return settle(host, name, handle, door(handle, ...))
 	end
 end

@@ -75,8 +75,8 @@ function core.open_store(config, clock) end
 local Store = {}
 function Store:ops_name() end         -- name of the outermost layer or provider
 function Store:kind() end             -- name of the provider at the bottom
---- {ttl=true, expire=, add=, present=, version=, incr=, keys=, clear=, native=, batch=, emulated={...}, inline=, shared=,
---- unsigned_incr=, exclusive=, ttl_resolution_ms=, max_key=, max_value=}
+--- {ttl=true, expire=, add=, present=, version=, incr=, keys=, clear=, native=, batch=, track=, emulated={...}, inline=, inline_hits=,
+--- shared=, unsigned_incr=, exclusive=, ttl_resolution_ms=, max_key=, max_value=}
 function Store:caps() end
 function Store:config() end           -- every option with its value as text, secrets "***"
 function Store:close() end            -- drops this handle's reference; twice is fine; also __gc and __close
@@ -95,7 +95,9 @@ function Cache:close() end                   -- also __gc, __close
 function Cache:closed() end
 function Cache:ping(deadline_ms) end
 function Cache:version(deadline_ms) end      -- the server's version text
-function Cache:provider_stats(deadline_ms) end        -- {keys=,memory=,connections=,evictions=,expired=,retries=}; unknown ones absent
+function Cache:provider_stats(deadline_ms) end        -- {keys=,memory=,connections=,evictions=,expired=,retries=}; unknown ones absent;
+--- of multitier also tier1_keys tier1_memory tier1_hits tier2_hits promotions invalidations channel_losses,
+--- channel="tracking"|"pubsub"|"none"|"down"|"refused"
 function Cache:inspect(key, deadline_ms) end -- table for a full key (decoded MessagePack map), nil when absent
 --- commands: {{"GET","k"},{...}}; words are strings or numbers. A list of replies; a reply that is an error is an error table; nil
 --- reply is core.null inside.
@@ -132,7 +134,7 @@ function Table:expire(k, ttl, opts) end         -- true, nil when absent
 --- same)
 function Table:incr(k, n, opts) end
 function Table:decr(k, n, opts) end
-function Table:get_with(k, opts) end            -- value, {version=, ttl=, age=, tier=, stale=}
+function Table:get_with(k, opts) end            -- value, {version=, ttl=, age=, tier="l1"|"l2"|nil, stale=}
 function Table:get_multi(keys, opts) end        -- map, nil, errs?   (errs[key] third on partial failure); map nil, err when nothing worked
 function Table:set_multi(map, ttl_or_opts) end  -- true, nil, errs?; values may be core.item; an unencodable value: nil, err before any I/O
 function Table:delete_multi(keys, opts) end     -- true, nil, errs?
@@ -206,6 +208,8 @@ function core.fd() end
 core.table_doors = {}
 ---@type table<string, function>  doors of cache handles
 core.cache_doors = {}
+---@type table<string, function>  reads of table handles where nothing can wait: true, results... from a local tier; or false
+core.table_tries = {}
 ---@type table<string, boolean>  methods of tables that make sense without anybody waiting for the answer
 core.queueable = {}
 --- The results of a parked call that is done; once. The handle must be the one of the call.
@@ -233,7 +237,7 @@ function core.kick() end
 ---@field close fun(self)
 ---@return zbz.core.Alarm?, zbz.Error?
 function core.alarm() end
----@return integer flying, integer undrained, boolean subscribed
+---@return integer flying, integer undrained, boolean subscribed, integer submitted  the last: calls handed to the pool so far
 function core.under_way() end
 --- Size of the thread pool; nil, err once it runs.
 function core.threads(n) end
