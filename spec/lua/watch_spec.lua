@@ -7,26 +7,26 @@ local await, quiet, recorder = support.await, support.quiet, support.recorder
 
 -- A source whose value the test sets.
 local function box(value)
-	local self = { value = value, gets = 0, subscribed = 0, name = "box" }
-	function self:get(key)
-		assert(self.value == nil or type(key) == "string")
+	local made = { value = value, gets = 0, subscribed = 0, name = "box" }
+	function made:get(key)
+		assert(type(key) == "string")
 		self.gets = self.gets + 1
 		if self.fails then return nil, self.fails end
 		return self.value
 	end
-	function self:subscribe(_, changed)
+	function made:subscribe(_, changed)
 		self.subscribed, self.changed = self.subscribed + 1, changed
 		return self.subscribed
 	end
-	function self:unsubscribe(id)
+	function made:unsubscribe(id)
 		assert(id == self.subscribed)
 		self.changed = nil
 	end
-	function self.put(v, err)
-		self.value, self.fails = v, err
-		if self.changed then self.changed() end
+	function made.put(v, err)
+		made.value, made.fails = v, err
+		if made.changed then made.changed() end
 	end
-	return self
+	return made
 end
 
 local function fails(code, v, err)
