@@ -24,6 +24,7 @@ typedef struct zbz_watch_box {
 	zbz_bind *bind;
 	unsigned generation;
 	bool local;
+	bool kept;    /* by the state's table of listeners: referenced or not */
 	bool pending; /* taken, and not yet handed to Lua */
 	zbz_buf taken;
 } zbz_watch_box;
@@ -108,10 +109,26 @@ static void watch_release(lua_State *L, void *self) {
 	zbz_watch_close(w);
 	zbz_buf_clear(&box->taken);
 	if (f == NULL) return;
-	box->bind->watches--;
-	zbz_forget_listener(L, f->id);
+	if (box->kept) {
+		box->bind->watches--;
+		zbz_forget_listener(L, f->id);
+	}
 	feed_free(f);
 	zbz_mail_unref(box->mail);
+}
+
+/* From here on the watch lives until it is closed. What was told before had nobody to hear it; the owner takes next. */
+static void keep(lua_State *L, int idx) {
+	zbz_watch_box *box = lua_touserdata(L, idx);
+	int top = lua_gettop(L);
+	if (box->feed == NULL || box->kept) return;
+	luaL_checkstack(L, 6, "zbz");
+	zbz_getenv(L, idx);
+	lua_rawgeti(L, -1, 1);
+	zbz_keep_listener(L, box->feed->id, top + 2, idx);
+	lua_settop(L, top);
+	box->kept = true;
+	box->bind->watches++;
 }
 
 static zbz_watch_box *watch_check(lua_State *L, const char *op) {
@@ -187,16 +204,18 @@ static int new_watch(lua_State *L) {
 	read_opts(L, 3, &opts);
 	if (!lua_isnil(L, 4)) luaL_checktype(L, 4, LUA_TFUNCTION);
 	box = zbz_box_new(L, ZBZ_BOX_WATCH, sizeof(*box));
-	if (!lua_isnil(L, 4)) zbz_keep_listener(L, b->subscription_ids + 1, 4, 5); /* may raise: nothing is owned yet */
-	if (!lua_isnil(L, 4) && (box->feed = feed_new(b, &err)) == NULL) {
-		zbz_forget_listener(L, b->subscription_ids + 1);
-		return zbz_push_failure(L, &err, &at);
+	if (!lua_isnil(L, 4)) {
+		lua_createtable(L, 1, 0);
+		lua_pushvalue(L, 4);
+		lua_rawseti(L, -2, 1);
+		zbz_setenv(L, 5);
+		box->feed = feed_new(b, &err);
+		if (box->feed == NULL) return zbz_push_failure(L, &err, &at);
 	}
 	opts.on_news = box->feed != NULL ? on_news : NULL;
 	opts.ud = box->feed;
 	if (zbz_watch_open(source != NULL ? source->source : NULL, key, &opts, &box->w, &err) < 0) {
 		box->w = NULL;
-		if (box->feed != NULL) zbz_forget_listener(L, box->feed->id);
 		feed_free(box->feed);
 		box->feed = NULL;
 		return zbz_push_failure(L, &err, &at);
@@ -207,7 +226,6 @@ static int new_watch(lua_State *L) {
 	if (box->feed != NULL) {
 		box->mail = b->mail;
 		b->mail->refs++;
-		b->watches++;
 	}
 	return 1;
 }
@@ -231,9 +249,13 @@ static void parse_look(lua_State *L, zbz_bind *b, zbz_request *r) {
 static zbz_status run_sync(zbz_request *r) { return zbz_watch_begin(r->ud, &r->c); }
 static zbz_status run_read(zbz_request *r) { return zbz_watch_read(r->ud, &r->c); }
 
+static const zbz_verb sync_verb;
+
+/* The handle may have been closed meanwhile. */
 static int push_look(lua_State *L, zbz_bind *b, zbz_request *r) {
 	r->undo = NULL;
 	zbz_watch_unref(r->ud);
+	if (r->verb == &sync_verb) keep(L, 1);
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -250,6 +272,7 @@ static int watch_start(lua_State *L) {
 	zbz_watch_box *box = open_check(L, "start");
 	zbz_err err;
 	if (zbz_watch_start(box->w, &err) < 0) return push_trouble(L, &err, "start");
+	keep(L, 1);
 	lua_pushboolean(L, 1);
 	return 1;
 }

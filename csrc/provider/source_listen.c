@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/fork.h"
+#include "watch/desk.h"
 
 #define LAY_MAX         8    /* times a trail that moves under us is laid */
 #define WRITING_MS      300  /* after a write the file is taken to be half written this long */
@@ -71,8 +72,9 @@ zbz_status zbz_file_listener_init(file_listener *l, const zbz_clock *clock) {
 	return ZBZ_OK;
 }
 
-/* Late: at a fork a listener's lock is taken before that of whom it hints. */
+/* At a fork the listeners' locks are taken before the desk's, which they hint: so the desk has to be prepared first. */
 static void enlist(file_listener *l) {
+	zbz_desk_prepare();
 	pthread_once(&once, watch_forks);
 	pthread_mutex_lock(&all_lock);
 	if (l->prev == NULL && l->next == NULL && all != l) {

@@ -560,6 +560,14 @@ static void pauses_and_looks_when_it_goes_on(void) {
 	zbz_watch_resume(o.w);
 	CHECK(owner_await(&o) == ZBZ_NEWS_VALUE && value_is(&o, "three"));
 	CHECK(fake_gets(o.f) == gets + 1);
+	fake_put(o.f, "four", ZBZ_OK);
+	CHECK(reads_reach(&o, gets + 2));
+	zbz_watch_pause(o.w); /* after it was told, before it was taken */
+	CHECK(owner_take(&o) == ZBZ_NEWS_NONE);
+	gets = o.calls;
+	zbz_watch_resume(o.w);
+	CHECK(o.calls == gets + 1);
+	CHECK(owner_take(&o) == ZBZ_NEWS_VALUE && value_is(&o, "four"));
 	zbz_watch_resume(o.w);
 	owner_close(&o);
 }

@@ -83,6 +83,16 @@ describe("watch redis", function()
 		assert.are.equal("unavailable", err.code)
 	end)
 
+	it("says that a value is too large, and takes a smaller one", function()
+		server.cli("SET app:k one")
+		local w = sync("k", nil, { max_size = 1000, debounce = "5ms" })
+		server.cli(("SET app:k %s"):format(("x"):rep(5000)))
+		assert.is_true(await(function() return w:error() ~= nil end))
+		assert.are.equal("too_large", w:error().code)
+		server.cli("SET app:k two")
+		assert.is_true(await(function() return w:value() == "two" and not w:error() end))
+	end)
+
 	it("never misses the last of 10,000 writes", function()
 		for _ = 1, 3 do
 			server.cli("SET app:n.json 0")

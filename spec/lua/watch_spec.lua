@@ -271,6 +271,21 @@ describe("watch", function()
 		w:resume()
 	end)
 
+	it("gives what came before a pause and was not delivered yet", function()
+		local source, calls, fn = box("1"), recorder()
+		local w = assert(sync(source, "n.json", fn, QUICK))
+		local gets = source.gets
+		source.value = "2"
+		source.changed()
+		local till = core.mono() + 20000
+		repeat local _, undelivered = core.under_way() until undelivered > 0 or core.mono() > till
+		w:pause()
+		quiet(0.05)
+		assert.are.equal(gets, source.gets)
+		w:resume()
+		assert.is_true(await(function() return #calls == 2 end))
+	end)
+
 	it("polls a source that does not tell", function()
 		local source, calls, fn = box("1"), recorder()
 		source.subscribe, source.unsubscribe = nil, nil

@@ -1,7 +1,7 @@
 -- What the specs of watches share: waiting for events, and who was told what.
 local zbz = require("zbz")
 
-local M = { errors = {} }
+local M = {}
 
 --- Delivers until fn() is true; false after `seconds`.
 function M.await(fn, seconds)

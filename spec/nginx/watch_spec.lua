@@ -55,6 +55,19 @@ local SERVER = [[
 	location = /log { content_by_lua_block { ngx.print("ok") } log_by_lua_block {
 		local w, err = zbz.watch.sync(assert(zbz.watch.redis(cache)), "n.json"); logged = w == nil and err.code } }
 	location = /logged { content_by_lua_block { ngx.print(logged) } }
+	location = /killed { content_by_lua_block {
+		local core = require("zbz.core")
+		local function open() return select(3, core.under_way()) end
+		local th = ngx.thread.spawn(function() assert(zbz.watch.sync(assert(zbz.watch.redis(cache)), "n.json", nil, { deadline = "2s" })) end)
+		ngx.sleep(0.05)
+		local waited = core.under_way() > 0
+		ngx.thread.kill(th)
+		for _ = 1, 100 do
+			ngx.sleep(0.05)
+			collectgarbage()
+			if not open() and core.under_way() == 0 then break end
+		end
+		ngx.print(tostring(waited), " ", tostring(open()), " ", (core.under_way())) } }
 	location = /lazy { content_by_lua_block { ngx.print(early:state()) } }
 ]]
 
@@ -121,6 +134,16 @@ describe("nginx watch", function()
 
 	it("works in a request, with a source that yields", function()
 		assert.are.equal("2 stopped 4", body(web, "/request"))
+	end)
+
+	it("leaves no watch behind when the light thread that begins one is killed", function()
+		local one = nginx.start{ init = INIT:format(dir, server.url):gsub("\n\tearly[^\n]*", ""), server = SERVER }
+		server.pause()
+		local pid = proc.spawn({ "curl", "-s", "-m", "10", one.url .. "/killed" }, one.dir .. "/killed")
+		assert.is_true(proc.wait_until(("! kill -0 %d 2>/dev/null"):format(pid), 10))
+		server.resume()
+		assert.are.equal("true false 0", proc.output("cat " .. one.dir .. "/killed"))
+		one.stop()
 	end)
 
 	it("says so where nothing can wait", function()
