@@ -1,7 +1,6 @@
 /* Watches: the desk's thread posts to the mailbox of the Lua state that there is news; poll hands out the listener, which takes it.
  * Callbacks, parsing and comparing values are Lua's (lua/zbz/watch). */
 #include "base/fork.h"
-#include "config.h"
 #include "mail.h"
 #include "request.h"
 
@@ -10,11 +9,6 @@ typedef struct feed {
 	zbz_mailbox *mailbox;
 	uint64_t id;
 } feed;
-
-typedef struct zbz_source_box {
-	zbz_box head;
-	zbz_source *source; /* NULL: closed */
-} zbz_source_box;
 
 typedef struct zbz_watch_box {
 	zbz_box head;
@@ -42,53 +36,9 @@ static bool on_news(void *ud) {
 	return false;
 }
 
-/* ---- sources ---- */
-
-static void source_release(lua_State *L, void *self) {
-	zbz_source_box *box = self;
-	zbz_source *source = box->source;
-	box->source = NULL;
-	zbz_source_unref(source);
-}
-
 static int push_trouble(lua_State *L, const zbz_err *err, const char *op) {
 	zbz_where at = zbz_at(op);
 	return zbz_push_failure(L, err, &at);
-}
-
-/* open_source{provider="file", dir=...} */
-static int open_source(lua_State *L) {
-	zbz_source_box *box;
-	zbz_config_box *cfg;
-	zbz_err err;
-	zbz_status s;
-	luaL_argcheck(L, lua_istable(L, 1), 1, "zbz: open_source: a table of options expected");
-	lua_settop(L, 1);
-	box = zbz_box_new(L, ZBZ_BOX_SOURCE, sizeof(*box));
-	cfg = zbz_config_from(L, 1, "open_source", NULL);
-	s = zbz_source_open(cfg->cfg, NULL, &box->source, &err);
-	zbz_config_free(cfg->cfg);
-	cfg->cfg = NULL;
-	if (s < 0) {
-		box->source = NULL;
-		return push_trouble(L, &err, "open_source");
-	}
-	lua_settop(L, 2);
-	return 1;
-}
-
-static int cache_source(lua_State *L) {
-	zbz_cache_box *cache = zbz_cache_check(L, zbz_bind_of(L), 1, "cache_source");
-	zbz_source_box *box = zbz_box_new(L, ZBZ_BOX_SOURCE, sizeof(*box));
-	zbz_err err;
-	zbz_status s;
-	if (cache->clock != zbz_clock_system()) /* it may end before the watch does */
-		s = zbz_fail(&err, ZBZ_E_UNSUPPORTED, "a cache on a clock of its own cannot be watched");
-	else
-		s = zbz_source_of_cache(cache->cache, &box->source, &err);
-	if (s == ZBZ_OK) return 1;
-	box->source = NULL;
-	return push_trouble(L, &err, "cache_source");
 }
 
 /* ---- watches ---- */
@@ -395,12 +345,9 @@ static const luaL_Reg methods[] = {
 	{ "answer", watch_answer }, { "hint", watch_hint },     { "pause", watch_pause },     { "resume", watch_resume },
 	{ "info", watch_info },     { "closed", watch_closed }, { "foreign", watch_foreign }, { NULL, NULL },
 };
-static const luaL_Reg functions[] = {
-	{ "open_source", open_source }, { "cache_source", cache_source }, { "watch", new_watch }, { NULL, NULL }
-};
+static const luaL_Reg functions[] = { { "watch", new_watch }, { NULL, NULL } };
 
 void zbz_open_watch(lua_State *L) {
-	zbz_class(L, ZBZ_BOX_SOURCE, "zbz.Source", source_release, "close", NULL);
 	zbz_class(L, ZBZ_BOX_WATCH, "zbz.core.Watch", watch_release, "close", methods);
 	zbz_push_methods(L, ZBZ_BOX_WATCH);
 	lua_setfield(L, 1, "watch_methods");
