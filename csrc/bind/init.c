@@ -68,6 +68,7 @@ static int open_areas(lua_State *L) {
 	zbz_open_mailbox(L);
 	zbz_open_subscribe(L);
 	zbz_open_park(L);
+	zbz_open_source(L);
 	zbz_open_watch(L);
 	zbz_open_bell(L);
 	zbz_open_alarm(L);

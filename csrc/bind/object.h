@@ -102,6 +102,11 @@ typedef struct zbz_cache_box {
 	struct zbz_subscription_box *subscriptions;
 } zbz_cache_box;
 
+typedef struct zbz_source_box {
+	zbz_box head;
+	zbz_source *source; /* NULL: closed */
+} zbz_source_box;
+
 typedef struct zbz_clock_box {
 	zbz_box head;
 	zbz_keep *keep; /* owns the clock */
@@ -227,6 +232,7 @@ void zbz_open_bell(lua_State *L);
 void zbz_open_alarm(lua_State *L);
 void zbz_open_signals(lua_State *L);
 void zbz_open_watch(lua_State *L);
+void zbz_open_source(lua_State *L);
 void zbz_open_l1(lua_State *L);
 void zbz_open_door(lua_State *L);
 

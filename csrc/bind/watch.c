@@ -1,7 +1,6 @@
 /* Watches: the desk's thread posts to the mailbox of the Lua state that there is news; poll hands out the listener, which takes it.
  * Callbacks, parsing and comparing values are Lua's (lua/zbz/watch). */
 #include "base/fork.h"
-#include "config.h"
 #include "mail.h"
 #include "request.h"
 
@@ -11,11 +10,6 @@ typedef struct feed {
 	uint64_t id;
 } feed;
 
-typedef struct zbz_source_box {
-	zbz_box head;
-	zbz_source *source; /* NULL: closed */
-} zbz_source_box;
-
 typedef struct zbz_watch_box {
 	zbz_box head;
 	zbz_watch *w; /* NULL: closed */
@@ -24,6 +18,7 @@ typedef struct zbz_watch_box {
 	zbz_bind *bind;
 	unsigned generation;
 	bool local;
+	bool kept;    /* by the state's table of listeners: referenced or not */
 	bool pending; /* taken, and not yet handed to Lua */
 	zbz_buf taken;
 } zbz_watch_box;
@@ -41,53 +36,9 @@ static bool on_news(void *ud) {
 	return false;
 }
 
-/* ---- sources ---- */
-
-static void source_release(lua_State *L, void *self) {
-	zbz_source_box *box = self;
-	zbz_source *source = box->source;
-	box->source = NULL;
-	zbz_source_unref(source);
-}
-
 static int push_trouble(lua_State *L, const zbz_err *err, const char *op) {
 	zbz_where at = zbz_at(op);
 	return zbz_push_failure(L, err, &at);
-}
-
-/* open_source{provider="file", dir=...} */
-static int open_source(lua_State *L) {
-	zbz_source_box *box;
-	zbz_config_box *cfg;
-	zbz_err err;
-	zbz_status s;
-	luaL_argcheck(L, lua_istable(L, 1), 1, "zbz: open_source: a table of options expected");
-	lua_settop(L, 1);
-	box = zbz_box_new(L, ZBZ_BOX_SOURCE, sizeof(*box));
-	cfg = zbz_config_from(L, 1, "open_source", NULL);
-	s = zbz_source_open(cfg->cfg, NULL, &box->source, &err);
-	zbz_config_free(cfg->cfg);
-	cfg->cfg = NULL;
-	if (s < 0) {
-		box->source = NULL;
-		return push_trouble(L, &err, "open_source");
-	}
-	lua_settop(L, 2);
-	return 1;
-}
-
-static int cache_source(lua_State *L) {
-	zbz_cache_box *cache = zbz_cache_check(L, zbz_bind_of(L), 1, "cache_source");
-	zbz_source_box *box = zbz_box_new(L, ZBZ_BOX_SOURCE, sizeof(*box));
-	zbz_err err;
-	zbz_status s;
-	if (cache->clock != zbz_clock_system()) /* it may end before the watch does */
-		s = zbz_fail(&err, ZBZ_E_UNSUPPORTED, "a cache on a clock of its own cannot be watched");
-	else
-		s = zbz_source_of_cache(cache->cache, &box->source, &err);
-	if (s == ZBZ_OK) return 1;
-	box->source = NULL;
-	return push_trouble(L, &err, "cache_source");
 }
 
 /* ---- watches ---- */
@@ -108,10 +59,26 @@ static void watch_release(lua_State *L, void *self) {
 	zbz_watch_close(w);
 	zbz_buf_clear(&box->taken);
 	if (f == NULL) return;
-	box->bind->watches--;
-	zbz_forget_listener(L, f->id);
+	if (box->kept) {
+		box->bind->watches--;
+		zbz_forget_listener(L, f->id);
+	}
 	feed_free(f);
 	zbz_mail_unref(box->mail);
+}
+
+/* From here on the watch lives until it is closed. What was told before had nobody to hear it; the owner takes next. */
+static void keep(lua_State *L, int idx) {
+	zbz_watch_box *box = lua_touserdata(L, idx);
+	int top = lua_gettop(L);
+	if (box->feed == NULL || box->kept) return;
+	luaL_checkstack(L, 6, "zbz");
+	zbz_getenv(L, idx);
+	lua_rawgeti(L, -1, 1);
+	zbz_keep_listener(L, box->feed->id, top + 2, idx);
+	lua_settop(L, top);
+	box->kept = true;
+	box->bind->watches++;
 }
 
 static zbz_watch_box *watch_check(lua_State *L, const char *op) {
@@ -187,16 +154,18 @@ static int new_watch(lua_State *L) {
 	read_opts(L, 3, &opts);
 	if (!lua_isnil(L, 4)) luaL_checktype(L, 4, LUA_TFUNCTION);
 	box = zbz_box_new(L, ZBZ_BOX_WATCH, sizeof(*box));
-	if (!lua_isnil(L, 4)) zbz_keep_listener(L, b->subscription_ids + 1, 4, 5); /* may raise: nothing is owned yet */
-	if (!lua_isnil(L, 4) && (box->feed = feed_new(b, &err)) == NULL) {
-		zbz_forget_listener(L, b->subscription_ids + 1);
-		return zbz_push_failure(L, &err, &at);
+	if (!lua_isnil(L, 4)) {
+		lua_createtable(L, 1, 0);
+		lua_pushvalue(L, 4);
+		lua_rawseti(L, -2, 1);
+		zbz_setenv(L, 5);
+		box->feed = feed_new(b, &err);
+		if (box->feed == NULL) return zbz_push_failure(L, &err, &at);
 	}
 	opts.on_news = box->feed != NULL ? on_news : NULL;
 	opts.ud = box->feed;
 	if (zbz_watch_open(source != NULL ? source->source : NULL, key, &opts, &box->w, &err) < 0) {
 		box->w = NULL;
-		if (box->feed != NULL) zbz_forget_listener(L, box->feed->id);
 		feed_free(box->feed);
 		box->feed = NULL;
 		return zbz_push_failure(L, &err, &at);
@@ -207,7 +176,6 @@ static int new_watch(lua_State *L) {
 	if (box->feed != NULL) {
 		box->mail = b->mail;
 		b->mail->refs++;
-		b->watches++;
 	}
 	return 1;
 }
@@ -231,9 +199,13 @@ static void parse_look(lua_State *L, zbz_bind *b, zbz_request *r) {
 static zbz_status run_sync(zbz_request *r) { return zbz_watch_begin(r->ud, &r->c); }
 static zbz_status run_read(zbz_request *r) { return zbz_watch_read(r->ud, &r->c); }
 
+static const zbz_verb sync_verb;
+
+/* The handle may have been closed meanwhile. */
 static int push_look(lua_State *L, zbz_bind *b, zbz_request *r) {
 	r->undo = NULL;
 	zbz_watch_unref(r->ud);
+	if (r->verb == &sync_verb) keep(L, 1);
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -250,6 +222,7 @@ static int watch_start(lua_State *L) {
 	zbz_watch_box *box = open_check(L, "start");
 	zbz_err err;
 	if (zbz_watch_start(box->w, &err) < 0) return push_trouble(L, &err, "start");
+	keep(L, 1);
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -372,12 +345,9 @@ static const luaL_Reg methods[] = {
 	{ "answer", watch_answer }, { "hint", watch_hint },     { "pause", watch_pause },     { "resume", watch_resume },
 	{ "info", watch_info },     { "closed", watch_closed }, { "foreign", watch_foreign }, { NULL, NULL },
 };
-static const luaL_Reg functions[] = {
-	{ "open_source", open_source }, { "cache_source", cache_source }, { "watch", new_watch }, { NULL, NULL }
-};
+static const luaL_Reg functions[] = { { "watch", new_watch }, { NULL, NULL } };
 
 void zbz_open_watch(lua_State *L) {
-	zbz_class(L, ZBZ_BOX_SOURCE, "zbz.Source", source_release, "close", NULL);
 	zbz_class(L, ZBZ_BOX_WATCH, "zbz.core.Watch", watch_release, "close", methods);
 	zbz_push_methods(L, ZBZ_BOX_WATCH);
 	lua_setfield(L, 1, "watch_methods");

@@ -10,10 +10,10 @@
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/fork.h"
+#include "watch/desk.h"
 
 #define LAY_MAX         8    /* times a trail that moves under us is laid */
 #define WRITING_MS      300  /* after a write the file is taken to be half written this long */
@@ -71,8 +71,9 @@ zbz_status zbz_file_listener_init(file_listener *l, const zbz_clock *clock) {
 	return ZBZ_OK;
 }
 
-/* Late: at a fork a listener's lock is taken before that of whom it hints. */
+/* At a fork the listeners' locks are taken before the desk's, which they hint: so the desk has to be prepared first. */
 static void enlist(file_listener *l) {
+	zbz_desk_prepare();
 	pthread_once(&once, watch_forks);
 	pthread_mutex_lock(&all_lock);
 	if (l->prev == NULL && l->next == NULL && all != l) {
@@ -259,32 +260,6 @@ void zbz_file_unlisten(file_listener *l, file_sub *sub) {
 	pthread_mutex_unlock(&l->plan);
 }
 
-/* File systems where others write behind the kernel's back, and those that make their files up. */
-static bool is_silent(const char *dir) {
-	static const uint32_t magics[] = {
-		0x6969,     /* nfs */
-		0x65735546, /* fuse */
-		0xFF534D42, /* cifs */
-		0xFE534D42, /* smb2 */
-		0x517B,     /* smb */
-		0x01021997, /* 9p */
-		0x00C36400, /* ceph */
-		0x5346414F, /* afs */
-		0x6B414653, /* afs of the kernel */
-		0x0BD00BD0, /* lustre */
-		0x47504653, /* gpfs */
-		0x786F4256, /* vboxsf */
-		0x9FA0,     /* proc */
-		0x62656572  /* sysfs */
-	};
-	struct statfs fs;
-	size_t i;
-	if (statfs(dir, &fs) != 0) return false;
-	for (i = 0; i < sizeof magics / sizeof *magics; i++)
-		if ((uint32_t)fs.f_type == magics[i]) return true;
-	return false;
-}
-
 /* A trail that the kernel watches, not yet the subscription's. */
 typedef struct laid {
 	file_spot spots[ZBZ_TRAIL_MAX];
@@ -309,7 +284,7 @@ static void add_watches(file_listener *l, const zbz_trail *trail, laid *out) {
 			out->spots[out->n++] = (file_spot){ spot->kind, wd, spot->name };
 		else if (spot->kind != ZBZ_SPOT_SELF && errno != ENOENT && errno != ENOTDIR)
 			out->heard = false;
-		if (spot->kind == ZBZ_SPOT_FILE && is_silent(path)) out->heard = false;
+		if (spot->kind == ZBZ_SPOT_FILE && zbz_path_silent(path)) out->heard = false;
 	}
 }
 

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define LINKS_MAX 40
@@ -132,7 +133,32 @@ zbz_status zbz_trail_walk(const char *path, zbz_trail *trail, zbz_err *err) {
 	return s < 0 ? s : ZBZ_OK;
 }
 
-/* ---- mounts ---- */
+/* ---- file systems and mounts ---- */
+
+bool zbz_path_silent(const char *dir) {
+	static const uint32_t magics[] = {
+		0x6969,     /* nfs */
+		0x65735546, /* fuse */
+		0xFF534D42, /* cifs */
+		0xFE534D42, /* smb2 */
+		0x517B,     /* smb */
+		0x01021997, /* 9p */
+		0x00C36400, /* ceph */
+		0x5346414F, /* afs */
+		0x6B414653, /* afs of the kernel */
+		0x0BD00BD0, /* lustre */
+		0x47504653, /* gpfs */
+		0x786F4256, /* vboxsf */
+		0x9FA0,     /* proc */
+		0x62656572  /* sysfs */
+	};
+	struct statfs fs;
+	size_t i;
+	if (statfs(dir, &fs) != 0) return false;
+	for (i = 0; i < sizeof magics / sizeof *magics; i++)
+		if ((uint32_t)fs.f_type == magics[i]) return true;
+	return false;
+}
 
 /* mountinfo writes blanks and backslashes as \ooo. */
 static bool same_path(const char *field, size_t n, const char *path) {

@@ -29,6 +29,9 @@ static inline const char *zbz_trail_text(const zbz_trail *t, size_t at) { return
 /* Walks the absolute path as the kernel would. Something that is not there is no failure. Clear trail->text afterwards. */
 zbz_status zbz_trail_walk(const char *path, zbz_trail *trail, zbz_err *err);
 
+/* A file system where others write behind the kernel's back, or one that makes its files up? */
+bool zbz_path_silent(const char *dir);
+
 /* Is there a mount at exactly this path? `mounts`: the text of /proc/self/mountinfo. */
 bool zbz_mount_point(const char *mounts, const char *path);
 

@@ -119,7 +119,7 @@ zbz_status zbz_watch_look(zbz_watch *w, zbz_call *c, bool listen) {
 	zbz_buf_reset(&w->read);
 	memset(&c->err, 0, sizeof c->err);
 	s = zbz_source_get(w->source, c, w->key, w->sub, &w->read);
-	if (s == ZBZ_E_TOO_LARGE && w->read.max == w->opts.max_size)
+	if (s == ZBZ_E_TOO_LARGE)
 		s = zbz_fail(&c->err, s, "the value is larger than max_size, %zu bytes", w->opts.max_size);
 	read_state(w);
 	return s;
@@ -350,7 +350,7 @@ void zbz_watch_resume(zbz_watch *w) {
 	if (w->paused && !zbz_desk_foreign(w)) {
 		w->paused = false;
 		w->pace.look_at = zbz_mono(w->opts.clock);
-		if (w->wants) w->told = false;
+		w->told = false; /* who was told while it rested has taken nothing */
 		zbz_desk_tell(w);
 		zbz_desk_wake();
 	}

@@ -51,6 +51,10 @@ static const char *const scripts[] = {
 	"local s, e = json:get(''); assert(e.code == 'invalid_key'); pcall(json.get, json, 5); pcall(json.set, json, 'k', "
 	"1, {tl=5})",
 	"local a = assert(core.alarm()); assert(a:set(5)); a:fd(); a:close()",
+	"local w = assert(core.watch(nil, 'k', {debounce=5, max_size=50}, function() end)); w:answer('x'); w:take(); "
+	"w:answer(false, 'why'); w:take(); w:info(); w:close()\n"
+	"assert(core.open_source{provider='file', dir='/tmp', polling=true}):close(); "
+	"assert(core.cache_source(cache)):close()",
 	"core.envelope_open(core.envelope_seal({expire_at=5, stored_at=1}, 'x'), 3)",
 };
 enum { SCRIPTS = sizeof(scripts) / sizeof(scripts[0]) };

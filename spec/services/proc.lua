@@ -23,10 +23,11 @@ function proc.listening(port)
 end
 
 local last = 0
---- A port nobody listens on. Candidates are spread by process and time, so that suites side by side do not collide.
+--- A port nobody listens on, below those the kernel gives to clients (one that a client has just left cannot be bound). Candidates are
+--- spread by process and time, so that suites side by side do not collide.
 function proc.free_port()
-	if last == 0 then last = 20000 + (tonumber((proc.output("echo $$"))) * 37 + os.time()) % 20000 end
-	repeat last = last % 45000 < 20000 and 20000 or last % 45000 + 1 until not proc.listening(last)
+	if last == 0 then last = 20000 + (tonumber((proc.output("echo $$"))) * 37 + os.time()) % 12000 end
+	repeat last = last < 32700 and last + 1 or 20000 until not proc.listening(last)
 	return last
 end
 

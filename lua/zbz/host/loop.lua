@@ -27,7 +27,7 @@ function M.report(err)
 	elseif host and host.report then
 		host.report(err)
 	else
-		io.stderr:write("zbz: a callback failed: ", E.line(err, 500), "\n")
+		io.stderr:write(E.is(err) and "zbz: " or "zbz: a callback failed: ", E.line(err, 500), "\n")
 	end
 end
 

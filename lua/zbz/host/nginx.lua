@@ -138,7 +138,7 @@ function M.wake(w) w:post(1) end
 function M.spawn(fn) return (ngx.timer.at(0, function() loop.protected(fn) end)) end
 M.defer = M.spawn
 
-function M.report(err) ngx.log(ngx.ERR, "zbz: a callback failed: ", tostring(err)) end
+function M.report(err) ngx.log(ngx.ERR, E.is(err) and "zbz: " or "zbz: a callback failed: ", tostring(err)) end
 
 function M.poll() return loop.drain(M) end
 function M.run() return E.fail("unsupported", "run: nginx runs its loop itself", { op = "run" }) end

@@ -201,6 +201,36 @@ function core.poll_next(timeout_ms) end
 --- Wake fd of this state, or nil, err.
 function core.fd() end
 
+---@return boolean  was this Lua state made by the process that this one was forked from?
+function core.inherited() end
+
+-- 6b. watches (lua/zbz/watch): what is read, when, and whether it is news; the value of the bytes is Lua's business
+---@param config {provider:string, dir:string?, polling:boolean?}  provider "file"
+---@return userdata? source, zbz.Error?
+function core.open_source(config) end
+--- The keys of a cache below its prefix.
+---@return userdata? source, zbz.Error?
+function core.cache_source(cache) end
+--- listener(): there is something to take; poll_next hands it out. Lives until :close(), referenced or not. source nil: take answers
+--- "read", and the owner reads and answers. opts in ms and bytes: debounce (-1 none) poll deadline max_size allow_empty
+---@return zbz.core.Watch?, zbz.Error?
+function core.watch(source, key, opts, listener) end
+---@class zbz.core.Watch: userdata
+local Watch = {}
+function Watch:sync(deadline_ms) end  -- subscribes, reads, watches: true and there is a value to take; nil, err and nothing is watched
+function Watch:read(deadline_ms) end  -- reads only
+function Watch:start() end            -- watches; the first look comes by itself
+---@return "value"|"error"|"mended"|"read"|nil what, string|zbz.Error|nil
+function Watch:take() end
+function Watch:answer(bytes, why) end -- after "read": bytes; nil there is none; false, why
+function Watch:hint() end
+function Watch:pause() end
+function Watch:resume() end
+function Watch:info() end             -- {mode, delay, age, running, paused, failing, hints, reads, values, failures, note}, ms
+function Watch:foreign() end          -- of the parent process: nothing comes of it here
+function Watch:close() end
+function Watch:closed() end
+
 -- 7. parked calls, for hosts of event loops (lua/zbz/host/loop.lua). A door takes what the method of its name takes and returns
 ---   false, results...     answered at once (a store that never waits, a failure before any I/O)
 ---   ticket, id, left_ms?  under way on the pool; poll_next hands out id when it is done. Dropping the ticket drops the answer.
@@ -210,6 +240,8 @@ core.table_doors = {}
 core.cache_doors = {}
 ---@type table<string, function>  reads of table handles where nothing can wait: true, results... from a local tier; or false
 core.table_tries = {}
+---@type table<string, function>  doors of watches: sync, read
+core.watch_doors = {}
 ---@type table<string, boolean>  methods of tables that make sense without anybody waiting for the answer
 core.queueable = {}
 --- The results of a parked call that is done; once. The handle must be the one of the call.

@@ -1,0 +1,43 @@
+-- What the specs of watches share: waiting for events, and who was told what.
+local zbz = require("zbz")
+
+local M = {}
+
+--- Delivers until fn() is true; false after `seconds`.
+function M.await(fn, seconds)
+	local core = require("zbz.core")
+	local till = core.mono() + (seconds or 20) * 1000
+	while not fn() do
+		if core.mono() > till then return false end
+		zbz.poll(0.05)
+	end
+	return true
+end
+
+--- Delivers whatever comes within `seconds`: to see that nothing does.
+function M.quiet(seconds)
+	local core = require("zbz.core")
+	local till = core.mono() + seconds * 1000
+	while core.mono() < till do zbz.poll(0.02) end
+end
+
+--- A callback that keeps its calls: list[i] = { old, new, changed }.
+function M.recorder()
+	local list = {}
+	return list, function(old, new, changed) list[#list + 1] = { old, new, changed } end
+end
+
+--- What zbz.on_error is told from now on.
+function M.catch_errors()
+	local list = {}
+	zbz.on_error = function(err) list[#list + 1] = err end
+	return list
+end
+
+function M.write(path, text)
+	local f = assert(io.open(path, "w"))
+	assert(f:write(text))
+	f:close()
+end
+
+return M
