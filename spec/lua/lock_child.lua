@@ -11,10 +11,10 @@ local core = require("zbz.core")
 local K, L = require("zbz.lock"), require("zbz.load")
 
 local function put(file, text)
-	local f = assert(io.open(dir .. "/" .. file .. ".new", "w"))
+	local f = assert(io.open(dir .. "/.new." .. file, "w"))
 	f:write(text)
 	f:close()
-	assert(os.rename(dir .. "/" .. file .. ".new", dir .. "/" .. file))
+	assert(os.rename(dir .. "/.new." .. file, dir .. "/" .. file))
 end
 
 local wait = L.wait
