@@ -587,7 +587,7 @@ static void forks(void) {
 static struct crowd {
 	zbz_reach reach;
 	int turns;
-	long sum;            /* under the lock */
+	long sum;                    /* under the lock */
 	atomic_long without, waited; /* without: on a busy machine */
 } crowd;
 
