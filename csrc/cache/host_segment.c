@@ -111,7 +111,8 @@ static zbz_host_file *open_file(uint32_t uid, zbz_err *err) {
 		return NULL;
 	}
 	file = adopt(fd, path, uid, err);
-	close(fd); /* and with it the gate */
+	flock(fd, LOCK_UN); /* closing is not enough: the mapping keeps the open file, and with it the gate */
+	close(fd);
 	return file;
 }
 

@@ -303,7 +303,7 @@ void zbz_locks_tell(const zbz_locks *hub, zbz_bytes name, const uint8_t *token, 
 bool zbz_lock_ended(zbz_lock *l) {
 	bool ended;
 	zbz_locks_enter();
-	ended = l->ended;
+	ended = l->ended || l->generation != zbz_fork_generation();
 	zbz_locks_leave();
 	return ended;
 }

@@ -63,6 +63,7 @@ local function open_provider(opts, level)
 		if known then
 			local allowed = {}
 			for name in pairs(known) do allowed[name] = true end
+			if allowed.name then rest.name = opts.name end -- both the cache's and the provider's
 			for name in pairs(OWN) do allowed[name] = true end
 			O.check(rest, allowed, ("a cache on '%s'"):format(spec), level + 1)
 		end

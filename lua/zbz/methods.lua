@@ -91,8 +91,8 @@ function Methods:warm(source, state, start)
 	return stored
 end
 
---- Counters of this table (hits misses sets deletes errors lost_writes loads load_failures waits stale_served fenced uptime
---- last_access), and what the provider tells of the whole store (provider keys memory connections evictions expired).
+--- Counters of this table (hits misses sets deletes errors lost_writes loads load_failures waits stale_served fenced lock_waits
+--- unlocked uptime last_access), and what the provider tells of the whole store (provider keys memory connections evictions expired).
 ---@return table
 function Methods:stats()
 	local env = env_of(self)

@@ -76,7 +76,8 @@ local Store = {}
 function Store:ops_name() end         -- name of the outermost layer or provider
 function Store:kind() end             -- name of the provider at the bottom
 --- {ttl=true, expire=, add=, present=, version=, incr=, keys=, clear=, native=, batch=, track=, emulated={...}, inline=, inline_hits=,
---- shared=, unsigned_incr=, exclusive=, ttl_resolution_ms=, max_key=, max_value=}
+--- shared=, unsigned_incr=, exclusive=, lock="process"|"host"|"cluster" (the farthest), lock_wake=, ttl_resolution_ms=, max_key=,
+--- max_value=}
 function Store:caps() end
 function Store:config() end           -- every option with its value as text, secrets "***"
 function Store:close() end            -- drops this handle's reference; twice is fine; also __gc and __close
@@ -164,6 +165,16 @@ function Table:lease(k, state, version, lease_ms, deadline_ms) end
 --- Stores what the leader loaded: true stored, false fenced off; nil, err. opts {ttl_ms=, stale_ttl_ms=, negative=, lease=version
 --- string, deadline_ms=}
 function Table:commit(flight, k, bytes, opts) end
+--- A lock among processes, not yet taken; false where the process is all there is.
+---@param reach "host"|"cluster"
+---@return zbz.core.Lock|false|nil, zbz.Error? err
+function Table:new_lock(k, reach) end
+--- One try: "held"; "waits" or "waits_for_self" and after how many ms to try again at the latest; "none": go on without. nil, err.
+---@return string? state, integer|zbz.Error|nil
+function Table:lock(lock, lease_ms, deadline_ms) end
+--- Gives it back; outcome: "value" "negative" "failed" "unknown". Was it still ours?
+---@return boolean?, zbz.Error?
+function Table:unlock(lock, outcome, deadline_ms) end
 function Table:count(which) end                 -- "loads" "load_failures" "waits" "stale_served" "fenced"
 
 ---@class zbz.core.Flight: userdata
@@ -176,6 +187,13 @@ function Flight:moved() end
 function Flight:land(how, bytes_or_text) end       -- how: "value" "negative" "failed"; leader only, once
 function Flight:leave() end                        -- also __gc
 
+--- Its :landed() :wait() :park() are those of a flight: has the holder ended? :outcome() tells how.
+---@class zbz.core.Lock: userdata
+--- A host-wide lock for a provider written in Lua; :try(lease_ms) as Table:lock, :drop(outcome) as Table:unlock.
+function core.new_lock(identity, full_key) end
+--- Can this process take host-wide locks?
+---@return true?, zbz.Error?
+function core.lock_check() end
 --- Flights of a provider written in Lua: {:flight(full_key) -> Flight, seat; :touch(full_key); :touch_prefix(prefix)}
 function core.flights() end
 --- For providers written in Lua. seal {expire_at=, stored_at=, negative=, stale=, lease=}

@@ -17,7 +17,7 @@
 ---@field refresh_at number?  fraction of the TTL after which one background refresh starts
 ---@field jitter number?      TTLs are shortened by up to this fraction
 ---@field fresh boolean?      load although something is there
----@field lock "process"?
+---@field lock "process"|"host"|"cluster"|nil  among whom one loader runs at a time
 ---@field deadline zbz.Ttl?   of the whole call; a running loader cannot be interrupted
 
 ---@class zbz.EntryInfo

@@ -1,0 +1,149 @@
+/* Locks on a Redis server: whose they are, when they end, and what is told of it. */
+#include "redis_rig.h"
+
+#include "faults.h"
+
+static server live;
+
+#define NAME zbz_bstr(ZBZ_RESERVED "lock:one")
+
+static const uint8_t token_a[ZBZ_LOCK_TOKEN] = "aaaaaaaa\0\n\r aaa", token_b[ZBZ_LOCK_TOKEN] = "bbbbbbbbbbbbbbb";
+
+static zbz_status lock(rig *r, const uint8_t *token, int64_t lease, zbz_holder *holder) {
+	*holder = (zbz_holder){ .left = -1 };
+	return ops->lock(r->self, rig_call(r, 0), NAME, token, lease, holder);
+}
+static zbz_status unlock(rig *r, const uint8_t *token, zbz_outcome outcome) {
+	return ops->unlock(r->self, rig_call(r, 0), NAME, token, outcome);
+}
+
+/* ---- what was told --------------------------------------------------------------------------------------------------- */
+
+typedef struct told {
+	pthread_mutex_t lock;
+	pthread_cond_t came;
+	int times, gaps;
+	bool ours;
+	uint8_t token[ZBZ_LOCK_TOKEN];
+	zbz_outcome outcome;
+} told;
+
+#define TOLD_NOTHING \
+	{ .lock = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER }
+
+static void on_unlock(void *ud, zbz_bytes name, const uint8_t *token, zbz_outcome outcome) {
+	told *t = ud;
+	pthread_mutex_lock(&t->lock);
+	if (name.p) {
+		t->times++;
+		t->ours = zbz_bytes_eq(name, NAME);
+		memcpy(t->token, token, sizeof t->token);
+		t->outcome = outcome;
+	} else {
+		t->gaps++;
+	}
+	pthread_cond_broadcast(&t->came);
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* Until the numbers are reached; false after 20 seconds. */
+static bool await(told *t, int times, int gaps) {
+	struct timespec ts;
+	bool ok;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += 20;
+	pthread_mutex_lock(&t->lock);
+	while ((t->times < times || t->gaps < gaps) && pthread_cond_timedwait(&t->came, &t->lock, &ts) == 0) {}
+	ok = t->times == times && t->gaps >= gaps;
+	pthread_mutex_unlock(&t->lock);
+	return ok;
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------------------------ */
+
+static void test_lock(void) {
+	rig r;
+	zbz_holder h;
+	CHECK(rig_open(&r, "url", live.url, NULL) == ZBZ_OK);
+	CHECK(lock(&r, token_a, 60000, &h) == ZBZ_OK);
+	CHECK(lock(&r, token_a, 60000, &h) == ZBZ_OK); /* the first answer may have been lost */
+	CHECK(lock(&r, token_b, 60000, &h) == ZBZ_REFUSED && memcmp(h.token, token_a, ZBZ_LOCK_TOKEN) == 0);
+	CHECK(h.left > 50000 && h.left <= 60000 && h.outcome == ZBZ_OUTCOME_UNKNOWN);
+	CHECK(lock(&r, token_b, 60000, &h) == ZBZ_REFUSED && h.left > 50000);
+	CHECK(lock(&r, token_a, 60000, &h) == ZBZ_OK); /* although it is marked by now */
+	CHECK(unlock(&r, token_b, ZBZ_OUTCOME_VALUE) == ZBZ_MISS);
+	CHECK(unlock(&r, token_a, ZBZ_OUTCOME_VALUE) == ZBZ_OK && unlock(&r, token_a, ZBZ_OUTCOME_VALUE) == ZBZ_MISS);
+	CHECK(lock(&r, token_a, 1, &h) == ZBZ_OK);
+	while (lock(&r, token_b, 60000, &h) == ZBZ_REFUSED) CHECK(h.left <= 1);
+	CHECK(unlock(&r, token_a, ZBZ_OUTCOME_VALUE) == ZBZ_MISS && unlock(&r, token_b, ZBZ_OUTCOME_VALUE) == ZBZ_OK);
+	/* What is no lock of ours is refused and left alone. */
+	CHECK(ops->del(r.self, rig_call(&r, 0), NAME) == ZBZ_MISS);
+	CHECK(rig_set(&r, ZBZ_RESERVED "lock:one", "short") == ZBZ_OK && lock(&r, token_a, 60000, &h) == ZBZ_E_CORRUPT);
+	CHECK(ops->del(r.self, rig_call(&r, 0), NAME) == ZBZ_OK);
+	rig_close(&r);
+}
+
+static void test_told(void) {
+	told t = TOLD_NOTHING, elsewhere = TOLD_NOTHING;
+	rig r, other;
+	zbz_holder h;
+	void *watch, *far;
+	CHECK(rig_open(&r, "url", live.url, NULL) == ZBZ_OK &&
+	      rig_open(&other, "url", live.url, "database", "1", NULL) == ZBZ_OK);
+	CHECK(ops->on_unlock(r.self, rig_call(&r, 0), on_unlock, &t, &watch) == ZBZ_OK);
+	CHECK(ops->on_unlock(other.self, rig_call(&other, 0), on_unlock, &elsewhere, &far) == ZBZ_OK);
+	CHECK(lock(&r, token_a, 60000, &h) == ZBZ_OK &&
+	      unlock(&r, token_a, ZBZ_OUTCOME_VALUE) == ZBZ_OK); /* nobody was refused */
+	CHECK(lock(&r, token_a, 60000, &h) == ZBZ_OK && lock(&r, token_b, 60000, &h) == ZBZ_REFUSED);
+	CHECK(unlock(&r, token_a, ZBZ_OUTCOME_FAILED) == ZBZ_OK && await(&t, 1, 0));
+	CHECK(t.ours && t.outcome == ZBZ_OUTCOME_FAILED && memcmp(t.token, token_a, ZBZ_LOCK_TOKEN) == 0);
+	CHECK(lock(&other, token_a, 60000, &h) == ZBZ_OK && lock(&other, token_b, 60000, &h) == ZBZ_REFUSED);
+	CHECK(unlock(&other, token_a, ZBZ_OUTCOME_ABSENT) == ZBZ_OK && await(&elsewhere, 1, 0));
+	CHECK(elsewhere.outcome == ZBZ_OUTCOME_ABSENT && t.times == 1);
+	server_end(&live);
+	CHECK(server_start(&live, live.port, NULL, NULL));
+	CHECK(await(&t, 1, 1));
+	ops->off_unlock(r.self, watch);
+	ops->off_unlock(other.self, far);
+	rig_close(&other);
+	rig_close(&r);
+}
+
+static void test_no_memory(void) {
+	told t = TOLD_NOTHING;
+	bool failed = true;
+	long n, left;
+	for (n = 1; n < 500 && failed; n++) {
+		void *watch = NULL;
+		zbz_holder h;
+		zbz_status s;
+		rig r;
+		faults_begin(n);
+		s = rig_open(&r, "url", live.url, NULL);
+		if (s == ZBZ_OK) {
+			s = lock(&r, token_a, 60000, &h);
+			if (s == ZBZ_OK) s = lock(&r, token_b, 60000, &h) == ZBZ_REFUSED ? ZBZ_OK : ZBZ_E_INTERNAL;
+			if (s == ZBZ_OK) s = unlock(&r, token_a, ZBZ_OUTCOME_VALUE);
+			if (s == ZBZ_OK) s = ops->on_unlock(r.self, rig_call(&r, 0), on_unlock, &t, &watch);
+			if (s == ZBZ_OK) ops->off_unlock(r.self, watch);
+			rig_close(&r);
+		}
+		failed = faults_end(&left);
+		CHECK(left == 0 && (failed || s == ZBZ_OK));
+	}
+	CHECK(!failed && n > 5);
+}
+
+int main(void) {
+	zbz_err err;
+	if (zbz_cache_find("redis", &ops, &err) != ZBZ_OK) {
+		fprintf(stderr, "%s\n", err.text);
+		return 1;
+	}
+	if (!server_start(&live, 0, NULL, NULL)) return 1;
+	RUN(test_lock);
+	RUN(test_told);
+	RUN(test_no_memory);
+	server_end(&live);
+	return DONE();
+}
