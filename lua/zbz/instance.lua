@@ -65,6 +65,7 @@ local function open_provider(opts, level)
 			for name in pairs(known) do allowed[name] = true end
 			for name in pairs(OWN) do allowed[name] = true end
 			O.check(rest, allowed, ("a cache on '%s'"):format(spec), level + 1)
+			if known.name then rest.name = opts.name end -- of a shared segment, too
 		end
 	end
 	rest.clock = opts.clock
