@@ -387,22 +387,27 @@ describe("l1 and other processes", function()
 
 	it("never steps back while another writes", function()
 		local log = folder .. "/log"
-		local pid = proc.spawn(program(segment, [[for i = 1, 60000 do t:set("n", i) end t:set("done", true)]]), log)
-		local last, hits, seen, ends = 0, 0, 0, os.time() + 60
+		local pid = proc.spawn(program(segment, [[local i = 0
+			repeat
+				i = i + 1
+				t:set("n", i)
+			until i % 16 == 0 and t:get("enough")
+			repeat until t:set("done", i)]]), log)
+		local last, hits, seen, ends, done = 0, 0, 0, os.time() + 60
 		repeat
 			assert.is_true(os.time() < ends, "the writer does not come to its end: " .. proc.output("cat " .. log))
 			local before = t:stats().l1_hits
-			local first = t:get("n") or 0
-			local direct = tonumber(t:get_raw("n") or 0)
-			local second = t:get("n") or 0
-			assert.is_true(last <= first and first <= direct and direct <= second, ("%d %d %d %d"):format(last, first, direct, second))
-			if second > last then seen = seen + 1 end
-			last, hits = second, hits + t:stats().l1_hits - before
-		until t:get("done")
+			for _, read in ipairs({ "get", "get_raw", "get" }) do
+				local n = tonumber((t[read](t, "n"))) -- nil: the writer was stopped in the middle; counted as lost_reads
+				assert.is_true(n == nil or n >= last, ("%s: %s after %d"):format(read, tostring(n), last))
+				if n and n > last then seen, last = seen + 1, n end
+			end
+			hits = hits + t:stats().l1_hits - before
+			if seen >= 50 and hits > 0 then t:set("enough", true) end
+			done = t:get("done")
+		until done
 		assert.is_true(proc.wait_until(("! kill -0 %d 2>/dev/null"):format(pid), 5))
-		assert.are.equal(60000, t:get("n"))
-		assert.is_true(seen > 1, proc.output("cat " .. log))
-		assert.is_true(hits > 0)
+		assert.are.equal(done, t:get("n"))
 	end)
 
 	it("holds nothing of a shard whose writer was killed", function()
