@@ -69,8 +69,8 @@ static zbz_status see(const char *k, zbz_kept *kept) {
 static bool got(const char *v) { return zbz_bytes_eq(zbz_buf_bytes(&out), zbz_bstr(v)); }
 
 static const char *const coherent[] = {
-	"provider=memory", "provider=memory eviction=lru", "provider=memory eviction=ttl", "provider=ristretto",
-	"provider=shared size=1MB zone=seen", NULL,
+	"provider=memory",    "provider=memory eviction=lru",       "provider=memory eviction=ttl",
+	"provider=ristretto", "provider=shared size=1MB zone=seen", NULL,
 };
 
 /* ---- the word ---- */

@@ -538,7 +538,8 @@ static void test_copies_while_writers_are_killed(void) {
 		if (child == 0) write_until_struck(1 + (int)(next_random() % 2000), SIGKILL);
 		CHECK(exit_code(child) == -1);
 		for (key = 0; key < COPIES; key++) fine = fine && copy_is_honest(&copies[key], key);
-		for (key = 0; key < 2000; key++) put_numbered(sh, key + 2000, 0); /* in every shard: the dead one's is emptied */
+		for (key = 0; key < 2000; key++)
+			put_numbered(sh, key + 2000, 0); /* in every shard: the dead one's is emptied */
 		for (key = 0; key < COPIES; key++) {
 			fine = fine && copy_is_honest(&copies[key], key);
 			fallen += !zbz_seen_stands(&copies[key].seen);
