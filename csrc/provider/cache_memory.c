@@ -147,7 +147,7 @@ static zbz_status memory_get(void *self, zbz_call *c, zbz_bytes key, zbz_buf *ou
 	return leave(self, read_entry(enter(self, c), c, key, hash, out, meta));
 }
 
-/* For one that is served from a copy. It need not look used again before something was evicted. */
+/* For one that is served from a copy. Nobody overtakes it, and nobody has to make room, before something is written. */
 static void use_entry(zbz_seen *seen) {
 	zbz_mem_store *s = seen->store;
 	zbz_mem *m = &s->mem;
@@ -159,7 +159,7 @@ static void use_entry(zbz_seen *seen) {
 		if (e->hits != UINT8_MAX) e->hits++;
 		m->policy->hit(m, id, e, seen->entry);
 	}
-	seen->was = m->evicted;
+	seen->was = m->puts;
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -172,9 +172,9 @@ static zbz_status memory_get_seen(void *self, zbz_call *c, zbz_bytes key, zbz_bu
 	seen->expire_at = meta.expire_at;
 	seen->word = zbz_mem_word(m, hash);
 	if (seen->word != NULL) seen->seq = *seen->word;
-	seen->mark = &m->evicted;
+	seen->mark = &m->puts;
 	seen->mask = UINT64_MAX;
-	seen->was = m->evicted;
+	seen->was = m->puts;
 	seen->use = use_entry;
 	seen->store = self;
 	seen->entry = hash;

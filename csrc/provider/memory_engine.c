@@ -234,6 +234,7 @@ zbz_status zbz_mem_put(zbz_mem *m, uint64_t hash, zbz_bytes key, zbz_bytes value
 	put p = { hash, key, value, expire_at, now, zbz_mem_bytes(key.n, value.n, expire_at != 0) };
 	zbz_status status;
 	if (hopeless(m, &p)) return zbz_mem_too_large(m, p.bytes, err);
+	__atomic_store_n(&m->puts, m->puts + 1, __ATOMIC_RELAXED);
 	zbz_mem_find_live(m, key, hash, now); /* a dead entry has no say in what follows */
 	status = put_entry(m, &p, err);
 	if (status == ZBZ_E_TOO_LARGE && m->items == 0) { /* what is in the way is not entries any more */

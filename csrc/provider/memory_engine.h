@@ -29,6 +29,7 @@ typedef struct zbz_mem {
 	uint64_t max_size, max_items;
 	uint64_t items, live; /* entries; what their blocks take, in bytes */
 	uint64_t evicted, expired;
+	uint64_t puts; /* atomic: read without the lock by copies that ask whether somebody may have overtaken them */
 	int64_t epoch; /* wall ms that stamps count from */
 	int64_t cleanup_interval, next_cleanup;
 	uint64_t hollow_tried; /* free bytes when emptying a chunk was last in vain */

@@ -66,6 +66,7 @@ local function open_provider(opts, level)
 			if allowed.name then rest.name = opts.name end -- both the cache's and the provider's
 			for name in pairs(OWN) do allowed[name] = true end
 			O.check(rest, allowed, ("a cache on '%s'"):format(spec), level + 1)
+			if known.name then rest.name = opts.name end -- of a shared segment, too
 		end
 	end
 	rest.clock = opts.clock
@@ -233,16 +234,18 @@ function Cache:clear(opts)
 end
 
 local SUMS = { "hits", "misses", "sets", "deletes", "errors", "lost_writes", "loads", "load_failures", "waits", "stale_served", "fenced",
-	"lock_waits", "unlocked", "l1_hits" }
+	"lock_waits", "unlocked" }
 
 --- Sums over the tables of this cache, and what the provider tells of itself.
 ---@return table?, zbz.Error?
 function Cache:stats()
 	if self.closed then return closed(self, "stats") end
 	local s = { provider = self:provider_name(), tables = 0 }
+	local kept -- hits of tables with l1; a layer with a tier of that name tells its own
 	for _, name in ipairs(SUMS) do s[name] = 0 end
 	local function add(t)
 		local n = t:counters()
+		if n.l1_hits then kept = (kept or 0) + n.l1_hits end
 		for _, name in ipairs(SUMS) do s[name] = s[name] + (n[name] or 0) end
 		if (n.last_access or 0) > (s.last_access or 0) then s.last_access = n.last_access end
 	end
@@ -255,6 +258,7 @@ function Cache:stats()
 	for name, v in pairs(self:provider_stats() or {}) do
 		if s[name] == nil then s[name] = v end
 	end
+	if s.l1_hits == nil then s.l1_hits = kept end
 	if self.core then s.provider_counters = self.core:provider_counters() end
 	return s
 end

@@ -17,6 +17,8 @@ luajit() { LUA_CPATH="$PWD/$out/luajit/?.so;$LUAJIT_CPATH" command luajit "$@"; 
 
 lua54 spec/bench/memory.lua
 luajit spec/bench/memory.lua
+lua54 spec/bench/l1.lua
+luajit spec/bench/l1.lua
 "$out/memory_core"
 "$out/shared"
 lua54 spec/bench/codec.lua

@@ -499,6 +499,58 @@ static void test_a_writer_is_killed(void) {
 	shared_close(sh);
 }
 
+enum { COPIES = 200 };
+
+typedef struct copy {
+	zbz_seen seen;
+	zbz_buf value;
+} copy;
+
+static void take_copy(copy *c, uint32_t key) {
+	char k[16];
+	zbz_buf_reset(&c->value);
+	memset(&c->seen, 0, sizeof c->seen);
+	snprintf(k, sizeof k, "n%u", (unsigned)key);
+	if (put_numbered(sh, key, 0) == ZBZ_OK)
+		CHECK(shared_get_seen(sh, at(NOW_MS), zbz_bstr(k), &c->value, &c->seen) == ZBZ_OK && c->seen.word != NULL);
+}
+
+/* Whoever has died in whatever shard: a copy that stands is what a reader gets, and where a reader gets nothing or
+ * something else, none stands. */
+static bool copy_is_honest(const copy *c, uint32_t key) {
+	bool stood = zbz_seen_stands(&c->seen);
+	zbz_status status = get_numbered(key);
+	bool same = status == ZBZ_OK && zbz_bytes_eq(zbz_buf_bytes(&out), zbz_buf_bytes(&c->value));
+	return same || (status >= 0 && (!stood || !zbz_seen_stands(&c->seen)));
+}
+
+static void test_copies_while_writers_are_killed(void) {
+	static copy copies[COPIES];
+	int i, honest = 0, fallen = 0, rounds = 200 / SLOW;
+	uint32_t key;
+	sh = open_it("copies", NULL, 1 << 20);
+	for (i = 0; i < rounds; i++) {
+		pid_t child;
+		bool fine = true;
+		for (key = 0; key < COPIES; key++) take_copy(&copies[key], key);
+		seed += 104729;
+		child = fork();
+		if (child == 0) write_until_struck(1 + (int)(next_random() % 2000), SIGKILL);
+		CHECK(exit_code(child) == -1);
+		for (key = 0; key < COPIES; key++) fine = fine && copy_is_honest(&copies[key], key);
+		for (key = 0; key < 2000; key++)
+			put_numbered(sh, key + 2000, 0); /* in every shard: the dead one's is emptied */
+		for (key = 0; key < COPIES; key++) {
+			fine = fine && copy_is_honest(&copies[key], key);
+			fallen += !zbz_seen_stands(&copies[key].seen);
+		}
+		honest += fine;
+	}
+	CHECK(honest == rounds && fallen > 0);
+	for (key = 0; key < COPIES; key++) zbz_buf_clear(&copies[key].value);
+	shared_close(sh);
+}
+
 static double us_since(const struct timespec *from) {
 	struct timespec to;
 	clock_gettime(CLOCK_MONOTONIC, &to);
@@ -797,6 +849,7 @@ int main(void) {
 	RUN(test_four_processes);
 	RUN(test_threads);
 	RUN(test_a_writer_is_killed);
+	RUN(test_copies_while_writers_are_killed);
 	RUN(test_recovery_is_quick);
 	RUN(test_a_writer_is_stopped);
 	RUN(test_named);

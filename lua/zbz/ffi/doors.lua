@@ -29,11 +29,14 @@ local function at(what, name) return ffi.cast(what, ffi.cast("uintptr_t", core.d
 local door = at("zbz_door *", "door")
 local door_get, door_get_raw, door_entry = at("zbz_door_read", "get"), at("zbz_door_read", "get_raw"), at("zbz_door_read", "entry")
 local door_hit = at("zbz_door_hit", "l1_hit")
-local methods, table_mt, door_rest, env_of = core.table_methods, core.table_mt, core.door_rest, core.env
+local methods, door_rest, env_of = core.table_methods, core.door_rest, core.env
+local HANDLE = core.table_mt.__metatable -- what getmetatable tells of a table handle, and of no other userdata
 local getmetatable, type, select, ffi_string = getmetatable, type, select, ffi.string
 
 --- The methods in C, or what a host has made of them.
 local behind = {}
+
+local function is_handle(self) return type(self) == "userdata" and getmetatable(self) == HANDLE end
 
 --- Is what was kept at that place of a handle's L1 still good?
 function M.l1_hit(handle, place, stamp) return door_hit(handle, place, stamp) ~= 0 end
@@ -48,7 +51,7 @@ local function rest(verb, self, k, serial)
 end
 
 local function get(self, k, opts)
-	if opts ~= nil or type(k) ~= "string" or getmetatable(self) ~= table_mt then return behind.get(self, k, opts) end
+	if opts ~= nil or type(k) ~= "string" or not is_handle(self) then return behind.get(self, k, opts) end
 	local serial = door.serial
 	local what = door_get(self, k, #k, door)
 	if what == STRING then
@@ -70,7 +73,7 @@ local function get(self, k, opts)
 end
 
 local function get_raw(self, k, opts)
-	if opts ~= nil or type(k) ~= "string" or getmetatable(self) ~= table_mt then return behind.get_raw(self, k, opts) end
+	if opts ~= nil or type(k) ~= "string" or not is_handle(self) then return behind.get_raw(self, k, opts) end
 	local serial = door.serial
 	local what = door_get_raw(self, k, #k, door)
 	if what == STRING then
@@ -103,7 +106,7 @@ local function fetch_rest(self, k, loader, serial)
 end
 
 local function fetch(self, k, opts, loader, ...)
-	if type(opts) ~= "function" or loader ~= nil or type(k) ~= "string" or getmetatable(self) ~= table_mt or select("#", ...) > 0
+	if type(opts) ~= "function" or loader ~= nil or type(k) ~= "string" or not is_handle(self) or select("#", ...) > 0
 		or not (plain[self] or plain[self] == nil and is_plain(self)) then
 		return behind.fetch(self, k, opts, loader, ...)
 	end

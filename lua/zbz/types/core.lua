@@ -99,6 +99,7 @@ function Cache:version(deadline_ms) end      -- the server's version text
 function Cache:provider_stats(deadline_ms) end        -- {keys=,memory=,connections=,evictions=,expired=,retries=}; unknown ones absent;
 --- of multitier also tier1_keys tier1_memory tier1_hits tier2_hits promotions invalidations channel_losses,
 --- channel="tracking"|"pubsub"|"none"|"down"|"refused"
+function Cache:provider_counters(deadline_ms) end     -- further counters, by provider; nil where it keeps none
 function Cache:inspect(key, deadline_ms) end -- table for a full key (decoded MessagePack map), nil when absent
 --- commands: {{"GET","k"},{...}}; words are strings or numbers. A list of replies; a reply that is an error is an error table; nil
 --- reply is core.null inside.
@@ -148,6 +149,13 @@ function Table:get_raw(k, opts) end
 function Table:set_raw(k, bytes, ttl_or_opts) end
 function Table:prefix() end                     -- full key prefix
 function Table:counters() end                   -- zbz_table_stats as a table (times in seconds)
+--- A read whose value may be kept: value, state, age_ms, left_ms, place, stamp (place 0: not); nil, err. whole: as entry, else as get.
+function Table:get_seen(k, deadline_ms, whole) end
+--- Is what got that place and stamp still what the provider has? Only on tables made with { l1 = places }.
+---@return boolean
+function core.l1_hit(handle, place, stamp) end
+function core.l1_times(handle, place) end        -- expire_at (math.huge: never), stored_at, wall ms
+function core.l1_clear(handle) end
 
 -- Primitives for fetch (Lua orchestrates, so that loaders may yield). Bytes unless said otherwise.
 --- What is there. state: nil (nothing), "hit", "negative", "stale", "lease". value decoded by the handle's codec for "hit" and "stale".

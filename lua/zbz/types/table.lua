@@ -20,6 +20,9 @@
 ---@field lock "process"|"host"|"cluster"|nil  among whom one loader runs at a time
 ---@field deadline zbz.Ttl?   of the whole call; a running loader cannot be interrupted
 
+---@class zbz.TableOptions
+---@field l1 integer?  values that each Lua state keeps decoded (memory, ristretto, shared; tiers over them); 0 none, the default
+
 ---@class zbz.EntryInfo
 ---@field version string?
 ---@field ttl number?   seconds left, math.huge for none; nil when the provider does not tell
