@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <stdint.h>
 
+#include <zbz/alloc.h>
+
 #define THREADS_MAX      64
 #define THREADS_DEFAULT  4
 #define STACK_SIZE       ((size_t)1 << 20)
@@ -77,8 +79,8 @@ static void run_one(size_t me) {
 	job->run(job);
 	zbz_engine_enter();
 	pool.threads[me].job = NULL;
-	unwanted = zbz_mailbox_deliver(job);
-	last = zbz_mailbox_let_go(mb);
+	unwanted = mb == NULL || zbz_mailbox_deliver(job);
+	last = mb != NULL ? zbz_mailbox_let_go(mb) : NULL;
 	if (!unwanted && last == NULL) return;
 	zbz_engine_leave();
 	if (unwanted) job->drop(job);
@@ -169,6 +171,38 @@ zbz_status zbz_engine_threads(unsigned n, zbz_err *err) {
 		pool.want = n;
 	zbz_engine_leave();
 	return status;
+}
+
+/* ---- errands: jobs without a mailbox ---- */
+
+typedef struct errand {
+	zbz_job job;
+	void (*fn)(void *ud);
+	void *ud;
+} errand;
+
+static void run_errand(zbz_job *job) {
+	errand *e = (errand *)(void *)job;
+	e->fn(e->ud);
+}
+
+static void drop_errand(zbz_job *job) { zbz_free(job); }
+
+void zbz_aside(void (*fn)(void *ud), void *ud) {
+	errand *e = zbz_calloc(1, sizeof *e);
+	zbz_status status = ZBZ_E_INTERNAL;
+	if (e != NULL) {
+		e->job.run = run_errand;
+		e->job.drop = drop_errand;
+		e->fn = fn;
+		e->ud = ud;
+		zbz_engine_enter();
+		status = zbz_pool_push(&e->job, NULL);
+		zbz_engine_leave();
+	}
+	if (status == ZBZ_OK) return;
+	zbz_free(e);
+	fn(ud);
 }
 
 /* ---- the end of the process ---- */

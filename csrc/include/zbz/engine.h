@@ -58,6 +58,10 @@ ZBZ_API zbz_status zbz_mailbox_accept(zbz_mailbox *mb, const char *path, zbz_err
 /* Rings although nothing has arrived: whoever waits looks again. */
 ZBZ_API void zbz_mailbox_kick(zbz_mailbox *mb);
 
+/* Runs fn(ud) on a thread of the pool: for work whose end nobody waits for, as giving up what may take its time. Where no thread can be
+ * had it runs here and now. */
+ZBZ_API void zbz_aside(void (*fn)(void *ud), void *ud);
+
 typedef struct zbz_mailbox_stats {
 	uint64_t submitted, posted, finished, refused, dropped, doorbells;
 	size_t waiting; /* undrained now */
