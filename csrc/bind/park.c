@@ -61,6 +61,92 @@ static void run(zbz_job *job) {
 	}
 }
 
+/* ---- reads of one table, together ---- */
+
+static void *carve(char **at, size_t n, size_t size) {
+	void *p = *at;
+	*at += n * size;
+	return p;
+}
+
+typedef struct company {
+	zbz_bytes *keys;
+	zbz_found *found;
+	parked **members;
+	size_t n;
+	zbz_call c;
+	zbz_buf out;
+} company;
+
+static void run_each(zbz_job *list) {
+	for (; list != NULL; list = list->next) run(list);
+}
+
+static bool gather(company *all, zbz_job *list) {
+	size_t n = 0;
+	zbz_job *job;
+	char *at;
+	for (job = list; job != NULL; job = job->next) n++;
+	at = zbz_calloc(n, sizeof(*all->keys) + sizeof(*all->found) + sizeof(*all->members));
+	if (at == NULL) return false;
+	memset(all, 0, sizeof(*all));
+	all->keys = carve(&at, n, sizeof(*all->keys));
+	all->found = carve(&at, n, sizeof(*all->found));
+	all->members = carve(&at, n, sizeof(*all->members));
+	for (job = list; job != NULL; job = job->next) {
+		parked *p = of_job(job);
+		if (atomic_load(&p->abandoned)) {
+			run(job);
+			continue;
+		}
+		if (all->n == 0) all->c = p->r.c;
+		if (p->r.c.deadline < all->c.deadline) all->c.deadline = p->r.c.deadline;
+		all->keys[all->n] = p->r.key;
+		all->members[all->n++] = p;
+	}
+	all->c.each = true;
+	return true;
+}
+
+/* The earliest deadline ends the batch; whoever has more time goes on alone. So does what failed for a reason of its own. */
+static void refuse_all(company *all, zbz_status s) {
+	bool early = s == ZBZ_E_TIMEOUT && zbz_call_left(&all->c) == 0;
+	size_t i;
+	for (i = 0; i < all->n; i++) {
+		parked *p = all->members[i];
+		p->job.alone = early ? zbz_call_left(&p->r.c) > 0 : s != ZBZ_E_TIMEOUT && s != ZBZ_E_UNAVAILABLE;
+		p->r.s = s;
+		p->r.c.err = all->c.err;
+	}
+}
+
+static void spread(company *all) {
+	size_t i;
+	for (i = 0; i < all->n; i++) {
+		parked *p = all->members[i];
+		const zbz_found *f = &all->found[i];
+		p->job.alone = f->status < 0;
+		p->r.s = f->status;
+		if (f->status == ZBZ_OK) p->r.s = zbz_buf_append(&p->out, all->out.p + f->off, f->n, &p->r.c.err);
+	}
+}
+
+static void run_together(zbz_job *list) {
+	company all;
+	zbz_status s = ZBZ_OK;
+	if (list->next == NULL || !gather(&all, list)) {
+		run_each(list);
+		return;
+	}
+	if (all.n > 0) s = zbz_table_get_many(of_job(list)->r.t, &all.c, all.keys, all.n, &all.out, all.found);
+	if (s < 0)
+		refuse_all(&all, s);
+	else
+		spread(&all);
+	zbz_buf_clear(&all.out);
+	zbz_free(all.keys);
+}
+
 bool zbz_park_drained(zbz_bind *b, zbz_job *job, uint64_t *id) {
 	parked *p;
 	if (job->drop != drop) return false;
@@ -91,12 +177,6 @@ static void ticket_release(lua_State *L, void *self) {
 }
 
 /* ---- a copy that needs no Lua ---- */
-
-static void *carve(char **at, size_t n, size_t size) {
-	void *p = *at;
-	*at += n * size;
-	return p;
-}
 
 static void own(char **at, zbz_bytes *v) {
 	if (v->n > 0) memcpy(*at, v->p, v->n);
@@ -152,6 +232,10 @@ static parked *copy_of(const zbz_request *r, const void *self) {
 	zbz_keep_ref(p->r.keep);
 	p->job.run = run;
 	p->job.drop = drop;
+	if (r->verb->together && zbz_table_batches(r->t)) {
+		p->job.kin = r->t;
+		p->job.run_kin = run_together;
+	}
 	return p;
 }
 

@@ -25,6 +25,7 @@ typedef struct zbz_verb {
 	zbz_effect effect;
 	bool extra_nil; /* failures are nil, nil, err */
 	bool waits;     /* even on a provider that answers at once */
+	bool together;  /* gets one key's value into buf: several may become one batch */
 } zbz_verb;
 
 enum { ZBZ_VERB_ARGS = 6 };

@@ -18,10 +18,15 @@ typedef struct zbz_mailbox zbz_mailbox;
 
 /* Embed it first in your own struct. The engine owns it from a successful submit or post until drain returns it. */
 typedef struct zbz_job {
-	struct zbz_job *next;           /* engine's */
-	zbz_mailbox *mailbox;           /* engine's */
-	uint64_t ticket;                /* set by submit and post; unique per process, never 0 */
-	void (*run)(struct zbz_job *);  /* on a pool thread; NULL for posted events */
+	struct zbz_job *next;          /* engine's */
+	zbz_mailbox *mailbox;          /* engine's */
+	uint64_t ticket;               /* set by submit and post; unique per process, never 0 */
+	void (*run)(struct zbz_job *); /* on a pool thread; NULL for posted events */
+	/* Jobs of one kin (not NULL) may be run together: run_kin gets some, linked by ->next, in place of their run. Those it marks `alone`
+	 * it has not done: each is run by itself. */
+	const void *kin;
+	void (*run_kin)(struct zbz_job *);
+	bool alone;
 	void (*drop)(struct zbz_job *); /* frees it, when its mailbox closed before it was drained; any thread */
 } zbz_job;
 
