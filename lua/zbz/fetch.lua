@@ -217,8 +217,7 @@ end
 --- This call waits for another's loader. Returns true, results... when that ends it; false to look again.
 function Call:follow(flight, seat)
 	self.t:count("waits")
-	local leader = self.env.leading[self.k]
-	local ok, err = L.wait(flight, seat, self.k, self.env, self.deadline, leader and leader.co)
+	local ok, err = L.wait(flight, seat, self.k, self.env, self.deadline, L.leader(self.env, self.k))
 	if not ok then return true, self:failed(err) end
 	if self.newer then -- began before this call asked for something fresh
 		self.newer = false

@@ -48,6 +48,12 @@ function M.leads(leader, frame, calls)
 	return leader
 end
 
+--- The coroutine that leads the key, if it is known. Whoever asks must not keep it.
+function M.leader(env, k)
+	local leader = env.leading[k]
+	return leader and leader.co
+end
+
 --- Has the leader's coroutine been killed? Then what it held is let go, which wakes who waits for it.
 local function let_go_if_dead(leader)
 	if not leader or leader.co == MAIN or on_stack(leader.co, leader.frame, leader) then return false end
