@@ -32,7 +32,8 @@ static int kick(lua_State *L) {
 	return 0;
 }
 
-/* Calls under way, those done but not yet handed out, whether messages may come, and the calls there have been. */
+/* Calls under way, those done but not yet handed out, whether messages may come, the calls there have been, and how many of the first
+ * nobody asks for. */
 static int under_way(lua_State *L) {
 	zbz_mailbox *mb = zbz_mail_peek(zbz_bind_of(L));
 	zbz_mailbox_stats st;
@@ -42,7 +43,8 @@ static int under_way(lua_State *L) {
 	zbz_push_int(L, (int64_t)st.waiting);
 	lua_pushboolean(L, zbz_bind_of(L)->subscriptions != NULL || zbz_bind_of(L)->watches > 0);
 	zbz_push_int(L, (int64_t)st.submitted);
-	return 4;
+	zbz_push_int(L, (int64_t)zbz_bind_of(L)->unattended);
+	return 5;
 }
 
 /* Was the state made by the process that this one was forked from? */

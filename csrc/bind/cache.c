@@ -1,17 +1,19 @@
 /* Cache instances. */
+#include "parting.h"
 #include "request.h"
 
-static void cache_release(lua_State *L, void *self) {
-	zbz_cache_box *box = self;
-	zbz_cache *cache = box->cache;
-	zbz_keep *keep = box->keep;
-	if (cache == NULL && keep == NULL) return;
-	zbz_subscriptions_close(L, box);
+void zbz_cache_take(lua_State *L, zbz_cache_box *box, zbz_parting *out) {
+	zbz_subscriptions_take(L, box, out);
+	out->cache = box->cache;
+	out->keep = box->keep;
 	box->cache = NULL;
 	box->keep = NULL;
-	if (cache != NULL) zbz_cache_close(cache);
-	zbz_cache_unref(cache);
-	zbz_keep_unref(keep);
+}
+
+static void cache_release(lua_State *L, void *self) {
+	zbz_parting p = { 0 };
+	zbz_cache_take(L, self, &p);
+	zbz_part(zbz_bind_of(L), &p);
 }
 
 static int cache_closed(lua_State *L) {
@@ -71,6 +73,7 @@ static int new_cache(lua_State *L) {
 
 void zbz_cache_begin(const zbz_cache_box *box, zbz_call *c, int64_t timeout_ms) {
 	memset(&c->err, 0, sizeof(c->err));
+	c->no_wait = c->want_expiry = c->each = false;
 	if (timeout_ms < 0) timeout_ms = box->deadline;
 	c->clock = box->clock;
 	c->now = zbz_wall(c->clock);
@@ -95,21 +98,34 @@ static int push_closed(lua_State *L, const char *op) {
 	return zbz_push_failure(L, &err, &at);
 }
 
-static int cache_swap(lua_State *L) {
-	zbz_bind *b = zbz_bind_of(L);
+/* Any thread. */
+static void undo_swap(zbz_request *r) {
+	zbz_store_unref(r->held);
+	zbz_cache_unref(r->ud);
+	r->undo = NULL;
+}
+
+static void parse_swap(lua_State *L, zbz_bind *b, zbz_request *r) {
 	zbz_cache_box *box = zbz_cache_check(L, b, 1, "swap");
 	zbz_store_box *next = zbz_store_check(L, b, 2, "swap");
-	zbz_where at = zbz_at("swap");
-	zbz_call c;
-	zbz_cache_begin(box, &c, zbz_ms_arg(L, 3, "swap", "deadline", -1));
+	zbz_cache_begin(box, &r->c, zbz_ms_arg(L, 3, "swap", "deadline", -1));
 	if (!zbz_keep_add(box->keep, next->keep)) {
-		zbz_fail_nomem(&c.err);
-		return zbz_push_failure(L, &c.err, &at);
+		r->s = zbz_fail_nomem(&r->c.err);
+		return;
 	}
-	if (zbz_cache_swap(box->cache, &c, next->store) < 0) return zbz_push_failure(L, &c.err, &at);
+	r->keep = box->keep;
+	r->ud = zbz_cache_ref(box->cache);
+	r->held = zbz_store_ref(next->store);
+	r->undo = undo_swap;
+}
+static zbz_status run_swap(zbz_request *r) { return zbz_cache_swap(r->ud, &r->c, r->held); }
+static int push_swap(lua_State *L, zbz_bind *b, zbz_request *r) {
+	undo_swap(r);
 	lua_pushboolean(L, 1);
 	return 1;
 }
+static const zbz_verb swap_verb = { "swap", parse_swap, run_swap, push_swap, ZBZ_CHANGES, false, true, false };
+static int cache_swap(lua_State *L) { return zbz_request_call(L, &swap_verb); }
 
 static int cache_store(lua_State *L) {
 	zbz_cache_box *box = zbz_cache_check(L, zbz_bind_of(L), 1, "store");
@@ -134,7 +150,7 @@ static int push_ping(lua_State *L, zbz_bind *b, zbz_request *r) {
 	lua_pushboolean(L, 1);
 	return 1;
 }
-static const zbz_verb ping_verb = { "ping", parse_whole, run_ping, push_ping, false, false };
+static const zbz_verb ping_verb = { "ping", parse_whole, run_ping, push_ping, ZBZ_READS, false, false, false };
 static int cache_ping(lua_State *L) { return zbz_request_call(L, &ping_verb); }
 
 static void parse_version(lua_State *L, zbz_bind *b, zbz_request *r) {
@@ -149,7 +165,8 @@ static int push_version(lua_State *L, zbz_bind *b, zbz_request *r) {
 	lua_pushlstring(L, r->buf->p, r->buf->n);
 	return 1;
 }
-static const zbz_verb version_verb = { "version", parse_version, run_version, push_version, false, false };
+static const zbz_verb version_verb = { "version", parse_version, run_version, push_version,
+	                                   ZBZ_READS, false,         false,       false };
 static int cache_version(lua_State *L) { return zbz_request_call(L, &version_verb); }
 
 static void set_known(lua_State *L, const char *name, int64_t v) {
@@ -187,21 +204,23 @@ static int push_stats(lua_State *L, zbz_bind *b, zbz_request *r) {
 	}
 	return 1;
 }
-static const zbz_verb stats_verb = { "provider_stats", parse_whole, run_stats, push_stats, false, false };
+static const zbz_verb stats_verb = { "provider_stats", parse_whole, run_stats, push_stats,
+	                                 ZBZ_READS,        false,       false,     false };
 static int cache_stats(lua_State *L) { return zbz_request_call(L, &stats_verb); }
 
-static const zbz_verb *const verbs[] = { &ping_verb, &version_verb, &stats_verb, NULL };
+static const zbz_verb *const verbs[] = { &swap_verb, &ping_verb, &version_verb, &stats_verb, NULL };
 const zbz_verb *const *const zbz_cache_verbs = verbs;
 
 static const luaL_Reg methods[] = {
-	{ "swap", cache_swap }, { "store", cache_store },     { "closed", cache_closed },
-	{ "ping", cache_ping }, { "version", cache_version }, { "provider_stats", cache_stats },
-	{ NULL, NULL },
+	{ "swap", cache_swap },        { "store", cache_store },
+	{ "closed", cache_closed },    { "ping", cache_ping },
+	{ "version", cache_version },  { "provider_stats", cache_stats },
+	{ "close", zbz_handle_close }, { NULL, NULL },
 };
 static const luaL_Reg functions[] = { { "new_cache", new_cache }, { NULL, NULL } };
 
 void zbz_open_cache(lua_State *L) {
-	zbz_class(L, ZBZ_BOX_CACHE, "zbz.Cache", cache_release, "close", methods);
+	zbz_class(L, ZBZ_BOX_CACHE, "zbz.Cache", cache_release, NULL, methods);
 	zbz_push_methods(L, ZBZ_BOX_CACHE);
 	zbz_functions(L, lua_gettop(L), zbz_cache_native_methods);
 	zbz_functions(L, lua_gettop(L), zbz_cache_mail_methods);

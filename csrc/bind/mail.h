@@ -30,7 +30,7 @@ zbz_mailbox *zbz_mail_box(zbz_bind *b, zbz_err *err);
 /* NULL when there is none yet. */
 zbz_mailbox *zbz_mail_peek(const zbz_bind *b);
 /* Is it a parked call? Then it is noted as done (or dropped, when nobody asks), and *id is its number. */
-bool zbz_park_drained(zbz_job *job, uint64_t *id);
+bool zbz_park_drained(zbz_bind *b, zbz_job *job, uint64_t *id);
 
 /* listeners[id] = {fn, box}, of subscriptions and watches; id from the record's subscription_ids. */
 void zbz_keep_listener(lua_State *L, uint64_t id, int fn, int box);

@@ -98,7 +98,7 @@ static int push_event(lua_State *L, zbz_bind *b) {
 		zbz_event *e;
 		if (job->drop != zbz_event_drop) {
 			take(b->mail);
-			if (!zbz_park_drained(job, &id)) continue;
+			if (!zbz_park_drained(b, job, &id)) continue;
 			zbz_push_int(L, (int64_t)id);
 			return 1;
 		}

@@ -73,13 +73,15 @@ typedef struct zbz_bind {
 	bool scratch_busy;
 	unsigned generation; /* of the process that opened the module in this state */
 	bool closing;        /* its own __gc has run: the state is going away */
+	bool hosted;         /* an event loop must not be held up: see parting.h */
 	void (*release[ZBZ_BOX_KINDS])(lua_State *, void *);
 	const void *mt[ZBZ_BOX_KINDS]; /* identity of each kind's metatable, which the record's table keeps alive */
 	const void *item_mt;
 	struct zbz_mail *mail;                      /* NULL until somebody listens */
 	struct zbz_subscription_box *subscriptions; /* the open ones */
 	uint64_t subscription_ids;
-	size_t watches; /* open ones that have a listener */
+	size_t watches;      /* open ones that have a listener */
+	uint64_t unattended; /* parked calls under way that only read, for nobody */
 	zbz_door door;
 } zbz_bind;
 
@@ -248,8 +250,6 @@ extern const luaL_Reg zbz_table_l1_methods[];     /* l1.c */
 
 extern const char *const zbz_reach_names[]; /* lock.c; by zbz_reach */
 
-/* Ends the subscriptions of a cache. */
-void zbz_subscriptions_close(lua_State *L, zbz_cache_box *cache);
 /* Drops the state's hold on its mailbox. */
 void zbz_mail_close(zbz_bind *b);
 

@@ -25,7 +25,7 @@ struct parked {
 	const void *self;
 	ticket_box *ticket;    /* NULL: nobody asks any more */
 	atomic_bool abandoned; /* by a caller whose deadline passed: what has not begun shall not */
-	bool done;
+	bool done, unattended; /* unattended: counted as such */
 };
 
 static parked *of_job(zbz_job *job) { return (parked *)(void *)((char *)job - offsetof(parked, job)); }
@@ -61,32 +61,122 @@ static void run(zbz_job *job) {
 	}
 }
 
-bool zbz_park_drained(zbz_job *job, uint64_t *id) {
-	parked *p;
-	if (job->drop != drop) return false;
-	p = of_job(job);
-	*id = job->ticket;
-	p->done = true;
-	if (p->ticket == NULL) parked_free(p);
-	return true;
-}
-
-static void ticket_release(lua_State *L, void *self) {
-	ticket_box *box = self;
-	parked *p = box->p;
-	box->p = NULL;
-	if (p == NULL) return;
-	p->ticket = NULL;
-	if (p->done) parked_free(p);
-}
-
-/* ---- a copy that needs no Lua ---- */
+/* ---- reads of one table, together ---- */
 
 static void *carve(char **at, size_t n, size_t size) {
 	void *p = *at;
 	*at += n * size;
 	return p;
 }
+
+typedef struct company {
+	zbz_bytes *keys;
+	zbz_found *found;
+	parked **members;
+	size_t n;
+	zbz_call c;
+	zbz_buf out;
+} company;
+
+static void run_each(zbz_job *list) {
+	for (; list != NULL; list = list->next) run(list);
+}
+
+static bool gather(company *all, zbz_job *list) {
+	size_t n = 0;
+	zbz_job *job;
+	char *at;
+	for (job = list; job != NULL; job = job->next) n++;
+	at = zbz_calloc(n, sizeof(*all->keys) + sizeof(*all->found) + sizeof(*all->members));
+	if (at == NULL) return false;
+	memset(all, 0, sizeof(*all));
+	all->keys = carve(&at, n, sizeof(*all->keys));
+	all->found = carve(&at, n, sizeof(*all->found));
+	all->members = carve(&at, n, sizeof(*all->members));
+	for (job = list; job != NULL; job = job->next) {
+		parked *p = of_job(job);
+		if (atomic_load(&p->abandoned)) {
+			run(job);
+			continue;
+		}
+		if (all->n == 0) all->c = p->r.c;
+		if (p->r.c.deadline < all->c.deadline) all->c.deadline = p->r.c.deadline;
+		all->keys[all->n] = p->r.key;
+		all->members[all->n++] = p;
+	}
+	all->c.each = true;
+	return true;
+}
+
+/* The earliest deadline ends the batch; whoever has more time goes on alone. So does what failed for a reason of its own. */
+static void refuse_all(company *all, zbz_status s) {
+	bool early = s == ZBZ_E_TIMEOUT && zbz_call_left(&all->c) == 0;
+	size_t i;
+	for (i = 0; i < all->n; i++) {
+		parked *p = all->members[i];
+		p->job.alone = early ? zbz_call_left(&p->r.c) > 0 : s != ZBZ_E_TIMEOUT && s != ZBZ_E_UNAVAILABLE;
+		p->r.s = s;
+		p->r.c.err = all->c.err;
+	}
+}
+
+static void spread(company *all) {
+	size_t i;
+	for (i = 0; i < all->n; i++) {
+		parked *p = all->members[i];
+		const zbz_found *f = &all->found[i];
+		p->job.alone = f->status < 0;
+		p->r.s = f->status;
+		if (f->status == ZBZ_OK) p->r.s = zbz_buf_append(&p->out, all->out.p + f->off, f->n, &p->r.c.err);
+	}
+}
+
+static void run_together(zbz_job *list) {
+	company all;
+	zbz_status s = ZBZ_OK;
+	if (list->next == NULL || !gather(&all, list)) {
+		run_each(list);
+		return;
+	}
+	if (all.n > 0) s = zbz_table_get_many(of_job(list)->r.t, &all.c, all.keys, all.n, &all.out, all.found);
+	if (s < 0)
+		refuse_all(&all, s);
+	else
+		spread(&all);
+	zbz_buf_clear(&all.out);
+	zbz_free(all.keys);
+}
+
+bool zbz_park_drained(zbz_bind *b, zbz_job *job, uint64_t *id) {
+	parked *p;
+	if (job->drop != drop) return false;
+	p = of_job(job);
+	*id = job->ticket;
+	p->done = true;
+	if (p->unattended) b->unattended--;
+	if (p->ticket == NULL) parked_free(p);
+	return true;
+}
+
+/* Nobody asks for the answer, and that is all there is: no reason to stay for a worker that wants to end. */
+static void leave_alone(zbz_bind *b, parked *p) {
+	p->ticket = NULL;
+	if (p->done) {
+		parked_free(p);
+	} else if (p->r.verb == NULL || p->r.verb->effect == ZBZ_READS) {
+		p->unattended = true;
+		b->unattended++;
+	}
+}
+
+static void ticket_release(lua_State *L, void *self) {
+	ticket_box *box = self;
+	parked *p = box->p;
+	box->p = NULL;
+	if (p != NULL) leave_alone(zbz_bind_of(L), p);
+}
+
+/* ---- a copy that needs no Lua ---- */
 
 static void own(char **at, zbz_bytes *v) {
 	if (v->n > 0) memcpy(*at, v->p, v->n);
@@ -142,19 +232,33 @@ static parked *copy_of(const zbz_request *r, const void *self) {
 	zbz_keep_ref(p->r.keep);
 	p->job.run = run;
 	p->job.drop = drop;
+	if (r->verb->together && zbz_table_batches(r->t)) {
+		p->job.kin = r->t;
+		p->job.run_kin = run_together;
+	}
 	return p;
 }
 
 /* ---- submit ---- */
 
+static bool store_answers_here(const zbz_store_box *s) {
+	zbz_caps caps;
+	if (s->store == NULL) return true;
+	memset(&caps, 0, sizeof(caps));
+	zbz_store_caps(s->store, &caps);
+	return caps.inline_ok;
+}
+
 /* Answers without waiting, or is no open handle: then the call itself tells so. */
 static bool answers_here(lua_State *L, const zbz_bind *b, int idx) {
 	const zbz_table_box *t = zbz_box_test(L, b, idx, ZBZ_BOX_TABLE);
 	const zbz_cache_box *c = t != NULL ? NULL : zbz_box_test(L, b, idx, ZBZ_BOX_CACHE);
+	const zbz_store_box *s;
 	if (t != NULL) return t->t == NULL || zbz_table_inline(t->t);
 	if (c != NULL) return c->cache == NULL || zbz_cache_inline(c->cache);
 	if (zbz_watch_box_waits(L, b, idx)) return false;
-	return zbz_box_test(L, b, idx, ZBZ_BOX_LISTING) == NULL;
+	if ((s = zbz_box_test(L, b, idx, ZBZ_BOX_STORE)) != NULL) return store_answers_here(s);
+	return zbz_box_test(L, b, idx, ZBZ_BOX_LISTING) == NULL && zbz_box_test(L, b, idx, ZBZ_BOX_SUBSCRIPTION) == NULL;
 }
 
 static int at_once(lua_State *L, int n) {
@@ -238,7 +342,7 @@ static int submit(lua_State *L) {
 	const zbz_verb *verb = lua_touserdata(L, lua_upvalueindex(2));
 	ticket_box *ticket;
 	zbz_request r;
-	if (answers_here(L, b, 1)) return at_once(L, zbz_request_call(L, verb));
+	if (!verb->waits && answers_here(L, b, 1)) return at_once(L, zbz_request_call(L, verb));
 	lua_settop(L, ZBZ_VERB_ARGS);
 	ticket = zbz_box_new(L, ZBZ_BOX_TICKET, sizeof(*ticket));
 	memset(&r.put, 0, sizeof(r) - offsetof(zbz_request, put));
@@ -333,6 +437,12 @@ static int abandon(lua_State *L) {
 	return 0;
 }
 
+/* May an event loop not be held up from now on? What is given up then is given up aside. */
+static int hosted(lua_State *L) {
+	zbz_bind_of(L)->hosted = lua_toboolean(L, 1) != 0;
+	return 0;
+}
+
 /* Is it a handle whose calls answer without waiting, or wait for nobody else? */
 static int is_inline(lua_State *L) {
 	zbz_bind *b = zbz_bind_of(L);
@@ -366,22 +476,19 @@ static void add_tries(lua_State *L, int idx, const zbz_verb *const *verbs) {
 	}
 }
 
-/* Adds submit closures to the table at `idx`, and to the one at `idx` + 1 the names of those that write. */
+/* Adds submit closures to the table at `idx`, and to the one at `idx` + 1 the names of those that can be queued. */
 static void add_doors(lua_State *L, int idx, const zbz_verb *const *verbs) {
 	for (; *verbs != NULL; verbs++) {
 		push_closure(L, submit, *verbs);
 		lua_setfield(L, idx, (*verbs)->name);
-		if (!(*verbs)->writes) continue;
+		if ((*verbs)->effect != ZBZ_QUEUES) continue;
 		lua_pushboolean(L, 1);
 		lua_setfield(L, idx + 1, (*verbs)->name);
 	}
 }
 
 static const luaL_Reg functions[] = {
-	{ "finish", finish },
-	{ "abandon", abandon },
-	{ "inline", is_inline },
-	{ NULL, NULL },
+	{ "finish", finish }, { "abandon", abandon }, { "inline", is_inline }, { "hosted", hosted }, { NULL, NULL },
 };
 
 void zbz_open_park(lua_State *L) {
@@ -408,6 +515,7 @@ void zbz_open_park(lua_State *L) {
 	add_doors(L, at, zbz_cache_verbs);
 	add_doors(L, at, zbz_command_verbs);
 	add_doors(L, at, zbz_mail_verbs);
+	add_doors(L, at, zbz_close_verbs);
 	lua_pop(L, 1);
 	lua_setfield(L, 1, "cache_doors");
 	lua_newtable(L);
@@ -415,5 +523,10 @@ void zbz_open_park(lua_State *L) {
 	add_doors(L, at, zbz_watch_verbs);
 	lua_pop(L, 1);
 	lua_setfield(L, 1, "watch_doors");
+	lua_newtable(L);
+	lua_newtable(L);
+	add_doors(L, at, zbz_close_verbs);
+	lua_pop(L, 1);
+	lua_setfield(L, 1, "handle_doors");
 	zbz_functions(L, 1, functions);
 }

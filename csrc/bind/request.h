@@ -8,6 +8,12 @@
 
 typedef struct zbz_request zbz_request;
 
+typedef enum zbz_effect {
+	ZBZ_READS,   /* of no use once nobody asks for the answer */
+	ZBZ_CHANGES, /* whoever calls needs the answer */
+	ZBZ_QUEUES,  /* makes sense without anybody waiting for it */
+} zbz_effect;
+
 typedef struct zbz_verb {
 	const char *name;
 	/* Raises on misuse. Bytes are borrowed from the Lua values at the arguments' indices or stand in r->buf. A call that
@@ -16,8 +22,10 @@ typedef struct zbz_verb {
 	zbz_status (*run)(zbz_request *r);
 	/* Pushes what a success returns, from r->buf and the rest; returns how many. May set r->s and r->c.err after all. */
 	int (*push)(lua_State *L, zbz_bind *b, zbz_request *r);
-	bool writes;    /* makes sense without anybody waiting for the answer */
+	zbz_effect effect;
 	bool extra_nil; /* failures are nil, nil, err */
+	bool waits;     /* even on a provider that answers at once */
+	bool together;  /* gets one key's value into buf: several may become one batch */
 } zbz_verb;
 
 enum { ZBZ_VERB_ARGS = 6 };
@@ -114,5 +122,8 @@ extern const zbz_verb *const *const zbz_watch_verbs;
 /* Is it an open watch, whose first look waits? Does that ask no other machine? */
 bool zbz_watch_box_waits(lua_State *L, const zbz_bind *b, int idx);
 bool zbz_watch_box_local(lua_State *L, const zbz_bind *b, int idx);
+/* Of caches, stores and subscriptions alike; and its blocking form. */
+extern const zbz_verb *const *const zbz_close_verbs;
+int zbz_handle_close(lua_State *L);
 
 #endif

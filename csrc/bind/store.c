@@ -1,15 +1,20 @@
 /* Stores: opened providers. */
 #include "args.h"
 #include "config.h"
+#include "parting.h"
+#include "request.h"
 
-static void store_release(lua_State *L, void *self) {
-	zbz_store_box *box = self;
-	zbz_store *store = box->store;
-	zbz_keep *keep = box->keep;
+void zbz_store_take(lua_State *L, zbz_store_box *box, zbz_parting *out) {
+	out->store = box->store;
+	out->keep = box->keep;
 	box->store = NULL;
 	box->keep = NULL;
-	zbz_store_unref(store);
-	zbz_keep_unref(keep);
+}
+
+static void store_release(lua_State *L, void *self) {
+	zbz_parting p = { 0 };
+	zbz_store_take(L, self, &p);
+	zbz_part(zbz_bind_of(L), &p);
 }
 
 static int store_closed(lua_State *L) {
@@ -143,13 +148,15 @@ static int store_config(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-	{ "ops_name", store_ops_name }, { "kind", store_kind },     { "caps", store_caps },
-	{ "config", store_config },     { "closed", store_closed }, { NULL, NULL },
+	{ "ops_name", store_ops_name }, { "kind", store_kind },        { "caps", store_caps }, { "config", store_config },
+	{ "closed", store_closed },     { "close", zbz_handle_close }, { NULL, NULL },
 };
 static const luaL_Reg functions[] = { { "open_store", open_store }, { NULL, NULL } };
 
 void zbz_open_store(lua_State *L) {
 	zbz_open_config(L);
-	zbz_class(L, ZBZ_BOX_STORE, "zbz.Store", store_release, "close", methods);
+	zbz_class(L, ZBZ_BOX_STORE, "zbz.Store", store_release, NULL, methods);
+	zbz_push_methods(L, ZBZ_BOX_STORE);
+	lua_setfield(L, 1, "store_methods");
 	zbz_functions(L, 1, functions);
 }

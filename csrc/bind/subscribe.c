@@ -3,15 +3,21 @@
 #include <stdatomic.h>
 
 #include "mail.h"
+#include "parting.h"
 #include "request.h"
 
 #define CHANNELS_MAX 1024
 
 /* The part that a provider's thread sees. Freed after unsubscribe, which waits for that thread. */
-typedef struct feed {
+typedef struct zbz_feed {
 	zbz_mailbox *mailbox;
 	uint64_t id;
 	atomic_bool gap;
+	/* once closed */
+	struct zbz_feed *next;
+	zbz_store *store;
+	void *subscription;
+	zbz_keep *keep;
 } feed;
 
 typedef struct zbz_subscription_box {
@@ -62,19 +68,6 @@ static void unlink_box(zbz_subscription_box *box) {
 	if (*at != NULL) *at = box->next_of_cache;
 }
 
-static void subscription_release(zbz_subscription_box *box) {
-	feed *f = box->feed;
-	if (f == NULL) return;
-	box->feed = NULL;
-	unlink_box(box);
-	zbz_store_unsubscribe(box->store, box->subscription);
-	zbz_store_unref(box->store);
-	zbz_mailbox_unref(f->mailbox);
-	zbz_free(f);
-	zbz_mail_unref(box->mail);
-	zbz_keep_unref(box->keep);
-}
-
 /* Clears an entry that is there: this allocates nothing. */
 void zbz_forget_listener(lua_State *L, uint64_t id) {
 	zbz_push_slot(L, ZBZ_SLOT_SUBSCRIPTIONS);
@@ -83,19 +76,46 @@ void zbz_forget_listener(lua_State *L, uint64_t id) {
 	lua_pop(L, 1);
 }
 
-static void end_subscription(lua_State *L, zbz_subscription_box *box) {
-	uint64_t id = box->feed->id;
-	subscription_release(box);
-	zbz_forget_listener(L, id);
+static void feed_free(feed *f) {
+	if (f == NULL) return;
+	zbz_mailbox_unref(f->mailbox);
+	zbz_free(f);
 }
 
-void zbz_subscriptions_close(lua_State *L, zbz_cache_box *cache) {
-	while (cache->subscriptions != NULL) end_subscription(L, cache->subscriptions);
+void zbz_feeds_free(feed *f) {
+	while (f != NULL) {
+		feed *next = f->next;
+		zbz_keep *keep = f->keep;
+		zbz_store_unsubscribe(f->store, f->subscription);
+		zbz_store_unref(f->store);
+		feed_free(f);
+		zbz_keep_unref(keep);
+		f = next;
+	}
 }
 
-static void subscription_close(lua_State *L, void *self) {
-	zbz_subscription_box *box = self;
-	if (box->feed != NULL) end_subscription(L, box);
+void zbz_subscription_take(lua_State *L, zbz_subscription_box *box, zbz_parting *out) {
+	feed *f = box->feed;
+	if (f == NULL) return;
+	box->feed = NULL;
+	unlink_box(box);
+	f->store = box->store;
+	f->subscription = box->subscription;
+	f->keep = box->keep;
+	f->next = out->feeds;
+	out->feeds = f;
+	zbz_mail_unref(box->mail);
+	zbz_forget_listener(L, f->id);
+}
+
+void zbz_subscriptions_take(lua_State *L, zbz_cache_box *cache, zbz_parting *out) {
+	while (cache->subscriptions != NULL) zbz_subscription_take(L, cache->subscriptions, out);
+}
+
+static void subscription_release(lua_State *L, void *self) {
+	zbz_parting p = { 0 };
+	zbz_subscription_take(L, self, &p);
+	zbz_part(zbz_bind_of(L), &p);
 }
 
 static int subscription_closed(lua_State *L) {
@@ -160,12 +180,6 @@ static void anchor(lua_State *L, int box, uint64_t id) {
 	lua_rawseti(L, -2, 1);
 	zbz_setenv(L, box);
 	zbz_keep_listener(L, id, 4, box);
-}
-
-static void feed_free(feed *f) {
-	if (f == NULL) return;
-	zbz_mailbox_unref(f->mailbox);
-	zbz_free(f);
 }
 
 static feed *feed_new(zbz_mailbox *mb, uint64_t id, zbz_err *err) {
@@ -253,7 +267,8 @@ static int push_subscription(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 1;
 }
 
-static const zbz_verb subscribe_verb = { "subscribe", parse_subscribe, run_subscribe, push_subscription, false, false };
+static const zbz_verb subscribe_verb = { "subscribe", parse_subscribe, run_subscribe, push_subscription,
+	                                     ZBZ_CHANGES, false,           false,         false };
 static const zbz_verb *const verbs[] = { &subscribe_verb, NULL };
 const zbz_verb *const *const zbz_mail_verbs = verbs;
 
@@ -286,10 +301,12 @@ int zbz_push_gap(lua_State *L, zbz_bind *b) {
 }
 
 const luaL_Reg zbz_cache_mail_methods[] = { { "subscribe", cache_subscribe }, { NULL, NULL } };
-static const luaL_Reg methods[] = { { "closed", subscription_closed }, { NULL, NULL } };
+static const luaL_Reg methods[] = { { "closed", subscription_closed }, { "close", zbz_handle_close }, { NULL, NULL } };
 
 void zbz_open_subscribe(lua_State *L) {
-	zbz_class(L, ZBZ_BOX_SUBSCRIPTION, "zbz.Subscription", subscription_close, "close", methods);
+	zbz_class(L, ZBZ_BOX_SUBSCRIPTION, "zbz.Subscription", subscription_release, NULL, methods);
+	zbz_push_methods(L, ZBZ_BOX_SUBSCRIPTION);
+	lua_setfield(L, 1, "subscription_methods");
 	zbz_getenv(L, lua_upvalueindex(1));
 	lua_newtable(L);
 	lua_rawseti(L, -2, ZBZ_SLOT_SUBSCRIPTIONS);

@@ -61,6 +61,13 @@ static void fill_slot(cache_slot *slot, zbz_store *store) {
 	atomic_store(&slot->draining, false);
 }
 
+static void note_caps(zbz_cache *cache, const cache_slot *slot) {
+	atomic_store(&cache->inline_ok, slot->caps.inline_ok);
+	atomic_store(&cache->inline_hits, slot->caps.inline_hits);
+	atomic_store(&cache->batches,
+	             (slot->caps.can & ~slot->caps.emulated & ZBZ_CAN_BATCH) != 0 && !slot->caps.inline_hits);
+}
+
 static cache_slot *new_slot(void) { return zbz_calloc(1, sizeof(cache_slot)); }
 
 /* A retired slot that has given up its store, or a new one; under the lock. */
@@ -131,8 +138,7 @@ zbz_status zbz_cache_new(zbz_store *store, const zbz_cache_opts *opts, zbz_cache
 	cache->default_ttl = o->default_ttl;
 	cache->deadline = o->deadline;
 	atomic_store(&cache->refs, 1);
-	atomic_store(&cache->inline_ok, slot->caps.inline_ok);
-	atomic_store(&cache->inline_hits, slot->caps.inline_hits);
+	note_caps(cache, slot);
 	atomic_store(&cache->slot, slot);
 	pthread_mutex_init(&cache->lock, NULL);
 	zbz_await_init(&cache->drained);
@@ -152,8 +158,7 @@ static zbz_status replace(zbz_cache *cache, zbz_store *next, cache_slot **old, z
 	if (slot == NULL) return zbz_fail_nomem(err);
 	fill_slot(slot, next);
 	atomic_fetch_add(&cache->epoch, 1);
-	atomic_store(&cache->inline_ok, slot->caps.inline_ok);
-	atomic_store(&cache->inline_hits, slot->caps.inline_hits);
+	note_caps(cache, slot);
 	atomic_store(&cache->slot, slot);
 	atomic_fetch_add(&cache->epoch, 1);
 	retire(cache, *old);

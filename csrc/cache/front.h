@@ -39,7 +39,8 @@ struct zbz_cache {
 	_Atomic(cache_slot *) slot; /* NULL once closed */
 	atomic_bool inline_ok;      /* of the current store: no deadline needs to be reckoned */
 	atomic_bool inline_hits;
-	atomic_uint epoch; /* odd while the store is being replaced, and once closed: copies of values do not count */
+	atomic_uint epoch;   /* odd while the store is being replaced, and once closed: copies of values do not count */
+	atomic_bool batches; /* of the current store */
 	atomic_size_t refs;
 	const zbz_clock *clock;
 	int64_t default_ttl, deadline;

@@ -66,6 +66,8 @@ bool zbz_table_inline_hits(const zbz_table *t) {
 	return atomic_load_explicit(&t->cache->inline_hits, memory_order_relaxed);
 }
 
+bool zbz_table_batches(const zbz_table *t) { return atomic_load_explicit(&t->cache->batches, memory_order_relaxed); }
+
 zbz_bytes zbz_table_prefix(const zbz_table *t) { return t->prefix; }
 
 void zbz_table_begin(zbz_table *t, zbz_call *c, int64_t timeout_ms) {
@@ -74,7 +76,7 @@ void zbz_table_begin(zbz_table *t, zbz_call *c, int64_t timeout_ms) {
 	c->now = zbz_wall(t->clock);
 	c->deadline = ZBZ_NEVER;
 	c->err.status = ZBZ_OK;
-	c->no_wait = c->want_expiry = false;
+	c->no_wait = c->want_expiry = c->each = false;
 	if (ms > 0 && !atomic_load_explicit(&t->cache->inline_ok, memory_order_relaxed))
 		c->deadline = zbz_expire_at(zbz_mono(t->clock), ms);
 }

@@ -7,10 +7,13 @@
 #include <signal.h>
 #include <stdint.h>
 
+#include <zbz/alloc.h>
+
 #define THREADS_MAX      64
 #define THREADS_DEFAULT  4
 #define STACK_SIZE       ((size_t)1 << 20)
 #define EXIT_PATIENCE_MS 200 /* for running jobs at the end of the process */
+#define WATCH_NS         1000000L
 
 static struct pool {
 	pthread_mutex_t lock;
@@ -18,10 +21,11 @@ static struct pool {
 	zbz_queue jobs;
 	unsigned want, started, live, idle;
 	bool begun, stopping;
+	bool called, watched; /* an idle thread will soon look after jobs that wait for their kin; does so */
 	uint64_t last_ticket;
 	struct {
 		pthread_t id;
-		zbz_job *job; /* it runs this one now */
+		zbz_job *job; /* it runs this one now, and those linked to it */
 		bool ended;
 	} threads[THREADS_MAX];
 	zbz_job *orphans; /* the parent's jobs, seen from a child: never touched, only kept reachable */
@@ -41,18 +45,21 @@ void zbz_cond_init_mono(pthread_cond_t *cond) {
 
 /* The child has none of the parent's threads and does none of its work; what its jobs hold may be half-done, so they are let lie. */
 static void begin_anew(void) {
+	zbz_kin_forget(&pool.jobs);
+	for (unsigned i = 0; i < pool.started; i++) {
+		zbz_job *job = pool.threads[i].job, *next;
+		pool.threads[i].job = NULL;
+		for (; job != NULL; job = next) {
+			next = job->next;
+			zbz_queue_push(&pool.jobs, job);
+		}
+	}
 	if (pool.jobs.tail != NULL) {
 		pool.jobs.tail->next = pool.orphans;
 		pool.orphans = pool.jobs.head;
 	}
 	pool.jobs = (zbz_queue){ NULL, NULL, 0 };
-	for (unsigned i = 0; i < pool.started; i++) {
-		zbz_job *job = pool.threads[i].job;
-		pool.threads[i].job = NULL;
-		if (job == NULL) continue;
-		job->next = pool.orphans;
-		pool.orphans = job;
-	}
+	pool.called = pool.watched = false;
 	pool.started = pool.live = pool.idle = 0;
 	pool.begun = false;
 	zbz_cond_init_mono(&pool.work); /* those who waited are not here */
@@ -68,42 +75,7 @@ __attribute__((constructor)) static void prepare(void) {
 
 /* ---- threads ---- */
 
-static void run_one(size_t me) {
-	zbz_job *job = zbz_queue_pop(&pool.jobs);
-	zbz_mailbox *mb = job->mailbox, *last;
-	bool unwanted;
-	pool.threads[me].job = job;
-	zbz_engine_leave();
-	job->run(job);
-	zbz_engine_enter();
-	pool.threads[me].job = NULL;
-	unwanted = zbz_mailbox_deliver(job);
-	last = zbz_mailbox_let_go(mb);
-	if (!unwanted && last == NULL) return;
-	zbz_engine_leave();
-	if (unwanted) job->drop(job);
-	zbz_mailbox_destroy(last);
-	zbz_engine_enter();
-}
-
-static void *work(void *arg) {
-	size_t me = (size_t)(uintptr_t)arg;
-	zbz_engine_enter();
-	while (!pool.stopping) {
-		if (pool.jobs.n > 0) {
-			run_one(me);
-			continue;
-		}
-		pool.idle++;
-		pthread_cond_wait(&pool.work, &pool.lock);
-		pool.idle--;
-	}
-	pool.threads[me].ended = true;
-	pool.live--;
-	pthread_cond_signal(&pool.gone);
-	zbz_engine_leave();
-	return NULL;
-}
+static void *work(void *arg);
 
 /* All but those a fault raises in the thread itself: a program's crash handler wants to see them. */
 static void blocked_signals(sigset_t *set) {
@@ -132,17 +104,130 @@ static int start_thread(void) {
 	return 0;
 }
 
+/* There is an idle thread that is not spoken for, or there are enough. */
+static int want_thread(size_t needed) { return pool.idle <= needed && pool.started < pool.want ? start_thread() : 0; }
+
+/* Somebody has to look after what waits. Without a thread to spare its leader comes back in the end. */
+static void call_watch(void) {
+	if (pool.watched || pool.called) return;
+	pool.called = true;
+	want_thread(pool.jobs.n);
+	pthread_cond_signal(&pool.work);
+}
+
+static void hand_over(zbz_job *job) {
+	zbz_mailbox *mb = job->mailbox, *last;
+	bool unwanted = mb == NULL || zbz_mailbox_deliver(job);
+	last = mb != NULL ? zbz_mailbox_let_go(mb) : NULL;
+	if (!unwanted && last == NULL) return;
+	zbz_engine_leave();
+	if (unwanted) job->drop(job);
+	zbz_mailbox_destroy(last);
+	zbz_engine_enter();
+}
+
+static void run_one(size_t me, zbz_job *job) {
+	pool.threads[me].job = job;
+	zbz_engine_leave();
+	job->run(job);
+	zbz_engine_enter();
+	pool.threads[me].job = NULL;
+	hand_over(job);
+}
+
+static void run_alone(zbz_job *job) {
+	job->alone = false;
+	job->kin = NULL;
+	want_thread(pool.jobs.n);
+	zbz_queue_push(&pool.jobs, job);
+	pthread_cond_signal(&pool.work);
+}
+
+/* Until none of the kin waits any more. */
+static void run_kin(size_t me, zbz_job *first) {
+	const void *kin = first->kin;
+	while (first != NULL) {
+		zbz_job *job, *next;
+		zbz_kin_gather(first);
+		pool.threads[me].job = first;
+		zbz_engine_leave();
+		first->run_kin(first);
+		zbz_engine_enter();
+		pool.threads[me].job = NULL;
+		for (job = first; job != NULL; job = next) {
+			next = job->next;
+			if (job->alone)
+				run_alone(job);
+			else
+				hand_over(job);
+		}
+		first = zbz_kin_next(kin);
+	}
+}
+
+static void run_any(size_t me, zbz_job *job) {
+	if (zbz_kin_waiting() > 0) call_watch();
+	if (job->kin != NULL)
+		run_kin(me, job);
+	else
+		run_one(me, job);
+}
+
+/* What waits for its kin is looked after by one idle thread: its leader may have met a server that does not answer. */
+static void rest(void) {
+	struct timespec until;
+	pool.idle++;
+	if (zbz_kin_waiting() > 0 && !pool.watched) {
+		pool.watched = true;
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_nsec += WATCH_NS;
+		if (until.tv_nsec >= 1000000000) {
+			until.tv_sec++;
+			until.tv_nsec -= 1000000000;
+		}
+		pthread_cond_timedwait(&pool.work, &pool.lock, &until);
+		pool.watched = false;
+	} else {
+		pthread_cond_wait(&pool.work, &pool.lock);
+	}
+	pool.idle--;
+}
+
+static void *work(void *arg) {
+	size_t me = (size_t)(uintptr_t)arg;
+	zbz_engine_enter();
+	while (!pool.stopping) {
+		zbz_job *job;
+		pool.called = false; /* this one looks; before it runs something it calls the next */
+		job = pool.jobs.n > 0 ? zbz_queue_pop(&pool.jobs) : zbz_kin_overdue();
+		if (job != NULL)
+			run_any(me, job);
+		else
+			rest();
+	}
+	pool.threads[me].ended = true;
+	pool.live--;
+	pthread_cond_signal(&pool.gone);
+	zbz_engine_leave();
+	return NULL;
+}
+
 /* ---- jobs ---- */
 
 uint64_t zbz_engine_ticket(void) { return ++pool.last_ticket; }
 
 zbz_status zbz_pool_push(zbz_job *job, zbz_err *err) {
+	int problem;
 	if (pool.stopping) return zbz_fail(err, ZBZ_E_CLOSED, "the process is ending");
 	pool.begun = true;
-	if (pool.idle <= pool.jobs.n && pool.started < pool.want) {
-		int problem = start_thread();
-		if (problem != 0 && pool.live == 0)
-			return zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, problem, "no thread could be started");
+	if (job->kin != NULL && zbz_kin_waits(job)) {
+		call_watch();
+		return ZBZ_OK;
+	}
+	problem = want_thread(pool.jobs.n);
+	if (problem != 0 && pool.live == 0) {
+		if (job->kin != NULL) zbz_kin_resign(job->kin);
+		return zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, problem, "no thread could be started");
 	}
 	zbz_queue_push(&pool.jobs, job);
 	pthread_cond_signal(&pool.work);
@@ -151,11 +236,14 @@ zbz_status zbz_pool_push(zbz_job *job, zbz_err *err) {
 
 void zbz_pool_withdraw(zbz_mailbox *mb, zbz_queue *out) {
 	zbz_queue keep = { NULL, NULL, 0 };
+	zbz_kin_withdraw(mb, out);
 	while (pool.jobs.n > 0) {
 		zbz_job *job = zbz_queue_pop(&pool.jobs);
+		if (job->mailbox == mb && job->kin != NULL) zbz_kin_resign(job->kin);
 		zbz_queue_push(job->mailbox == mb ? out : &keep, job);
 	}
 	pool.jobs = keep;
+	if (zbz_kin_waiting() > 0) call_watch();
 }
 
 zbz_status zbz_engine_threads(unsigned n, zbz_err *err) {
@@ -169,6 +257,38 @@ zbz_status zbz_engine_threads(unsigned n, zbz_err *err) {
 		pool.want = n;
 	zbz_engine_leave();
 	return status;
+}
+
+/* ---- errands: jobs without a mailbox ---- */
+
+typedef struct errand {
+	zbz_job job;
+	void (*fn)(void *ud);
+	void *ud;
+} errand;
+
+static void run_errand(zbz_job *job) {
+	errand *e = (errand *)(void *)job;
+	e->fn(e->ud);
+}
+
+static void drop_errand(zbz_job *job) { zbz_free(job); }
+
+void zbz_aside(void (*fn)(void *ud), void *ud) {
+	errand *e = zbz_calloc(1, sizeof *e);
+	zbz_status status = ZBZ_E_INTERNAL;
+	if (e != NULL) {
+		e->job.run = run_errand;
+		e->job.drop = drop_errand;
+		e->fn = fn;
+		e->ud = ud;
+		zbz_engine_enter();
+		status = zbz_pool_push(&e->job, NULL);
+		zbz_engine_leave();
+	}
+	if (status == ZBZ_OK) return;
+	zbz_free(e);
+	fn(ud);
 }
 
 /* ---- the end of the process ---- */

@@ -62,4 +62,16 @@ void zbz_mailbox_ring(zbz_mailbox *mb);    /* under the lock */
 void zbz_mailbox_destroy(zbz_mailbox *mb); /* outside the lock; NULL allowed */
 void zbz_cond_init_mono(pthread_cond_t *cond);
 
+/* ---- kin.c, under the lock ---- */
+
+/* True: a leader of its kin will run it. False: it leads, or has lost its kin because there are too many. */
+bool zbz_kin_waits(zbz_job *job);
+void zbz_kin_gather(zbz_job *first);    /* links behind a leading job those that wait for it */
+zbz_job *zbz_kin_next(const void *kin); /* after a batch: one that leads the next; NULL: that leader has gone */
+void zbz_kin_resign(const void *kin);   /* a leader that will run nothing */
+zbz_job *zbz_kin_overdue(void);         /* one that has waited for too long, and leads now */
+size_t zbz_kin_waiting(void);
+void zbz_kin_withdraw(const zbz_mailbox *mb, zbz_queue *out);
+void zbz_kin_forget(zbz_queue *orphans); /* in a forked child */
+
 #endif

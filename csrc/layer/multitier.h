@@ -63,7 +63,7 @@ static inline void tier_beside(zbz_call *l, const zbz_call *c) {
 	l->now = c->now;
 	l->deadline = c->deadline;
 	l->no_wait = c->no_wait;
-	l->want_expiry = false;
+	l->want_expiry = l->each = false;
 }
 static inline int64_t tier_cap(int64_t expire_at, int64_t now, int64_t ttl) {
 	if (ttl == 0 || now > INT64_MAX - ttl) return expire_at;

@@ -26,7 +26,7 @@ static void begin_call(const tier *t, zbz_call *l) {
 	l->clock = t->clock;
 	l->now = zbz_wall(t->clock);
 	l->deadline = ZBZ_NEVER;
-	l->no_wait = l->want_expiry = false;
+	l->no_wait = l->want_expiry = l->each = false;
 }
 
 /* Whatever is in l1, nobody vouches for it. */

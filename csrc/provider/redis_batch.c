@@ -80,6 +80,26 @@ static zbz_status value_item(void *ud, const zbz_resp_item *item, zbz_err *err) 
 	return ZBZ_OK;
 }
 
+/* GET by GET: what an error is, is that key's. */
+static zbz_status single_item(void *ud, const zbz_resp_item *item, zbz_err *err) {
+	batch *b = ud;
+	zbz_found *f = &b->found[b->done];
+	zbz_status s = ZBZ_OK;
+	if (item->depth || b->done == b->n) return refuse(err);
+	switch (item->type) {
+	case ZBZ_RESP_ERROR: note(b, redis_reply_error(item->bytes, err)); return ZBZ_OK;
+	case ZBZ_RESP_NIL: note(b, ZBZ_MISS); return ZBZ_OK;
+	case ZBZ_RESP_BULK:
+		s = zbz_buf_append(b->out, item->bytes.p, item->bytes.n, err);
+		if (s != ZBZ_OK) return s;
+		f->off = b->out->n - item->bytes.n;
+		f->n = item->bytes.n;
+		note(b, ZBZ_OK);
+		return ZBZ_OK;
+	default: return refuse(err);
+	}
+}
+
 static zbz_status status_item(void *ud, const zbz_resp_item *item, zbz_err *err) {
 	batch *b = ud;
 	if (item->depth || b->done == b->n) return refuse(err);
@@ -116,13 +136,15 @@ static zbz_status write_round(const batch *b, zbz_buf *out, size_t *replies) {
 	zbz_status s = ZBZ_OK;
 	*replies = 0;
 	while (s == ZBZ_OK && i < b->n && out->n < ROUND_BYTES) {
-		size_t n = b->found ? chunk_length(b, i) : 1;
+		size_t n = b->found && !b->c->each ? chunk_length(b, i) : 1;
 		if (b->found && b->c->want_expiry) {
 			s = write_pttls(b, i, n, out);
 			*replies += n;
 		}
 		if (s != ZBZ_OK) break;
-		if (b->found)
+		if (b->found && b->c->each)
+			s = zbz_resp_command(out, &b->c->err, "GET %b", b->keys[i]);
+		else if (b->found)
 			s = write_mget(b, i, n, out);
 		else if (b->writes)
 			s = redis_write_set(out, b->c, &b->writes[i], &b->c->err);
@@ -134,14 +156,17 @@ static zbz_status write_round(const batch *b, zbz_buf *out, size_t *replies) {
 	return s;
 }
 
+static zbz_resp_fn item_of(const batch *b) {
+	if (!b->found) return status_item;
+	return b->c->each ? single_item : value_item;
+}
+
 static zbz_status run_rounds(batch *b, redis_attempt *a) {
 	zbz_status s = ZBZ_OK;
 	while (s == ZBZ_OK && b->done < b->n) {
 		size_t replies;
 		s = write_round(b, &a->conn->out, &replies);
-		if (s == ZBZ_OK)
-			s = redis_exchange(a->conn, b->self->opt, a->deadline, replies, b->found ? value_item : status_item, b,
-			                   &b->c->err);
+		if (s == ZBZ_OK) s = redis_exchange(a->conn, b->self->opt, a->deadline, replies, item_of(b), b, &b->c->err);
 	}
 	return s == ZBZ_OK && b->good == 0 ? b->failed : s;
 }

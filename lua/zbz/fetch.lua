@@ -18,7 +18,8 @@ local OPTIONS = { ttl = true, neg_ttl = true, stale_ttl = true, refresh_at = tru
 	deadline = true, tags = true }
 local LEASE_MS = 30000
 local UNREADABLE = { decode = true, corrupt = true, type_mismatch = true }
-local MISUSE = { closed = true, invalid_key = true, invalid_argument = true, too_large = true }
+local MISUSE = { closed = true, invalid_key = true, invalid_argument = true, too_large = true, unsupported = true }
+local ABANDONED = "abandoned" -- what waiters are told of a leader that ended without a result
 
 --- A spread of TTLs: Park and Miller's minimal generator (1988), seeded by the clock, so that the program's own
 --- sequence of math.random stays as it is.
@@ -168,11 +169,16 @@ end
 
 --- This call leads: it runs the loader, under the lock among processes where one is asked for, and tells everybody who waits.
 function Call:lead(flight)
-	if self.o.lock == nil or self.o.lock == "process" then return self:load(flight) end
-	local ended, value, err, how, reason = K.enter(self, flight)
-	if ended then return value, err, how, reason end
-	value, err, how, reason = self:load(flight)
-	K.leave(self)
+	local leading, k = self.env.leading, self.k
+	local ended, value, err, how, reason
+	self.flight = flight
+	leading[k] = L.leads(self, Call.lead, { self })
+	if self.o.lock ~= nil and self.o.lock ~= "process" then ended, value, err, how, reason = K.enter(self, flight) end
+	if not ended then
+		value, err, how, reason = self:load(flight)
+		K.leave(self)
+	end
+	if leading[k] == self then leading[k] = nil end
 	return value, err, how, reason
 end
 
@@ -180,10 +186,8 @@ function Call:load(flight)
 	local env, k, t = self.env, self.k, self.t
 	local lease
 	if not self.down then lease = self:lease() end
-	env.leading[k] = L.running()
 	t:count("loads")
-	local loaded, err = L.run(self.loader, k, self.n, unpack(self.args, 1, self.n))
-	env.leading[k] = nil
+	local loaded, err = L.run(self:patience(), self.loader, k, self.n, unpack(self.args, 1, self.n))
 	if loaded then
 		env.backoff:clear(k)
 		if loaded.value ~= nil then return self:store_value(flight, lease, loaded) end
@@ -197,6 +201,13 @@ function Call:load(flight)
 	return value, failure, how, reason
 end
 
+--- What a loader may take: what is left; anew what the call may take where an unreachable provider has used that up.
+function Call:patience()
+	if not self.deadline then return nil end
+	local left = self.deadline - L.mono(self.env)
+	return left > 0 and left or self.o.deadline_ms
+end
+
 function Call:lease()
 	local lease, err = self.t:lease(self.k, self.state, self.version, math.max(LEASE_MS, self.o.deadline_ms or 0), self:left())
 	if lease == nil and err then self.down = err end
@@ -206,7 +217,7 @@ end
 --- This call waits for another's loader. Returns true, results... when that ends it; false to look again.
 function Call:follow(flight, seat)
 	self.t:count("waits")
-	local ok, err = L.wait(flight, seat, self.k, self.env, self.deadline, self.env.leading[self.k])
+	local ok, err = L.wait(flight, seat, self.k, self.env, self.deadline, L.leader(self.env, self.k))
 	if not ok then return true, self:failed(err) end
 	if self.newer then -- began before this call asked for something fresh
 		self.newer = false
@@ -219,7 +230,7 @@ function Call:follow(flight, seat)
 		return true, v, nil, "waited"
 	elseif how == "negative" then
 		return true, nil, nil, "waited"
-	elseif how == "failed" then
+	elseif how == "failed" and result ~= ABANDONED then
 		return true, self:failed(E.new("loader", result or "the loader failed"))
 	end
 	return false
@@ -257,7 +268,10 @@ function M.call(t, env, k, o, loader, n, args)
 	local timed = o.deadline_ms and o.deadline_ms > 0
 	local began = timed and L.mono(env)
 	local v, state, age, left, version
-	if not o.fresh then
+	if o.fresh then
+		local why = host.hindrance(t)
+		if why then return E.fail("unsupported", why, { op = "fetch", table = env.name, key = k }) end
+	else
 		v, state, age, left, version = t:entry(k, timed and o.deadline_ms or nil)
 		if state == "hit" and not o.refresh_at then return v, nil, "hit" end
 	end

@@ -5,6 +5,7 @@ local E = require("zbz.error")
 local L = require("zbz.load")
 local F = require("zbz.fetch")
 local K = require("zbz.lock")
+local host = require("zbz.host")
 
 local M = {}
 
@@ -29,13 +30,15 @@ end
 local function look(b, keys)
 	local missing = {}
 	if b.o.fresh then
+		local why = host.hindrance(b.t)
+		if why then return E.fail("unsupported", why, { op = "fetch_multi", table = b.env.name }) end
 		for i, k in ipairs(keys) do missing[i] = call_of(b, k) end
 		return missing
 	end
 	local left = b.deadline and math.max(b.deadline - L.mono(b.env), 1)
 	local found, err = b.t:get_multi(keys, left and { deadline = left / 1000 } or nil)
 	if not found then
-		if err.code == "closed" or err.code == "invalid_key" then return nil, err end
+		if err.code == "closed" or err.code == "invalid_key" or err.code == "unsupported" then return nil, err end
 		b.down, found = (err.code == "unavailable" or err.code == "timeout") and err or nil, {}
 	end
 	local looks = not b.down and ((b.o.neg_ttl_ms or 0) > 0 or (b.o.stale_ttl_ms or 0) > 0)
@@ -154,15 +157,17 @@ end
 --- One run of the loader for all keys this call leads.
 local function load(b, lead, loader)
 	if #lead == 0 then return end
-	local me, keys = L.running(), {}
+	local keys = {}
+	L.leads(b, load, lead)
 	for i, call in ipairs(lead) do
 		keys[i] = call.k
+		b.env.leading[call.k] = b
+	end
+	for _, call in ipairs(lead) do
 		if not call.down then call.lease_version = call:lease() end
-		b.env.leading[call.k] = me
 		b.t:count("loads")
 	end
-	local loaded, err = L.run(loader, keys, 0)
-	for _, k in ipairs(keys) do b.env.leading[k] = nil end
+	local loaded, err = L.run(lead[1]:patience(), loader, keys, 0)
 	if loaded and loaded.value ~= nil and type(loaded.value) ~= "table" then
 		loaded, err = nil, E.new("loader", "the loader must return a map of keys and values, got " .. type(loaded.value))
 	end
@@ -173,6 +178,7 @@ local function load(b, lead, loader)
 			fail_one(b, call, err)
 		end
 		K.leave(call)
+		if b.env.leading[call.k] == b then b.env.leading[call.k] = nil end
 	end
 end
 

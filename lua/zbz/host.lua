@@ -34,6 +34,19 @@ function M.detect()
 	if not ok then ngx.log(ngx.ERR, "zbz: calls will block the worker: ", tostring(err)) end
 end
 
+--- Why a call on this table could not wait here; nil when it can, or need not.
+function M.hindrance(t)
+	local host = M.current
+	if not host or not host.blocked or require("zbz.core").inline(t.bytes or t) then return nil end
+	return host.blocked()
+end
+
+--- The counters of queued writes; nil where none are queued.
+function M.queue()
+	local host = M.current
+	return host and host.queues and require("zbz.host.loop").writes or nil
+end
+
 --- Queues work for the next zbz.poll; false when the queue is full.
 ---@param fn fun()
 ---@return boolean

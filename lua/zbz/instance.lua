@@ -8,6 +8,7 @@ local P = require("zbz.provider")
 local T = require("zbz.table_options")
 require("zbz.methods")
 local backoff = require("zbz.backoff")
+local host = require("zbz.host")
 local lock = require("zbz.lock")
 local l1 = require("zbz.l1") -- after the methods that it inherits
 local lua_table = require("zbz.table")
@@ -224,8 +225,9 @@ function Cache:clear(opts)
 		if not root then return nil, err end
 		return root:clear(opts)
 	end
-	local total = 0
-	for _, t in pairs(self.tables) do
+	local total, tables = 0, {}
+	for _, t in pairs(self.tables) do tables[#tables + 1] = t end -- others may open tables while this one waits
+	for _, t in ipairs(tables) do
 		local ok, n = t.handle:clear(opts)
 		if not ok then return nil, n end
 		total = total + (n or 0)
@@ -236,7 +238,8 @@ end
 local SUMS = { "hits", "misses", "sets", "deletes", "errors", "lost_writes", "loads", "load_failures", "waits", "stale_served", "fenced",
 	"lock_waits", "unlocked" }
 
---- Sums over the tables of this cache, and what the provider tells of itself.
+--- Sums over the tables of this cache, and what the provider tells of itself. In an event loop also the writes queued where nothing
+--- can wait, of all caches: queued_writes (under way), queue_failed, queue_refused.
 ---@return table?, zbz.Error?
 function Cache:stats()
 	if self.closed then return closed(self, "stats") end
@@ -255,6 +258,8 @@ function Cache:stats()
 	end
 	if self.root_ then add(self.root_) end
 	s.uptime = math.max((core.wall() - self.created) / 1000, 0)
+	local writes = host.queue()
+	if writes then s.queued_writes, s.queue_failed, s.queue_refused = writes.queued, writes.failed, writes.refused end
 	for name, v in pairs(self:provider_stats() or {}) do
 		if s[name] == nil then s[name] = v end
 	end
@@ -386,9 +391,9 @@ end
 function Cache:close()
 	if self.closed then return true end
 	self.closed = true
-	local ok, err = true, nil
+	local ok, err
 	if self.core then
-		self.core:close()
+		ok, err = self.core:close()
 		self:forget()
 	else
 		self.owner.closed = true

@@ -17,26 +17,89 @@ function M.running()
 	return co
 end
 
+local unpack = table.unpack or unpack -- luacheck: ignore 113
+
 local function trace(thrown)
 	return { thrown = thrown, traceback = debug.traceback(E.line(thrown, 300), 2) }
 end
 
---- Which coroutines run loaders, how many deep, and for whose end a coroutine waits.
-local depth = setmetatable({}, { __mode = "k" })
+-- ---- who runs what -----------------------------------------------------------------------------------------------------
+
+--- For whose end a coroutine waits. A hint only: a host may kill a coroutine in the middle, and use it again for another request.
 local waits_for = setmetatable({}, { __mode = "kv" })
 
---- Runs the loader. Returns { value=, opts= } for an answer (value nil: there is none), or nil and a loader error.
----@return table?, zbz.Error?
-function M.run(loader, k, n, ...)
+local MAX_LEVELS = 250
+
+--- Is the function on the stack of that coroutine (nil: the running one), with that first local?
+local function on_stack(co, fn, first)
+	for level = co and 0 or 2, MAX_LEVELS do
+		local info
+		if co then info = debug.getinfo(co, level, "f") else info = debug.getinfo(level, "f") end
+		if not info then return false end
+		if info.func == fn and (first == nil or select(2, debug.getlocal(co, level, 1)) == first) then return true end
+	end
+	return true -- too deep to tell
+end
+
+--- Notes who leads: the running coroutine, for as long as `frame`, a function under way in it, has `leader` as its first local.
+--- calls: those whose flight and lock end with it.
+function M.leads(leader, frame, calls)
+	leader.co, leader.frame, leader.calls = M.running(), frame, calls
+	return leader
+end
+
+--- The coroutine that leads the key, if it is known. Whoever asks must not keep it.
+function M.leader(env, k)
+	local leader = env.leading[k]
+	return leader and leader.co
+end
+
+--- Has the leader's coroutine been killed? Then what it held is let go, which wakes who waits for it.
+local function let_go_if_dead(leader)
+	if not leader or leader.co == MAIN or on_stack(leader.co, leader.frame, leader) then return false end
+	for _, call in ipairs(leader.calls) do
+		if call.lock then call.lock:close() end
+		call.flight:leave()
+	end
+	return true
+end
+
+-- ---- a loader ------------------------------------------------------------------------------------------------------------
+
+local function guarded(loader, k, n, ...)
 	local ok, value, second, third
-	local me = M.running()
-	depth[me] = (depth[me] or 0) + 1
 	if n > 0 then
 		ok, value, second, third = xpcall(loader, trace, ...)
 	else
 		ok, value, second, third = xpcall(loader, trace, k)
 	end
-	depth[me] = depth[me] > 1 and depth[me] - 1 or nil
+	return ok, value, second, third -- no tail call: this function on a stack tells that a loader runs there
+end
+
+--- In a coroutine of its own that the host kills at the end of the time.
+local function bounded(host_, left_ms, loader, k, n, ...)
+	local got, args, me = nil, { ... }, M.running()
+	local ended, why = host_.bound(function()
+		waits_for[me] = M.running()
+		got = { guarded(loader, k, n, unpack(args, 1, n)) }
+	end, left_ms / 1000)
+	waits_for[me] = nil
+	if not ended then return nil, why or "the loader did not end before the deadline" end
+	return unpack(got, 1, 4)
+end
+
+--- Runs the loader; left_ms: what it may take where the host can end it, or nil. Returns { value=, opts= } for an answer (value nil:
+--- there is none), or nil and an error.
+---@return table?, zbz.Error?
+function M.run(left_ms, loader, k, n, ...)
+	local ok, value, second, third
+	local loop = host.current
+	if left_ms and loop and loop.bound and not loop.blocked() then
+		ok, value, second, third = bounded(loop, left_ms, loader, k, n, ...)
+		if ok == nil then return E.fail("timeout", value) end
+	else
+		ok, value, second, third = guarded(loader, k, n, ...)
+	end
 	if not ok then
 		local thrown = value.thrown
 		local text = E.line(type(thrown) == "table" and (thrown.message or thrown.code) or thrown, 300)
@@ -65,17 +128,19 @@ end
 --- that waits for it in turn cannot go on. An unknown leader (another handle on the same key) may be this coroutine's own loader.
 local function stuck(me, leader)
 	if me == MAIN then return true end
-	if leader == nil then return depth[me] ~= nil end
+	if leader == nil then return on_stack(nil, guarded) end
 	local hops = 0
 	while leader ~= nil and hops < 1000 do
 		if leader == me or leader == MAIN or coroutine.status(leader) == "normal" then return true end
-		leader, hops = waits_for[leader], hops + 1
+		local next_one = waits_for[leader]
+		if next_one and not on_stack(leader, M.wait) and not on_stack(leader, M.run) then next_one = nil end
+		leader, hops = next_one, hops + 1
 	end
 	return false
 end
 
---- Waits until the flight has landed: true, or nil and timeout or locked. `leader` is the coroutine that leads it, when
---- it is one of this Lua state.
+--- Waits until the flight has landed, or the lock was given back: true, or nil and timeout or locked. `leader` is the coroutine that
+--- leads or holds it, when it is one of this Lua state.
 function M.wait(flight, seat, k, env, deadline, leader)
 	local loop = host.current and host.current.blocked and host.current
 	if seat == "waits" and not loop then return flight:wait(deadline, env.clock) end
@@ -87,7 +152,8 @@ function M.wait(flight, seat, k, env, deadline, leader)
 	waits_for[me] = leader
 	leader = nil -- luacheck: ignore 311 (whoever waits must not keep a leader alive that nobody else remembers)
 	if loop then
-		local ok, err = require("zbz.host.loop").await_flight(loop, flight, function() return deadline and deadline - M.mono(env) end)
+		local ok, err = require("zbz.host.loop").await_flight(loop, flight, function() return deadline and deadline - M.mono(env) end,
+			function() return let_go_if_dead(env.leading[k]) end)
 		waits_for[me] = nil
 		if not ok then return nil, E.at(err, { op = "fetch", table = env.name, key = k }) end
 		return true

@@ -185,9 +185,11 @@ function Provider:close()
 		end
 		return self.store:close()
 	end
-	if self.cache then self.cache:close() end
-	self.store:close()
-	return true
+	local ok, err = true, nil
+	if self.cache then ok, err = self.cache:close() end
+	local fine, why = self.store:close()
+	if not fine then return nil, why end
+	return ok, err
 end
 
 function Provider:__tostring() return ("zbz.Provider %s"):format(self.name_) end

@@ -35,6 +35,10 @@ end
 
 local function finish(self, p, owned, old_close)
 	local old, owned_before = self.provider, self.owns
+	if self.closed then -- while the call waited: that has closed the old one
+		old_close()
+		return E.fail("closed", "the cache was closed meanwhile")
+	end
 	self.provider, self.owns, self.kind_ = p, owned, p.kind_
 	self:forget()
 	local ok, err = old_close()
@@ -63,6 +67,7 @@ end
 local function swap_lua(self, p, owned)
 	local ok, err = p:ping()
 	if not ok then return nil, err end
+	if self.closed then return E.fail("closed", "the cache was closed meanwhile") end
 	local before = { core = self.core, owner = self.owner }
 	ok, err = I.attach(self, p)
 	if ok then
@@ -94,11 +99,13 @@ function Cache:swap_provider(spec, opts)
 	local deadline = O.duration_arg(opts and opts.deadline, "deadline", 2)
 	if self.closed then return E.fail("closed", "the cache is closed", { op = "swap_provider" }) end
 	if spec == nil then error("zbz: swap_provider: which provider?", 2) end
+	if self.swapping then return E.fail("locked", "another swap of this cache is under way", { op = "swap_provider" }) end
 	local p, err = providers.open(spec, {}, 2)
 	if not p then return nil, E.at(err, { op = "swap_provider" }) end
 	local owned = not P.is(spec)
 	local ok
 	local fast = p.lua and fast_table(self)
+	self.swapping = true
 	if fast then
 		ok, err = nil, E.new("unsupported", ("a provider written in Lua cannot replace one in C while the table '%s' is open"):format(fast),
 			{ op = "swap_provider", provider = p.name_ })
@@ -107,6 +114,7 @@ function Cache:swap_provider(spec, opts)
 	else
 		ok, err = swap_lua(self, p, owned)
 	end
+	self.swapping = nil
 	if ok then return true end
 	if owned and self.provider ~= p then p:close() end
 	return nil, E.at(err, { op = "swap_provider" })

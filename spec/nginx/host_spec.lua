@@ -47,7 +47,7 @@ local SERVER = [[
 			ngx.header["X-Mem"] = tostring(mem:set("p", "memory") and mem:get("p")) }
 		body_filter_by_lua_block { if ngx.arg[2] then t:set("from-body-filter", "queued") end }
 		log_by_lua_block {
-			assert(t:set("from-log", "queued") == true); t:delete("delete-me"); assert(select(2, t:incr("n")).code == "unsupported") }
+			assert(t:set("from-log", "queued") == true); t:delete("delete-me"); assert(select(2, t:add("n", 1)).code == "unsupported") }
 		content_by_lua_block {
 			ngx.print(init_get[1] == nil and init_get[2].code, "|", init_set[2] and init_set[2].code, "|", tostring(init_mem), "|",
 				tostring(mem:get("k"))) }

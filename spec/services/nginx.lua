@@ -1,6 +1,6 @@
 -- A real nginx with the lua module, on a free port, from its own folder.
 --   local web = require("spec.services.nginx").start{ lua_path=, workers=1, init="lua text", server="locations" }
---   web.port .pid .dir   web.get("/path") -> status, body, headers   web.reload() .stop() .errors()
+--   web.port .pid .dir   web.get("/path") -> status, body, headers   web.reload{...} .stop() .errors()
 local proc = require("spec.services.proc")
 
 local nginx = {}
@@ -65,16 +65,26 @@ local function read(path)
 	return text
 end
 
+-- A port that was free a moment ago may be taken: then another one.
+local function launch(self, opts)
+	local out, ok
+	for _ = 1, 5 do
+		self.port = proc.free_port()
+		write(self.conf, configuration(self, opts))
+		out, ok = proc.output(("nginx -p %s -c %s -e %s/error.log 2>&1"):format(self.dir, self.conf, self.dir))
+		if ok and proc.wait_port(self.port, 10) then return end
+		if not out:find("Address already in use", 1, true) then break end
+		write(self.dir .. "/error.log", "")
+	end
+	error("nginx does not start: " .. out .. read(self.dir .. "/error.log"))
+end
+
 function nginx.start(opts)
-	local self = { dir = proc.folder(), port = opts.port or proc.free_port() }
-	self.url = "http://127.0.0.1:" .. self.port
+	local self = { dir = proc.folder() }
 	proc.output("mkdir -p " .. self.dir .. "/logs; chmod 755 " .. self.dir)
 	self.conf = self.dir .. "/nginx.conf"
-	write(self.conf, configuration(self, opts))
-	local out, ok = proc.output(("nginx -p %s -c %s -e %s/error.log 2>&1"):format(self.dir, self.conf, self.dir))
-	if not ok or not proc.wait_port(self.port, 10) then
-		error("nginx does not start: " .. out .. read(self.dir .. "/error.log"))
-	end
+	launch(self, opts)
+	self.url = "http://127.0.0.1:" .. self.port
 	self.pid = tonumber(read(self.dir .. "/pid"):match("%d+"))
 
 	--- GET: status, body, all of the headers as text.
@@ -95,7 +105,12 @@ function nginx.start(opts)
 		for pid in proc.output("pgrep -P " .. self.pid):gmatch("%d+") do list[#list + 1] = tonumber(pid) end
 		return list
 	end
-	function self.reload() return proc.signal(self.pid, "HUP") end
+	--- HUP; with options: of a configuration that has other ones.
+	function self.reload(changed)
+		for name, v in pairs(changed or {}) do opts[name] = v end
+		if changed then write(self.conf, configuration(self, opts)) end
+		return proc.signal(self.pid, "HUP")
+	end
 	--- Lines of the error log at [error] and above.
 	function self.errors()
 		local bad = {}

@@ -17,6 +17,7 @@ typedef struct zbz_call {
 	 * the same call without no_wait may then be made where waiting is allowed. Whoever never waits need not look. */
 	bool no_wait;
 	bool want_expiry; /* get_many also tells when each entry ends */
+	bool each; /* a batch of reads stands for single ones: a value of the wrong type is that key's error, no miss */
 } zbz_call;
 
 /* Milliseconds left, at least 0; INT64_MAX without a deadline. */

@@ -18,10 +18,15 @@ typedef struct zbz_mailbox zbz_mailbox;
 
 /* Embed it first in your own struct. The engine owns it from a successful submit or post until drain returns it. */
 typedef struct zbz_job {
-	struct zbz_job *next;           /* engine's */
-	zbz_mailbox *mailbox;           /* engine's */
-	uint64_t ticket;                /* set by submit and post; unique per process, never 0 */
-	void (*run)(struct zbz_job *);  /* on a pool thread; NULL for posted events */
+	struct zbz_job *next;          /* engine's */
+	zbz_mailbox *mailbox;          /* engine's */
+	uint64_t ticket;               /* set by submit and post; unique per process, never 0 */
+	void (*run)(struct zbz_job *); /* on a pool thread; NULL for posted events */
+	/* Jobs of one kin (not NULL) may be run together: run_kin gets some, linked by ->next, in place of their run. Those it marks `alone`
+	 * it has not done: each is run by itself. */
+	const void *kin;
+	void (*run_kin)(struct zbz_job *);
+	bool alone;
 	void (*drop)(struct zbz_job *); /* frees it, when its mailbox closed before it was drained; any thread */
 } zbz_job;
 
@@ -57,6 +62,10 @@ ZBZ_API zbz_status zbz_mailbox_listen(zbz_mailbox *mb, char path[ZBZ_BELL_PATH],
 ZBZ_API zbz_status zbz_mailbox_accept(zbz_mailbox *mb, const char *path, zbz_err *err);
 /* Rings although nothing has arrived: whoever waits looks again. */
 ZBZ_API void zbz_mailbox_kick(zbz_mailbox *mb);
+
+/* Runs fn(ud) on a thread of the pool: for work whose end nobody waits for, as giving up what may take its time. Where no thread can be
+ * had it runs here and now. */
+ZBZ_API void zbz_aside(void (*fn)(void *ud), void *ud);
 
 typedef struct zbz_mailbox_stats {
 	uint64_t submitted, posted, finished, refused, dropped, doorbells;

@@ -54,6 +54,8 @@ ZBZ_API void zbz_table_free(zbz_table *t); /* NULL allowed */
 ZBZ_API bool zbz_table_inline(const zbz_table *t);
 /* Do some of its reads (caps.inline_hits)? Those that would wait answer ZBZ_AGAIN when the begun call says no_wait. */
 ZBZ_API bool zbz_table_inline_hits(const zbz_table *t);
+/* Is a batch of its reads one step of the current store, and nothing else? */
+ZBZ_API bool zbz_table_batches(const zbz_table *t);
 ZBZ_API zbz_bytes zbz_table_prefix(const zbz_table *t);
 
 /* Starts a call: reads the clock once; timeout_ms -1 the table's deadline, 0 none. Every function below wants a begun call. */

@@ -1,8 +1,9 @@
 --- What all event-loop hosts share: calls that may wait are submitted and parked, completions wake who waits for them, messages go to
 --- their subscribers one at a time. A host adds what differs:
 ---   name, blocked() -> nil or why this place cannot wait, start() -> the wake socket is being watched, waiter() -> something to
----   park on, wait(waiter, seconds?) -> woken?, wake(waiter), spawn(fn) -> fn runs in a coroutine of its own; queues() (optional) ->
----   may a write be sent without waiting for its end?
+---   park on, wait(waiter, seconds?) -> woken?, wake(waiter), spawn(fn) -> fn runs in a coroutine of its own. Optional: queues() ->
+---   may a write be sent without waiting for its end?; kills -> a coroutine may be killed while it waits, and wait() may be called
+---   again for a waiter whose time was up; bound(fn, seconds) -> fn() has ended in time?
 local core = require("zbz.core")
 local E = require("zbz.error")
 local ffi_doors = require("zbz.ffi.doors")
@@ -10,12 +11,18 @@ local ffi_doors = require("zbz.ffi.doors")
 local M = {}
 
 local GRACE_MS = 100 -- the call itself ends by its deadline; who waits gives it this much more
-local MAX_PER_WAKE, MAX_QUEUED = 1000, 1024
+local MAX_PER_WAKE, MAX_QUEUED, MAX_WRITES = 1000, 1024, 8192
+local LOOK_MS = 250 -- how often a waiter looks whether the coroutine it waits for was killed
+local REPORT_MS = 10000
 local THREADS = 16 -- at most; started as calls need them, so that a slow backend does not hold up a fast one
 
-local direct = { table = {}, cache = {}, watch = {} } -- the blocking methods
+local direct = { table = {}, cache = {}, watch = {}, store = {}, subscription = {} } -- the blocking methods
 M.direct = direct
 local waiting = {} -- waiters by the number of their call
+local queued = {} -- writes that nobody waits for, by their number
+
+--- Writes queued where nothing can wait: how many are under way, have failed, were refused.
+M.writes = { queued = 0, failed = 0, refused = 0 }
 local subscribers = setmetatable({}, { __mode = "k" })
 
 --- What to do with an error in a callback: the program may set zbz.on_error.
@@ -40,13 +47,23 @@ end
 
 -- ---- waiting -----------------------------------------------------------------------------------------------------------------
 
---- Parks until call `id` is done: true; false at the end of `left_ms`; nil, err when there is nothing to park on.
-function M.await(host, id, left_ms)
+--- Parks until call `id` is done: true; false at the end of `left_ms`; nil, err when there is nothing to park on. look: asked now
+--- and then, true ends the waiting.
+function M.await(host, id, left_ms, look)
 	local ok, err = host.start()
 	if not ok then return nil, E.new("unavailable", "the host cannot wait: " .. tostring(err)) end
 	local w = host.waiter()
+	local woken
 	waiting[id] = w
-	local woken = host.wait(w, left_ms and left_ms / 1000 or nil)
+	if look then
+		local till = left_ms and core.mono() + left_ms
+		repeat
+			local left = till and till - core.mono() or LOOK_MS
+			woken = host.wait(w, math.max(math.min(left, LOOK_MS), 0) / 1000)
+		until woken or left <= 0 or look()
+	else
+		woken = host.wait(w, left_ms and left_ms / 1000 or nil)
+	end
 	if not woken then waiting[id] = nil end
 	return woken
 end
@@ -62,15 +79,59 @@ local function settle(host, name, handle, ticket, id, ...)
 	return nil, err
 end
 
---- A call from where nothing can wait: memory tiers answer, writes are queued where the host says so.
+local function refused(name, text)
+	M.writes.refused = M.writes.refused + 1
+	return E.fail("unavailable", text, { op = name })
+end
+
+--- Sends a write whose end nobody waits for.
+local function queue(host, name, door, handle, ...)
+	if M.writes.queued >= MAX_WRITES then return refused(name, MAX_WRITES .. " queued writes are under way already") end
+	local ok, err = host.start()
+	if not ok then return refused(name, "the host cannot queue: " .. tostring(err)) end
+	local ticket, id, more = door(handle, ...)
+	if ticket == false then
+		if id == nil and more and more.code == "unavailable" then M.writes.refused = M.writes.refused + 1 end
+		return id, more
+	end
+	queued[id] = { ticket = ticket, handle = handle }
+	M.writes.queued = M.writes.queued + 1
+	return true
+end
+
+local reported, unreported = nil, 0
+
+--- Tells of writes that failed after they were queued: the first at once, then at most one in ten seconds.
+local function lost(err)
+	local now = core.mono()
+	M.writes.failed, unreported = M.writes.failed + 1, unreported + 1
+	if reported and now - reported < REPORT_MS then return end
+	err.message = ("a queued write failed (%d since the last report): %s"):format(unreported, err.message)
+	reported, unreported = now, 0
+	M.report(err)
+end
+
+local function end_queued(id)
+	local q = queued[id]
+	queued[id], M.writes.queued = nil, M.writes.queued - 1
+	local fine, ok, err = pcall(core.finish, q.ticket, q.handle)
+	if not fine then return lost(E.new("internal", E.line(ok, 300))) end
+	if ok == nil and err then lost(err) end
+end
+
+--- What a queued write could not tell: whether its condition held.
+local function conditional(how) return type(how) == "table" and (how.only ~= nil or how.if_version ~= nil) end
+
+--- A call from where nothing can wait: memory tiers answer, writes are queued where the host says so, what is closed is closed.
 local function unable(host, name, door, blocking, why, handle, ...)
-	if core.inline(handle) then return blocking(handle, ...) end
-	if core.queueable[name] and host.queues and host.queues() then
-		local ok, err = host.start()
-		if not ok then return E.fail("unavailable", "the host cannot queue: " .. tostring(err), { op = name }) end
-		local ticket, result, more = door(handle, ...)
-		if ticket == false then return result, more end
-		return true
+	if name ~= "swap" and core.inline(handle) then return blocking(handle, ...) end
+	local queues = host.queues and host.queues()
+	if name == "close" then
+		if queues then return queue(host, name, door, handle) end
+		return blocking(handle)
+	end
+	if queues and core.queueable[name] and not (name == "set" and conditional((select(3, ...)))) then
+		return queue(host, name, door, handle, ...)
 	end
 	local err = E.new("unsupported", why, { op = name })
 	if name == "entry" then return nil, nil, err end
@@ -118,8 +179,8 @@ local function parking_keys(host, page, blocking)
 	end
 end
 
---- Waits for somebody else's loader: see zbz.load.
-function M.await_flight(host, flight, left_ms)
+--- Waits for somebody else's loader: see zbz.load. dead: tells whether whoever runs it was killed, and lets go of it.
+function M.await_flight(host, flight, left_ms, dead)
 	local why = host.blocked()
 	if why then return E.fail("unsupported", why) end
 	while not flight:landed() do
@@ -127,7 +188,7 @@ function M.await_flight(host, flight, left_ms)
 		if left and left <= 0 then return E.fail("timeout", "the deadline passed while the key was being loaded") end
 		local ticket, id = flight:park()
 		if not ticket then return nil, id end
-		local woken, err = M.await(host, id, left)
+		local woken, err = M.await(host, id, left, host.kills and dead)
 		if woken then core.finish(ticket) else core.abandon(ticket) end
 		if err then return nil, err end
 	end
@@ -176,7 +237,11 @@ function M.drain(host)
 		if type(what) == "number" then
 			local w = waiting[what]
 			waiting[what] = nil
-			if w then host.wake(w) end
+			if w then
+				host.wake(w)
+			elseif queued[what] then
+				end_queued(what)
+			end
 		else
 			deliver(host, what, channel, payload)
 		end
@@ -203,9 +268,11 @@ end
 --- Lets the methods of tables and caches park on this host; nil: they block again.
 function M.install(host)
 	if host then core.threads(THREADS) end -- no matter when the pool runs already
+	core.hosted(host ~= nil)
 	ffi_doors.remove()
 	local sides = { { core.table_methods, core.table_doors, direct.table }, { core.cache_methods, core.cache_doors, direct.cache },
-		{ core.watch_methods, core.watch_doors, direct.watch } }
+		{ core.watch_methods, core.watch_doors, direct.watch }, { core.store_methods, core.handle_doors, direct.store },
+		{ core.subscription_methods, core.handle_doors, direct.subscription } }
 	for _, side in ipairs(sides) do
 		local methods, doors, kept = side[1], side[2], side[3]
 		for name, door in pairs(doors) do

@@ -4,7 +4,7 @@ local core = require("zbz.core")
 local E = require("zbz.error")
 local loop = require("zbz.host.loop")
 
-local M = { name = "nginx" }
+local M = { name = "nginx", kills = true }
 
 local ngx = rawget(_G, "ngx")
 local semaphore
@@ -14,7 +14,10 @@ local CAN_WAIT = { rewrite = true, server_rewrite = true, access = true, content
 local FOREVER_S, FOREVER_MS = 86400 * 20, 86400 * 20 * 1000
 local MAX_POOL = 1024
 
-local pool, running = {}, false
+local START_MS = 500 -- a timer that has not begun by then was dropped: lua_max_running_timers
+
+local pool, running, starting = {}, false, nil
+local isyieldable = coroutine.isyieldable or function() return true end
 
 function M.setup()
 	ngx = rawget(_G, "ngx")
@@ -29,7 +32,10 @@ end
 
 function M.blocked()
 	local phase = ngx.get_phase()
-	if CAN_WAIT[phase] then return nil end
+	if CAN_WAIT[phase] then
+		if isyieldable() then return nil end
+		return "nothing can wait inside require() or another function in C"
+	end
 	return ("the phase '%s' of nginx cannot wait; only memory tiers answer there (ngx.timer.at(0, ...) can wait)"):format(phase)
 end
 
@@ -65,18 +71,30 @@ local function connect()
 	return sock
 end
 
---- May the waker go? When the worker exits; and in a state that is not the worker's first (lua_code_cache off makes one for every
---- request) as soon as nothing can arrive, or the waker would keep it alive.
+--- May the waker go? When the worker exits and nobody asks for what is still under way; and in a state that is not the worker's first
+--- (lua_code_cache off makes one for every request) as soon as nothing can arrive, or the waker would keep it alive.
 local function may_go()
-	local flying, undrained, subscribed = core.under_way()
-	if flying + undrained > 0 then return false end
-	return ngx.worker.exiting() or core.ordinal > 1 and not subscribed
+	local flying, undrained, subscribed, _, unattended = core.under_way()
+	if undrained > 0 then return false end
+	if ngx.worker.exiting() then return flying <= unattended end
+	return flying == 0 and core.ordinal > 1 and not subscribed
+end
+
+--- A light thread that was killed is forgotten by the garbage collector only: an exiting worker does not wait for its next cycle.
+local function hasten()
+	while running do
+		collectgarbage()
+		core.kick()
+		ngx.sleep(0.2)
+	end
 end
 
 local function serve(sock)
+	local hastened = false
 	while true do
 		loop.drain(M)
 		if may_go() then return end
+		if ngx.worker.exiting() and not hastened then hastened = ngx.thread.spawn(hasten) end
 		local _, err = sock:receiveany(64)
 		if err and err ~= "timeout" then return err end
 	end
@@ -91,6 +109,8 @@ local function serve_polling()
 end
 
 local function waker()
+	if running then return end
+	running, starting = true, nil
 	local sock, err = connect()
 	if sock then
 		if M.lasting() and not ngx.worker.exiting() then arm_sentinel() end
@@ -102,15 +122,15 @@ local function waker()
 		serve_polling()
 	end
 	running = false
-	if core.under_way() > 0 then M.start() end
+	if core.under_way() > 0 and not may_go() then M.start() end
 end
 
 function M.start()
-	if running then return true end
+	if running or starting and core.mono() - starting < START_MS then return true end
 	local ok, err = ngx.timer.at(0, function()
 		if not loop.protected(waker) then running = false end
 	end)
-	running = ok and true or false
+	starting = ok and core.mono() or nil
 	local watches = package.loaded["zbz.watch.handle"]
 	if ok and watches then watches.start_waiting() end -- made in init, before the fork
 	return ok, err
@@ -135,8 +155,32 @@ end
 
 function M.wake(w) w:post(1) end
 
+--- fn() in a light thread of its own, killed when it has not ended by then. True when it has.
+function M.bound(fn, seconds)
+	local ended, done = false, semaphore.new(0)
+	local th, err = ngx.thread.spawn(function()
+		fn()
+		ended = true
+		done:post(1)
+	end)
+	if not th then return false, "no light thread for the loader: " .. tostring(err) end
+	if not ended then done:wait(seconds) end
+	if not ended then
+		ngx.thread.kill(th)
+		return false
+	end
+	ngx.thread.wait(th) -- or it would stay with the request until its end
+	return true
+end
+
 function M.spawn(fn) return (ngx.timer.at(0, function() loop.protected(fn) end)) end
-M.defer = M.spawn
+
+--- Work that can be left undone: an exiting worker does not begin it.
+function M.defer(fn)
+	return (ngx.timer.at(0, function(premature)
+		if not premature then loop.protected(fn) end
+	end))
+end
 
 function M.report(err) ngx.log(ngx.ERR, E.is(err) and "zbz: " or "zbz: a callback failed: ", tostring(err)) end
 

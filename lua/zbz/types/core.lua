@@ -295,7 +295,7 @@ function core.kick() end
 ---@field close fun(self)
 ---@return zbz.core.Alarm?, zbz.Error?
 function core.alarm() end
----@return integer flying, integer undrained, boolean subscribed, integer submitted  the last: calls handed to the pool so far
+---@return integer flying, integer undrained, boolean subscribed, integer submitted, integer unattended  calls handed to the pool so far; those under way for nobody
 function core.under_way() end
 --- Size of the thread pool; nil, err once it runs.
 function core.threads(n) end
