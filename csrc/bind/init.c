@@ -14,6 +14,7 @@ static int bind_close(lua_State *L) {
 	zbz_bind *b = lua_touserdata(L, 1);
 	if (b == NULL || b != zbz_bind_of(L)) return 0;
 	if (b->closing) return 0;
+	b->door.closed = true;
 	zbz_boxes_close(L, b);
 	b->closing = true;
 	b->scratch_busy = false;

@@ -67,13 +67,19 @@ static int box_collect(lua_State *L) {
 	return 0;
 }
 
+static int collected(lua_State *L, const char *name, const char *op) {
+	const char *noun = strrchr(name, '.');
+	noun = noun != NULL ? noun + 1 : name;
+	return luaL_error(L, "zbz: %s: the %c%s is closed", op, noun[0] | 0x20, noun + 1);
+}
+
 int zbz_box_mismatch(lua_State *L, int idx, zbz_kind kind, const char *op) {
 	const zbz_bind *b = zbz_bind_of(L);
 	const char *name = kind_names[kind] != NULL ? kind_names[kind] : "another userdata";
 	const char *hint = idx == 1 && lua_type(L, 1) == LUA_TSTRING ? " (call it with a colon)" : "";
 	if (b->closing) return luaL_error(L, "zbz: %s: everything is closed: the Lua state is closing", op);
 	if (lua_touserdata(L, idx) != NULL && lua_getmetatable(L, idx) && lua_topointer(L, -1) == b->mt[kind])
-		return luaL_error(L, "zbz: %s: the %s is closed", op, name);
+		return collected(L, name, op);
 	return luaL_error(L, "zbz: %s: %s expected, got %s%s", op, name, luaL_typename(L, idx), hint);
 }
 
@@ -167,8 +173,6 @@ void zbz_class(lua_State *L, zbz_kind kind, const char *name, void (*release)(lu
 	lua_newtable(L);
 	lua_pushstring(L, name);
 	lua_setfield(L, mt, "__name");
-	lua_pushstring(L, name);
-	lua_setfield(L, mt, "__metatable");
 	add_close(L, mt, "__gc", box_collect, kind);
 	add_close(L, mt, "__close", box_close, kind);
 	lua_newtable(L);

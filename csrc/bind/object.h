@@ -5,8 +5,9 @@
  * in the scratch buffer, so a longjmp leaves nothing behind.
  *
  * The box is memory of the core. What Lua has is its shell, a userdata that points to it, for a finalizer that finds no memory to
- * run in is never called: then the shell is freed and the box, to which others may point, stays until the state closes. Only the
- * collector calls __gc (the metatable is hidden), and from then on the shell points to NULL.
+ * run in is never called: then the shell is freed and the box, to which others may point, stays until the state closes. __gc
+ * frees the box, and from then on the shell points to NULL; called by hand it does the same, so not by a finalizer that runs in the
+ * middle of a call of that handle.
  *
  * Every closure of the binding has the zbz_bind of its Lua state as its first upvalue. */
 #ifndef ZBZ_BIND_OBJECT_H

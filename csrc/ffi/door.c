@@ -7,8 +7,10 @@ _Static_assert(offsetof(zbz_door, serial) == 0 && offsetof(zbz_door, number) == 
                    offsetof(zbz_door, n) == 16 + sizeof(void *),
                "the part of the record that Lua declares");
 
-/* What a handle's userdata holds; NULL once that was collected. */
-static zbz_table_box *box_of(void *shell) { return shell != NULL ? *(zbz_table_box **)shell : NULL; }
+/* What a handle's userdata holds; NULL once that was collected. When the state closes the boxes go, whatever userdata is left. */
+static zbz_table_box *box_of(void *shell, const zbz_door *d) {
+	return shell != NULL && !d->closed ? *(zbz_table_box **)shell : NULL;
+}
 
 /* A call that must not wait: where the store cannot answer at once, the method in C sees to it. */
 static zbz_table *begin(const zbz_table_box *box, zbz_door *d) {
@@ -29,7 +31,7 @@ static int32_t string(zbz_door *d, zbz_bytes v) {
 }
 
 int32_t zbz_door_get(void *self, const char *key, uint32_t n, zbz_door *d) {
-	const zbz_table_box *box = box_of(self);
+	const zbz_table_box *box = box_of(self, d);
 	zbz_table *t = begin(box, d);
 	if (t == NULL) return ZBZ_DOOR_ELSEWHERE;
 	d->s = zbz_table_get(t, &d->c, zbz_b(key, n), &d->buf);
@@ -40,7 +42,7 @@ int32_t zbz_door_get(void *self, const char *key, uint32_t n, zbz_door *d) {
 }
 
 int32_t zbz_door_get_raw(void *self, const char *key, uint32_t n, zbz_door *d) {
-	const zbz_table_box *box = box_of(self);
+	const zbz_table_box *box = box_of(self, d);
 	zbz_table *t = begin(box, d);
 	if (t == NULL) return ZBZ_DOOR_ELSEWHERE;
 	d->s = zbz_table_get_raw(t, &d->c, zbz_b(key, n), &d->buf);
@@ -50,7 +52,7 @@ int32_t zbz_door_get_raw(void *self, const char *key, uint32_t n, zbz_door *d) {
 }
 
 int32_t zbz_door_entry(void *self, const char *key, uint32_t n, zbz_door *d) {
-	const zbz_table_box *box = box_of(self);
+	const zbz_table_box *box = box_of(self, d);
 	zbz_table *t = begin(box, d);
 	zbz_entry *e = &d->entry;
 	if (t == NULL) return ZBZ_DOOR_ELSEWHERE;
@@ -62,8 +64,8 @@ int32_t zbz_door_entry(void *self, const char *key, uint32_t n, zbz_door *d) {
 	return zbz_door_value((zbz_codec)box->codec, zbz_buf_bytes(&d->buf), d);
 }
 
-int32_t zbz_door_l1_hit(void *self, uint32_t place, uint32_t stamp) {
-	const zbz_table_box *box = box_of(self);
+int32_t zbz_door_l1_hit(void *self, uint32_t place, uint32_t stamp, const zbz_door *d) {
+	const zbz_table_box *box = box_of(self, d);
 	return box != NULL && box->l1 != NULL && zbz_l1_hit(box->l1, place, stamp);
 }
 

@@ -20,7 +20,7 @@ if not pcall(ffi.typeof, "zbz_door") then
 	ffi.cdef([[
 		typedef struct zbz_door { double serial, number; const char *p; uint32_t n; } zbz_door;
 		typedef int32_t (*zbz_door_read)(void *self, const char *key, uint32_t n, zbz_door *door);
-		typedef int32_t (*zbz_door_hit)(void *self, uint32_t place, uint32_t stamp);
+		typedef int32_t (*zbz_door_hit)(void *self, uint32_t place, uint32_t stamp, zbz_door *door);
 	]])
 end
 
@@ -39,7 +39,7 @@ local behind = {}
 local function is_handle(self) return type(self) == "userdata" and getmetatable(self) == HANDLE end
 
 --- Is what was kept at that place of a handle's L1 still good?
-function M.l1_hit(handle, place, stamp) return door_hit(handle, place, stamp) ~= 0 end
+function M.l1_hit(handle, place, stamp) return door_hit(handle, place, stamp, door) ~= 0 end
 
 --- What the call after `serial` left: a value of another kind, or an error. (A finalizer that ran since may have called, too: then
 --- the answer is that one's, here and below, and the call is made again.)
