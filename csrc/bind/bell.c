@@ -53,6 +53,13 @@ static int inherited(lua_State *L) {
 	return 1;
 }
 
+/* Not inside require() or another function in C that calls Lua. What coroutine.isyieldable tells, where a host has put a table of its own in
+ * coroutine's place. */
+static int can_yield(lua_State *L) {
+	lua_pushboolean(L, lua_isyieldable(L));
+	return 1;
+}
+
 static int threads(lua_State *L) {
 	int64_t n = zbz_int_arg(L, 1, "threads", "n");
 	zbz_err err;
@@ -67,8 +74,8 @@ static int threads(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-	{ "listen", bell_listen }, { "accept", bell_accept },  { "kick", kick }, { "under_way", under_way },
-	{ "threads", threads },    { "inherited", inherited }, { NULL, NULL },
+	{ "listen", bell_listen }, { "accept", bell_accept },  { "kick", kick },           { "under_way", under_way },
+	{ "threads", threads },    { "can_yield", can_yield }, { "inherited", inherited }, { NULL, NULL },
 };
 
 void zbz_open_bell(lua_State *L) { zbz_functions(L, 1, functions); }

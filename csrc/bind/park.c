@@ -453,7 +453,9 @@ static int is_inline(lua_State *L) {
 /* ---- doors ---- */
 
 static bool can_be_tried(const zbz_verb *verb) {
-	static const char *const names[] = { "get", "get_raw", "get_with", "get_multi", "entry", "exists", "ttl" };
+	static const char *const names[] = {
+		"get", "get_raw", "get_with", "get_multi", "get_seen", "entry", "exists", "ttl"
+	};
 	size_t i;
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(verb->name, names[i]) == 0) return true;
@@ -509,6 +511,7 @@ void zbz_open_park(lua_State *L) {
 	add_tries(L, at, zbz_table_verbs);
 	add_tries(L, at, zbz_batch_verbs);
 	add_tries(L, at, zbz_fetch_verbs);
+	add_tries(L, at, zbz_l1_verbs);
 	lua_setfield(L, 1, "table_tries");
 	lua_newtable(L);
 	lua_newtable(L);

@@ -20,6 +20,7 @@ static zbz_status read_seen(table_op *op, bool want_meta, zbz_buf *out, zbz_seen
 	zbz_status s;
 	if (zbz_store_promises(op->slot->store)) {
 		s = zbz_store_get_seen(op->slot->store, op->c, op->key, out, seen);
+		if (seen->word == NULL && seen->expire_at == ZBZ_NO_EXPIRY) seen->expire_at = -1; /* nothing was promised */
 		if (s != ZBZ_E_UNSUPPORTED) return s;
 	}
 	memset(seen, 0, sizeof *seen);

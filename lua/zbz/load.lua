@@ -54,14 +54,40 @@ function M.leader(env, k)
 	return leader and leader.co
 end
 
---- Has the leader's coroutine been killed? Then what it held is let go, which wakes who waits for it.
+--- Leaders that somebody waits for: { env, k }, held by who waits.
+local awaited = setmetatable({}, { __mode = "k" })
+
+--- Has the leader's coroutine been killed, as far as can be told? One that nobody has told of is found by the garbage collector, and
+--- what it held goes with it.
+local function is_dead(leader, loop)
+	if leader.co == MAIN then return false end
+	return loop.killed(leader.co) or not on_stack(leader.co, leader.frame, leader)
+end
+
+--- Lets go what a dead leader held, which wakes who waits for it. Did it?
 local function let_go_if_dead(leader)
-	if not leader or leader.co == MAIN or on_stack(leader.co, leader.frame, leader) then return false end
+	if not leader or not is_dead(leader, host.current) then return false end
 	for _, call in ipairs(leader.calls) do
 		if call.lock then call.lock:close() end
 		call.flight:leave()
 	end
 	return true
+end
+
+--- Is anybody waiting?
+local function look_after()
+	local leaders, any = {}, false
+	for note in pairs(awaited) do
+		leaders[#leaders + 1], any = note.env.leading[note.k], true
+	end
+	for _, leader in ipairs(leaders) do let_go_if_dead(leader) end
+	return any
+end
+
+--- Overwrites what former calls have left on the stack above: a coroutine that waits must not keep the leader it asked for.
+local function scrub()
+	local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z -- luacheck: ignore 211 221
+	return nil
 end
 
 -- ---- a loader ------------------------------------------------------------------------------------------------------------
@@ -145,15 +171,22 @@ function M.wait(flight, seat, k, env, deadline, leader)
 	local loop = host.current and host.current.blocked and host.current
 	if seat == "waits" and not loop then return flight:wait(deadline, env.clock) end
 	local me = M.running()
+	if loop and loop.killed and let_go_if_dead(env.leading[k]) then return true end -- this may be its coroutine, used again
 	if seat ~= "waits" and stuck(me, leader) then
 		return E.fail("locked", ("the key '%s' is being loaded by a coroutine that cannot go on while this call waits")
 			:format(E.line(k, 100)), { op = "fetch", table = env.name, key = k })
 	end
 	waits_for[me] = leader
 	leader = nil -- luacheck: ignore 311 (whoever waits must not keep a leader alive that nobody else remembers)
+	scrub()
 	if loop then
-		local ok, err = require("zbz.host.loop").await_flight(loop, flight, function() return deadline and deadline - M.mono(env) end,
-			function() return let_go_if_dead(env.leading[k]) end)
+		local note = loop.look_after and { env = env, k = k }
+		if note then
+			awaited[note] = true
+			loop.look_after(look_after)
+		end
+		local ok, err = require("zbz.host.loop").await_flight(loop, flight, function() return deadline and deadline - M.mono(env) end)
+		if note then awaited[note] = nil end
 		waits_for[me] = nil
 		if not ok then return nil, E.at(err, { op = "fetch", table = env.name, key = k }) end
 		return true

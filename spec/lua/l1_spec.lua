@@ -305,6 +305,26 @@ for name, spec in pairs(PROVIDERS) do
 	end)
 end
 
+describe("l1 over a layer", function()
+	it("keeps what the near tier can promise", function()
+		local c = open{ provider = "multitier", l1 = { provider = "memory" }, l1_ttl = "1m",
+			l2 = { provider = "shared", size = "1MB", zone = "far" } }
+		local t = assert(c:table("t", { l1 = 10, ttl = "1h", refresh_at = 0.5 }))
+		t:set("k", { 1 })
+		for _ = 1, 3 do assert.are.same({ 1 }, t:get("k")) end
+		local hits = t:stats().l1_hits
+		assert.is_true(hits > 0)
+		assert.are.same({ 1 }, (t:fetch("k", error)))
+		assert.are.equal(hits + 1, t:stats().l1_hits)
+		assert.is_true(c:stats().l1_hits < hits) -- the layer's own
+		t:set("k", { 2 })
+		for _ = 1, 3 do assert.are.same({ 2 }, t:get("k")) end
+		t:delete("k")
+		assert.is_nil(t:get("k"))
+		c:close()
+	end)
+end)
+
 describe("l1 is refused", function()
 	it("where the provider cannot tell", function()
 		for _, spec in ipairs({ { provider = "redis" }, { provider = "memcached" }, { provider = "fault", inner = { provider = "memory" } } }) do

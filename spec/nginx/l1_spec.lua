@@ -2,6 +2,7 @@
 local assert = require("luassert")
 local nginx = require("spec.services.nginx")
 local proc = require("spec.services.proc")
+local redis = require("spec.services.redis")
 
 local have, why = nginx.available()
 if not have then
@@ -104,6 +105,46 @@ describe("the L1 in nginx", function()
 			assert.is_true(proc.kill(victim))
 			for _, line in ipairs(web.many(4, "/check")) do assert.are.equal("0 200", line) end
 		end
+	end)
+end)
+
+describe("the L1 over a tier over Redis in nginx", function()
+	it("answers where nothing can wait, and hears of changes by others", function()
+		local server = redis.start()
+		local web = nginx.start{ workers = 1, init = ([[
+			zbz = require("zbz")
+			local cache = assert(zbz.cache.new{ provider = "multitier", l1 = { provider = "memory" }, l2 = { provider = "redis", url = "%s" } })
+			t = assert(cache:table("t", { l1 = 100 }))
+			first = t:info().l1
+		]]):format(server.url), server = [[
+			location = /set { content_by_lua_block { ngx.print(tostring(t:set("k", { v = ngx.var.arg_v })), " ", first) } }
+			location = /get {
+				header_filter_by_lua_block { local v = t:get("k"); ngx.header["X-Value"] = v and v.v or "none" }
+				content_by_lua_block {
+					local v
+					for _ = 1, 3 do v = t:get("k") end
+					ngx.print(v.v, " ", t:fetch("k", error).v, " ", t:stats().l1_hits) } }
+		]] }
+		assert.are.equal("true 100", body(web, "/set?v=one"))
+		local before = 0
+		for _ = 1, 5 do
+			local _, text, head = web.get("/get")
+			local a, b, hits = text:match("^(%w+) (%w+) (%d+)$")
+			assert.are.same({ "one", "one" }, { a, b })
+			assert.truthy(head:find("X-Value: one", 1, true), head)
+			before = tonumber(hits)
+		end
+		assert.is_true(before > 5, before .. " hits")
+		server.cli([[SET t:k '{"v":"two"}']])
+		local answer
+		for _ = 1, 200 do -- Redis tells of it; when, it does not say
+			answer = body(web, "/get")
+			if answer:find("^two two") then break end
+		end
+		assert.truthy(answer:find("^two two"), answer)
+		assert.are.same({}, web.errors())
+		web.stop()
+		server.stop()
 	end)
 end)
 

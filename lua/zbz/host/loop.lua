@@ -2,8 +2,8 @@
 --- their subscribers one at a time. A host adds what differs:
 ---   name, blocked() -> nil or why this place cannot wait, start() -> the wake socket is being watched, waiter() -> something to
 ---   park on, wait(waiter, seconds?) -> woken?, wake(waiter), spawn(fn) -> fn runs in a coroutine of its own. Optional: queues() ->
----   may a write be sent without waiting for its end?; kills -> a coroutine may be killed while it waits, and wait() may be called
----   again for a waiter whose time was up; bound(fn, seconds) -> fn() has ended in time?
+---   may a write be sent without waiting for its end?; bound(fn, seconds) -> fn() has ended in time?; where coroutines may be killed:
+---   killed(co) -> is it known to have been?, look_after(fn) -> fn() is called now and then as long as it answers true.
 local core = require("zbz.core")
 local E = require("zbz.error")
 local ffi_doors = require("zbz.ffi.doors")
@@ -12,7 +12,6 @@ local M = {}
 
 local GRACE_MS = 100 -- the call itself ends by its deadline; who waits gives it this much more
 local MAX_PER_WAKE, MAX_QUEUED, MAX_WRITES = 1000, 1024, 8192
-local LOOK_MS = 250 -- how often a waiter looks whether the coroutine it waits for was killed
 local REPORT_MS = 10000
 local THREADS = 16 -- at most; started as calls need them, so that a slow backend does not hold up a fast one
 
@@ -47,23 +46,13 @@ end
 
 -- ---- waiting -----------------------------------------------------------------------------------------------------------------
 
---- Parks until call `id` is done: true; false at the end of `left_ms`; nil, err when there is nothing to park on. look: asked now
---- and then, true ends the waiting.
-function M.await(host, id, left_ms, look)
+--- Parks until call `id` is done: true; false at the end of `left_ms`; nil, err when there is nothing to park on.
+function M.await(host, id, left_ms)
 	local ok, err = host.start()
 	if not ok then return nil, E.new("unavailable", "the host cannot wait: " .. tostring(err)) end
 	local w = host.waiter()
-	local woken
 	waiting[id] = w
-	if look then
-		local till = left_ms and core.mono() + left_ms
-		repeat
-			local left = till and till - core.mono() or LOOK_MS
-			woken = host.wait(w, math.max(math.min(left, LOOK_MS), 0) / 1000)
-		until woken or left <= 0 or look()
-	else
-		woken = host.wait(w, left_ms and left_ms / 1000 or nil)
-	end
+	local woken = host.wait(w, left_ms and left_ms / 1000 or nil)
 	if not woken then waiting[id] = nil end
 	return woken
 end
@@ -179,8 +168,8 @@ local function parking_keys(host, page, blocking)
 	end
 end
 
---- Waits for somebody else's loader: see zbz.load. dead: tells whether whoever runs it was killed, and lets go of it.
-function M.await_flight(host, flight, left_ms, dead)
+--- Waits for somebody else's loader: see zbz.load.
+function M.await_flight(host, flight, left_ms)
 	local why = host.blocked()
 	if why then return E.fail("unsupported", why) end
 	while not flight:landed() do
@@ -188,7 +177,7 @@ function M.await_flight(host, flight, left_ms, dead)
 		if left and left <= 0 then return E.fail("timeout", "the deadline passed while the key was being loaded") end
 		local ticket, id = flight:park()
 		if not ticket then return nil, id end
-		local woken, err = M.await(host, id, left, host.kills and dead)
+		local woken, err = M.await(host, id, left)
 		if woken then core.finish(ticket) else core.abandon(ticket) end
 		if err then return nil, err end
 	end

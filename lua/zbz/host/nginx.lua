@@ -4,7 +4,7 @@ local core = require("zbz.core")
 local E = require("zbz.error")
 local loop = require("zbz.host.loop")
 
-local M = { name = "nginx", kills = true }
+local M = { name = "nginx" }
 
 local ngx = rawget(_G, "ngx")
 local semaphore
@@ -16,8 +16,9 @@ local MAX_POOL = 1024
 
 local START_MS = 500 -- a timer that has not begun by then was dropped: lua_max_running_timers
 
+local LOOK_SECONDS, SWEEP_MS = 0.1, 4
+
 local pool, running, starting = {}, false, nil
-local isyieldable = coroutine.isyieldable or function() return true end
 
 function M.setup()
 	ngx = rawget(_G, "ngx")
@@ -27,13 +28,48 @@ function M.setup()
 	local ok, found = pcall(require, "ngx.semaphore")
 	if not ok then return E.fail("unsupported", "use: nginx: ngx.semaphore is missing (Debian: lua-resty-core): " .. E.line(found, 200)) end
 	semaphore = found
+	M.hear_of_kills()
 	return true
+end
+
+-- ---- light threads that are no more ----------------------------------------------------------------------------------------------
+
+local dead = setmetatable({}, { __mode = "k" })
+local looking = false
+
+--- A light thread that was killed stays as it was, for nginx and for Lua: so ngx.thread.kill is made to tell.
+function M.hear_of_kills()
+	local kill = ngx.thread.kill
+	if M.wrapped == kill then return end
+	M.wrapped = function(th)
+		local ok, err = kill(th)
+		if ok then dead[th] = true end
+		return ok, err
+	end
+	ngx.thread.kill = M.wrapped
+end
+
+function M.killed(co) return dead[co] end
+
+local function look(premature, fn)
+	looking = false
+	if not fn() or premature then return end
+	M.look_after(fn)
+	local now = core.mono()
+	repeat until collectgarbage("step") or core.mono() - now >= SWEEP_MS
+end
+
+--- Calls fn now and then while it answers true. What went with its request is found by the garbage collector, which is kept going for
+--- as long, a little at a time.
+function M.look_after(fn)
+	if looking then return end
+	looking = ngx.timer.at(LOOK_SECONDS, look, fn) and true or false
 end
 
 function M.blocked()
 	local phase = ngx.get_phase()
 	if CAN_WAIT[phase] then
-		if isyieldable() then return nil end
+		if core.can_yield() then return nil end
 		return "nothing can wait inside require() or another function in C"
 	end
 	return ("the phase '%s' of nginx cannot wait; only memory tiers answer there (ngx.timer.at(0, ...) can wait)"):format(phase)
