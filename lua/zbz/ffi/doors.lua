@@ -30,7 +30,7 @@ local door = at("zbz_door *", "door")
 local door_get, door_get_raw, door_entry = at("zbz_door_read", "get"), at("zbz_door_read", "get_raw"), at("zbz_door_read", "entry")
 local door_hit = at("zbz_door_hit", "l1_hit")
 local methods, door_rest, env_of = core.table_methods, core.door_rest, core.env
-local HANDLE = core.table_mt.__metatable -- what getmetatable tells of a table handle, and of no other userdata
+local HANDLE = core.table_mt
 local getmetatable, type, select, ffi_string = getmetatable, type, select, ffi.string
 
 --- The methods in C, or what a host has made of them.
