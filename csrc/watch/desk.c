@@ -267,6 +267,7 @@ zbz_status zbz_desk_admit(zbz_watch *w, zbz_err *err) {
 
 zbz_status zbz_desk_join(zbz_watch *w, zbz_err *err) {
 	zbz_err local;
+	if (w->listed) return ZBZ_OK;
 	if (!serve_on(err != NULL ? err : &local)) return err != NULL ? err->status : local.status;
 	w->prev = NULL;
 	w->next = desk.head;

@@ -209,6 +209,13 @@ static void test_pubsub(void) {
 	CHECK_STR(tier_of(a, "k"), "4@2");
 	CHECK(stats(a).channel == ZBZ_CHANNEL_REFUSED && trackers[0].ud == NULL);
 	zbz_store_unref(a);
+	others_speak = true; /* what is heard meanwhile changes nothing about that */
+	a = open_over("l1.provider=memory invalidation=pubsub", l2);
+	CHECK_STR(tier_of(a, "k"), "4@2");
+	CHECK_STR(tier_of(a, "k"), "4@2");
+	CHECK(stats(a).channel == ZBZ_CHANNEL_REFUSED && trackers[0].ud == NULL);
+	zbz_store_unref(a);
+	others_speak = false;
 	publish_refuses = told_refuses = ZBZ_OK;
 	a = open_over("l1.provider=memory invalidation=tracking", l2);
 	CHECK_STR(get(a, "k"), "4");
