@@ -26,6 +26,7 @@ typedef struct zbz_verb {
 	bool extra_nil; /* failures are nil, nil, err */
 	bool waits;     /* even on a provider that answers at once */
 	bool together;  /* gets one key's value into buf: several may become one batch */
+	bool tries;     /* heeds no_wait: may be run where nothing can wait, and once more where that answered AGAIN */
 } zbz_verb;
 
 enum { ZBZ_VERB_ARGS = 6 };
