@@ -174,7 +174,8 @@ static zbz_status tier_clear(void *self, zbz_call *c, zbz_bytes prefix, uint64_t
 	l.deadline = ZBZ_NEVER;
 	/* An l1 that others share may have entries there that are not ours. */
 	if ((within || zbz_bytes_has_prefix(t->prefix, prefix)) &&
-	    zbz_store_clear(t->l1, &l, within ? prefix : t->prefix, &dropped) < 0) tier_taint(t);
+	    zbz_store_clear(t->l1, &l, within ? prefix : t->prefix, &dropped) < 0)
+		tier_taint(t);
 	return tier_tell_prefix(t, c, prefix, s);
 }
 
