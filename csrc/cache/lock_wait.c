@@ -223,6 +223,7 @@ void zbz_lock_forget(zbz_lock *l) {
 		next = l->callbacks->next;
 		zbz_free(l->callbacks);
 	}
+	zbz_await_init(&l->cond); /* it may have ended just before the fork, with its waiters still on their way */
 }
 
 void zbz_lock_note_held(zbz_lock *l) {
