@@ -2,6 +2,7 @@
 #ifndef ZBZ_BASE_UNTIL_H
 #define ZBZ_BASE_UNTIL_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -19,6 +20,15 @@ static inline struct timespec zbz_until(int64_t ms) {
 		ts.tv_nsec -= 1000000000L;
 	}
 	return ts;
+}
+
+/* A condition whose timed waits are monotonic, as zbz_until is. */
+static inline void zbz_cond_init_mono(pthread_cond_t *cond) {
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
 }
 
 #endif

@@ -3,16 +3,11 @@
 #include "base/fork.h"
 #include "mail.h"
 
-static int push_trouble(lua_State *L, const zbz_err *err, const char *op) {
-	zbz_where at = zbz_at(op);
-	return zbz_push_failure(L, err, &at);
-}
-
 static int bell_listen(lua_State *L) {
 	char path[ZBZ_BELL_PATH];
 	zbz_err err;
 	zbz_mailbox *mb = zbz_mail_box(zbz_bind_of(L), &err);
-	if (mb == NULL || zbz_mailbox_listen(mb, path, &err) < 0) return push_trouble(L, &err, "listen");
+	if (mb == NULL || zbz_mailbox_listen(mb, path, &err) < 0) return zbz_push_trouble(L, &err, "listen");
 	lua_pushstring(L, path);
 	return 1;
 }
@@ -21,7 +16,7 @@ static int bell_accept(lua_State *L) {
 	const char *path = luaL_checkstring(L, 1);
 	zbz_err err;
 	zbz_mailbox *mb = zbz_mail_box(zbz_bind_of(L), &err);
-	if (mb == NULL || zbz_mailbox_accept(mb, path, &err) < 0) return push_trouble(L, &err, "accept");
+	if (mb == NULL || zbz_mailbox_accept(mb, path, &err) < 0) return zbz_push_trouble(L, &err, "accept");
 	lua_pushboolean(L, 1);
 	return 1;
 }

@@ -124,11 +124,6 @@ static int push_event(lua_State *L, zbz_bind *b) {
 	return zbz_push_gap(L, b);
 }
 
-static int push_trouble(lua_State *L, const zbz_err *err, const char *op) {
-	zbz_where at = zbz_at(op);
-	return zbz_push_failure(L, err, &at);
-}
-
 static int poll_next(lua_State *L) {
 	zbz_bind *b = zbz_bind_of(L);
 	int64_t timeout = zbz_ms_arg(L, 1, "poll_next", "timeout", 0), deadline;
@@ -137,7 +132,7 @@ static int poll_next(lua_State *L) {
 	deadline = zbz_mono(zbz_clock_system());
 	deadline = timeout < ZBZ_NEVER - deadline ? deadline + timeout : ZBZ_NEVER;
 	lua_settop(L, 0);
-	if (zbz_mail_of(b, &err) == NULL) return push_trouble(L, &err, "poll");
+	if (zbz_mail_of(b, &err) == NULL) return zbz_push_trouble(L, &err, "poll");
 	for (;;) {
 		int n = push_event(L, b);
 		zbz_status s;
@@ -145,7 +140,7 @@ static int poll_next(lua_State *L) {
 		if (timeout == 0) break;
 		s = zbz_mailbox_wait(b->mail->mailbox, deadline, &err);
 		if (s == ZBZ_E_TIMEOUT) break;
-		if (s < 0) return push_trouble(L, &err, "poll");
+		if (s < 0) return zbz_push_trouble(L, &err, "poll");
 	}
 	lua_pushnil(L);
 	return 1;
@@ -155,7 +150,7 @@ static int fd(lua_State *L) {
 	zbz_err err;
 	zbz_mail *mail = zbz_mail_of(zbz_bind_of(L), &err);
 	int number = mail == NULL ? -1 : zbz_mailbox_fd(mail->mailbox, &err);
-	if (number < 0) return push_trouble(L, &err, "fd");
+	if (number < 0) return zbz_push_trouble(L, &err, "fd");
 	lua_pushinteger(L, number);
 	return 1;
 }

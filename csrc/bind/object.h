@@ -195,6 +195,11 @@ static inline zbz_where zbz_at_key(const char *op, const zbz_table_box *t, zbz_b
 void zbz_push_error(lua_State *L, const zbz_err *err, const zbz_where *where);
 /* Pushes nil and the error, returns 2. Misuse (E_ARGUMENT) raises instead. */
 int zbz_push_failure(lua_State *L, const zbz_err *err, const zbz_where *where);
+/* The same, where there is neither table nor key to tell of. */
+static inline int zbz_push_trouble(lua_State *L, const zbz_err *err, const char *op) {
+	zbz_where at = zbz_at(op);
+	return zbz_push_failure(L, err, &at);
+}
 /* luaL_error at the line of the program: callers that belong to the Lua part are passed over. In Lua 5.4 a function in
  * C, called last thing in one in Lua, does not take its place on the stack as one in Lua would. */
 int zbz_raise(lua_State *L, const char *fmt, ...);

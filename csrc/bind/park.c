@@ -336,7 +336,7 @@ static int try_now(lua_State *L) {
 	return 1;
 }
 
-/* Upvalues: the record, the verb, whether it can be tried first. */
+/* Upvalues: the record, the verb. */
 static int submit(lua_State *L) {
 	zbz_bind *b = zbz_bind_of(L);
 	const zbz_verb *verb = lua_touserdata(L, lua_upvalueindex(2));
@@ -348,8 +348,7 @@ static int submit(lua_State *L) {
 	memset(&r.put, 0, sizeof(r) - offsetof(zbz_request, put));
 	zbz_request_clear(&r, verb);
 	verb->parse(L, b, &r);
-	if (r.s >= 0 && lua_toboolean(L, lua_upvalueindex(3)) && answers_now(&r))
-		return at_once(L, zbz_request_push(L, b, &r));
+	if (r.s >= 0 && verb->tries && answers_now(&r)) return at_once(L, zbz_request_push(L, b, &r));
 	if (r.s >= 0) return send_off(L, b, &r, ticket, ZBZ_VERB_ARGS + 1);
 	if (r.store != NULL) zbz_store_unref(r.store);
 	return at_once(L, zbz_request_push(L, b, &r));
@@ -452,27 +451,16 @@ static int is_inline(lua_State *L) {
 
 /* ---- doors ---- */
 
-static bool can_be_tried(const zbz_verb *verb) {
-	static const char *const names[] = {
-		"get", "get_raw", "get_with", "get_multi", "get_seen", "entry", "exists", "ttl"
-	};
-	size_t i;
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(verb->name, names[i]) == 0) return true;
-	return false;
-}
-
 static void push_closure(lua_State *L, lua_CFunction fn, const zbz_verb *verb) {
 	lua_pushvalue(L, lua_upvalueindex(1));
 	lua_pushlightuserdata(L, (void *)(uintptr_t)verb);
-	lua_pushboolean(L, can_be_tried(verb));
-	lua_pushcclosure(L, fn, 3);
+	lua_pushcclosure(L, fn, 2);
 }
 
 /* Adds to the table at `idx` what may be tried where nothing can wait. */
 static void add_tries(lua_State *L, int idx, const zbz_verb *const *verbs) {
 	for (; *verbs != NULL; verbs++) {
-		if (!can_be_tried(*verbs)) continue;
+		if (!(*verbs)->tries) continue;
 		push_closure(L, try_now, *verbs);
 		lua_setfield(L, idx, (*verbs)->name);
 	}

@@ -26,6 +26,7 @@ typedef struct zbz_verb {
 	bool extra_nil; /* failures are nil, nil, err */
 	bool waits;     /* even on a provider that answers at once */
 	bool together;  /* gets one key's value into buf: several may become one batch */
+	bool tries;     /* heeds no_wait: may be run where nothing can wait, and once more where that answered AGAIN */
 } zbz_verb;
 
 enum { ZBZ_VERB_ARGS = 6 };
@@ -69,10 +70,11 @@ struct zbz_request {
 	zbz_store *held;
 };
 
-/* All but the call's record, which begins with begin, and what verbs set. */
+/* All but what verbs set; most of the call's record is for begin to fill. */
 static inline void zbz_request_clear(zbz_request *r, const zbz_verb *verb) {
 	memset(&r->box, 0, offsetof(zbz_request, put) - offsetof(zbz_request, box));
 	r->c.deadline = ZBZ_NEVER;
+	r->c.no_wait = r->c.want_expiry = r->c.each = false;
 	r->c.err.status = r->s = ZBZ_OK;
 	r->verb = verb;
 }

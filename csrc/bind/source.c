@@ -9,11 +9,6 @@ static void source_release(lua_State *L, void *self) {
 	zbz_source_unref(source);
 }
 
-static int push_trouble(lua_State *L, const zbz_err *err, const char *op) {
-	zbz_where at = zbz_at(op);
-	return zbz_push_failure(L, err, &at);
-}
-
 /* open_source{provider="file", dir=...} */
 static int open_source(lua_State *L) {
 	zbz_source_box *box;
@@ -29,7 +24,7 @@ static int open_source(lua_State *L) {
 	cfg->cfg = NULL;
 	if (s < 0) {
 		box->source = NULL;
-		return push_trouble(L, &err, "open_source");
+		return zbz_push_trouble(L, &err, "open_source");
 	}
 	lua_settop(L, 2);
 	return 1;
@@ -46,7 +41,7 @@ static int cache_source(lua_State *L) {
 		s = zbz_source_of_cache(cache->cache, &box->source, &err);
 	if (s == ZBZ_OK) return 1;
 	box->source = NULL;
-	return push_trouble(L, &err, "cache_source");
+	return zbz_push_trouble(L, &err, "cache_source");
 }
 
 static const luaL_Reg functions[] = { { "open_source", open_source },

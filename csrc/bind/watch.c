@@ -36,11 +36,6 @@ static bool on_news(void *ud) {
 	return false;
 }
 
-static int push_trouble(lua_State *L, const zbz_err *err, const char *op) {
-	zbz_where at = zbz_at(op);
-	return zbz_push_failure(L, err, &at);
-}
-
 /* ---- watches ---- */
 
 static void feed_free(feed *f) {
@@ -210,8 +205,8 @@ static int push_look(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 1;
 }
 
-static const zbz_verb sync_verb = { "sync", parse_look, run_sync, push_look, ZBZ_READS, false, false, false };
-static const zbz_verb read_verb = { "read", parse_look, run_read, push_look, ZBZ_READS, false, false, false };
+static const zbz_verb sync_verb = { "sync", parse_look, run_sync, push_look, ZBZ_READS, false, false, false, false };
+static const zbz_verb read_verb = { "read", parse_look, run_read, push_look, ZBZ_READS, false, false, false, false };
 static const zbz_verb *const verbs[] = { &sync_verb, &read_verb, NULL };
 const zbz_verb *const *const zbz_watch_verbs = verbs;
 
@@ -221,7 +216,7 @@ static int watch_read(lua_State *L) { return zbz_request_call(L, &read_verb); }
 static int watch_start(lua_State *L) {
 	zbz_watch_box *box = open_check(L, "start");
 	zbz_err err;
-	if (zbz_watch_start(box->w, &err) < 0) return push_trouble(L, &err, "start");
+	if (zbz_watch_start(box->w, &err) < 0) return zbz_push_trouble(L, &err, "start");
 	keep(L, 1);
 	lua_pushboolean(L, 1);
 	return 1;

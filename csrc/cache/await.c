@@ -1,15 +1,5 @@
 #include "await.h"
 
-#include "base/until.h"
-
-void zbz_await_init(pthread_cond_t *cond) {
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 /* An injected clock says how long to wait, real time passes meanwhile: a fake clock does not move by itself. */
 bool zbz_await(pthread_cond_t *cond, pthread_mutex_t *mutex, const bool *flag, const zbz_clock *clock,
                int64_t deadline) {

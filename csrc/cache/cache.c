@@ -102,7 +102,7 @@ static void forget_calls(cache_slot *slot) {
 static void renew_in_child(atfork_node *node) {
 	zbz_cache *cache = (zbz_cache *)node;
 	cache_slot *slot = atomic_load(&cache->slot);
-	zbz_await_init(&cache->drained);
+	zbz_cond_init_mono(&cache->drained);
 	if (slot != NULL) forget_calls(slot);
 	for (slot = cache->retired; slot != NULL; slot = slot->next) forget_calls(slot);
 	pthread_mutex_unlock(&cache->lock);
@@ -141,7 +141,7 @@ zbz_status zbz_cache_new(zbz_store *store, const zbz_cache_opts *opts, zbz_cache
 	note_caps(cache, slot);
 	atomic_store(&cache->slot, slot);
 	pthread_mutex_init(&cache->lock, NULL);
-	zbz_await_init(&cache->drained);
+	zbz_cond_init_mono(&cache->drained);
 	cache->fork.lock = lock_for_fork;
 	cache->fork.unlock = unlock_for_fork;
 	cache->fork.renew = renew_in_child;

@@ -27,7 +27,7 @@ static void renew_in_child(atfork_node *node) {
 			t->orphan = t->landed = t->moved = true;
 			t->committing = false;
 			t->how = ZBZ_LANDED_FAILED;
-			zbz_await_init(&t->cond);
+			zbz_cond_init_mono(&t->cond);
 		}
 		fs->buckets[i] = NULL;
 	}
@@ -118,7 +118,7 @@ void zbz_trip_unref_and_unlock(zbz_flights *fs, trip *t) {
 static trip *new_trip(zbz_flights *fs, uint64_t hash, zbz_bytes key, const void *owner) {
 	trip *t = zbz_calloc(1, sizeof *t + key.n);
 	if (t == NULL) return NULL;
-	zbz_await_init(&t->cond);
+	zbz_cond_init_mono(&t->cond);
 	t->fs = fs;
 	t->hash = hash;
 	t->owner = owner;

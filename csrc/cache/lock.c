@@ -53,7 +53,7 @@ static zbz_lock *new_lock(zbz_reach reach, const void *owner, zbz_err *err) {
 	l->generation = zbz_fork_generation();
 	l->reach = reach;
 	l->owner = owner;
-	zbz_await_init(&l->cond);
+	zbz_cond_init_mono(&l->cond);
 	return l;
 }
 

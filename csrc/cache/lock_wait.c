@@ -85,7 +85,7 @@ static void forget(zbz_lock *list) {
 		list->at = NULL;
 		list->held = list->waits = false;
 		list->ended = true;
-		zbz_await_init(&list->cond);
+		zbz_cond_init_mono(&list->cond);
 	}
 }
 
@@ -96,12 +96,12 @@ static void renew_in_child(atfork_node *node) {
 	all.held = all.waiting = NULL;
 	all.on_host = 0;
 	all.running = false;
-	zbz_await_init(&all.changed);
+	zbz_cond_init_mono(&all.changed);
 	zbz_locks_leave();
 }
 
 __attribute__((constructor)) static void prepare(void) {
-	zbz_await_init(&all.changed);
+	zbz_cond_init_mono(&all.changed);
 	all.fork.lock = lock_for_fork;
 	all.fork.unlock = unlock_for_fork;
 	all.fork.renew = renew_in_child;
@@ -223,6 +223,7 @@ void zbz_lock_forget(zbz_lock *l) {
 		next = l->callbacks->next;
 		zbz_free(l->callbacks);
 	}
+	zbz_cond_init_mono(&l->cond); /* it may have ended just before the fork, with its waiters still on their way */
 }
 
 void zbz_lock_note_held(zbz_lock *l) {

@@ -1,8 +1,6 @@
 /* The pool of threads that do the blocking work. Threads start when jobs wait for them, and stay until the process ends. */
 #include "pool.h"
 
-#include "base/until.h"
-
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
@@ -34,14 +32,6 @@ static struct pool {
 void zbz_engine_enter(void) { pthread_mutex_lock(&pool.lock); }
 void zbz_engine_leave(void) { pthread_mutex_unlock(&pool.lock); }
 pthread_mutex_t *zbz_engine_mutex(void) { return &pool.lock; }
-
-void zbz_cond_init_mono(pthread_cond_t *cond) {
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
 
 /* The child has none of the parent's threads and does none of its work; what its jobs hold may be half-done, so they are let lie. */
 static void begin_anew(void) {

@@ -7,6 +7,8 @@
 
 #include <zbz/engine.h>
 
+#include "base/until.h"
+
 /* First in, first out, linked by ->next. */
 typedef struct zbz_queue {
 	zbz_job *head, *tail;
@@ -60,7 +62,6 @@ zbz_mailbox_let_go(zbz_mailbox *mb); /* drops a reference; the mailbox when it w
 
 void zbz_mailbox_ring(zbz_mailbox *mb);    /* under the lock */
 void zbz_mailbox_destroy(zbz_mailbox *mb); /* outside the lock; NULL allowed */
-void zbz_cond_init_mono(pthread_cond_t *cond);
 
 /* ---- kin.c, under the lock ---- */
 

@@ -24,12 +24,6 @@ static zbz_table *begin(const zbz_table_box *box, zbz_door *d) {
 	return t;
 }
 
-static int32_t string(zbz_door *d, zbz_bytes v) {
-	d->p = v.p;
-	d->n = (uint32_t)v.n;
-	return ZBZ_DOOR_STRING;
-}
-
 int32_t zbz_door_get(void *self, const char *key, uint32_t n, zbz_door *d) {
 	const zbz_table_box *box = box_of(self, d);
 	zbz_table *t = begin(box, d);
@@ -48,7 +42,7 @@ int32_t zbz_door_get_raw(void *self, const char *key, uint32_t n, zbz_door *d) {
 	d->s = zbz_table_get_raw(t, &d->c, zbz_b(key, n), &d->buf);
 	if (d->s == ZBZ_AGAIN) return ZBZ_DOOR_ELSEWHERE;
 	if (d->s == ZBZ_MISS) return ZBZ_DOOR_MISS;
-	return d->s == ZBZ_OK ? string(d, zbz_buf_bytes(&d->buf)) : ZBZ_DOOR_REST;
+	return d->s == ZBZ_OK ? zbz_door_value(ZBZ_CODEC_BYTES, zbz_buf_bytes(&d->buf), d) : ZBZ_DOOR_REST;
 }
 
 int32_t zbz_door_entry(void *self, const char *key, uint32_t n, zbz_door *d) {

@@ -167,11 +167,15 @@ static zbz_status tier_clear(void *self, zbz_call *c, zbz_bytes prefix, uint64_t
 	uint64_t dropped;
 	zbz_status s;
 	zbz_call l;
+	bool within = zbz_bytes_has_prefix(prefix, t->prefix);
 	begin_write(t, c);
 	s = zbz_store_clear(t->l2, c, prefix, removed);
 	tier_beside(&l, c);
 	l.deadline = ZBZ_NEVER;
-	if (zbz_store_clear(t->l1, &l, prefix.n > t->prefix.n ? prefix : t->prefix, &dropped) < 0) tier_taint(t);
+	/* An l1 that others share may have entries there that are not ours. */
+	if ((within || zbz_bytes_has_prefix(t->prefix, prefix)) &&
+	    zbz_store_clear(t->l1, &l, within ? prefix : t->prefix, &dropped) < 0)
+		tier_taint(t);
 	return tier_tell_prefix(t, c, prefix, s);
 }
 

@@ -29,19 +29,21 @@ static void begin_call(const tier *t, zbz_call *l) {
 	l->no_wait = l->want_expiry = l->each = false;
 }
 
+/* False too while it begins: what is heard then does not say that it will have begun. */
+static bool hears(tier *t) { return !t->lost && (t->listening || atomic_load(&t->kind) == ZBZ_CHANNEL_NONE); }
+
 /* Whatever is in l1, nobody vouches for it. */
 static void renew(tier *t) {
 	uint64_t removed;
 	zbz_call l;
 	begin_call(t, &l);
 	atomic_store(&t->up, false);
-	if (zbz_store_clear(t->l1, &l, t->prefix, &removed) == ZBZ_OK && !t->lost) atomic_store(&t->up, true);
+	if (zbz_store_clear(t->l1, &l, t->prefix, &removed) == ZBZ_OK && hears(t)) atomic_store(&t->up, true);
 }
 
 /* l1 is wrong somewhere, or was. A lost channel comes back by itself, one that has not begun is begun by tier_ready. */
 static void restore(tier *t) {
-	bool hears = t->listening || atomic_load(&t->kind) == ZBZ_CHANNEL_NONE;
-	if (hears && !t->lost)
+	if (hears(t))
 		renew(t);
 	else
 		atomic_store(&t->up, false);

@@ -44,15 +44,22 @@ static zbz_status refuse(zbz_err *err) {
 	return zbz_fail(err, ZBZ_E_UNAVAILABLE, "the server's reply does not fit the command");
 }
 
+/* The PTTLs of n keys stand before their values. AGAIN: they have been, this is something else. */
+static zbz_status time_item(batch *b, const zbz_resp_item *item, size_t n, zbz_err *err) {
+	if (!b->c->want_expiry || b->timed == n) {
+		b->timed = 0;
+		return ZBZ_AGAIN;
+	}
+	if (item->type != ZBZ_RESP_INTEGER && item->type != ZBZ_RESP_ERROR) return refuse(err);
+	b->found[b->done + b->timed++].expire_at =
+	    item->type == ZBZ_RESP_INTEGER ? redis_expiry_from(b->c, item->integer) : -1;
+	return ZBZ_OK;
+}
+
 static zbz_status head_item(batch *b, const zbz_resp_item *item, zbz_err *err) {
 	size_t n = chunk_length(b, b->done);
-	if (b->c->want_expiry && b->timed < n) {
-		if (item->type != ZBZ_RESP_INTEGER && item->type != ZBZ_RESP_ERROR) return refuse(err);
-		b->found[b->done + b->timed++].expire_at =
-		    item->type == ZBZ_RESP_INTEGER ? redis_expiry_from(b->c, item->integer) : -1;
-		return ZBZ_OK;
-	}
-	b->timed = 0;
+	zbz_status timed = time_item(b, item, n, err);
+	if (timed != ZBZ_AGAIN) return timed;
 	if (item->type == ZBZ_RESP_ERROR) {
 		zbz_status s = redis_reply_error(item->bytes, err);
 		while (n--) note(b, s);
@@ -84,8 +91,10 @@ static zbz_status value_item(void *ud, const zbz_resp_item *item, zbz_err *err) 
 static zbz_status single_item(void *ud, const zbz_resp_item *item, zbz_err *err) {
 	batch *b = ud;
 	zbz_found *f = &b->found[b->done];
-	zbz_status s = ZBZ_OK;
+	zbz_status s;
 	if (item->depth || b->done == b->n) return refuse(err);
+	s = time_item(b, item, 1, err);
+	if (s != ZBZ_AGAIN) return s;
 	switch (item->type) {
 	case ZBZ_RESP_ERROR: note(b, redis_reply_error(item->bytes, err)); return ZBZ_OK;
 	case ZBZ_RESP_NIL: note(b, ZBZ_MISS); return ZBZ_OK;

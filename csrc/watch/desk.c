@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include "base/fork.h"
+#include "base/until.h"
 
 #define LOOKS_MAX    3 /* at once, so that sources that hang leave threads of the pool to others */
 #define RETELL_MS    50
@@ -29,14 +30,6 @@ static zbz_watch *of_job(zbz_job *job) { return (zbz_watch *)(void *)((char *)jo
 
 /* ---- forks ---- */
 
-static void init_gone(void) {
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&desk.gone, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 /* The thread is not here, and what its jobs hold may be half done. */
 static void begin_anew(void) {
 	zbz_watch *last = desk.head;
@@ -49,12 +42,12 @@ static void begin_anew(void) {
 	desk.mailbox = NULL;
 	desk.open = desk.flying = desk.looking = 0;
 	desk.poked = desk.serving = false;
-	init_gone();
+	zbz_cond_init_mono(&desk.gone);
 	zbz_desk_leave();
 }
 
 static void prepare(void) {
-	init_gone();
+	zbz_cond_init_mono(&desk.gone);
 	pthread_atfork(zbz_desk_enter, zbz_desk_leave, begin_anew);
 }
 
@@ -267,6 +260,7 @@ zbz_status zbz_desk_admit(zbz_watch *w, zbz_err *err) {
 
 zbz_status zbz_desk_join(zbz_watch *w, zbz_err *err) {
 	zbz_err local;
+	if (w->listed) return ZBZ_OK;
 	if (!serve_on(err != NULL ? err : &local)) return err != NULL ? err->status : local.status;
 	w->prev = NULL;
 	w->next = desk.head;

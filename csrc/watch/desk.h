@@ -53,7 +53,7 @@ void zbz_desk_leave(void);
 /* All below: under the lock. */
 bool zbz_desk_foreign(const zbz_watch *w);             /* opened by the parent process */
 zbz_status zbz_desk_admit(zbz_watch *w, zbz_err *err); /* counts it; at most ZBZ_WATCH_MAX */
-zbz_status zbz_desk_join(zbz_watch *w, zbz_err *err);  /* the desk sends its looks from now on */
+zbz_status zbz_desk_join(zbz_watch *w, zbz_err *err);  /* the desk sends its looks from now on, as it may do already */
 void zbz_desk_part(zbz_watch *w);
 void zbz_desk_wake(void);           /* something is due earlier than it was */
 void zbz_desk_let_go(zbz_watch *w); /* drops a reference */

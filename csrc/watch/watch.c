@@ -261,6 +261,7 @@ static zbz_status first_look(zbz_watch *w, zbz_call *c, bool listen) {
 	}
 	if (s >= 0 && w->closed) s = zbz_fail(&c->err, ZBZ_E_CLOSED, "the watch has ended");
 	if (s >= 0 && listen) s = zbz_desk_join(w, &c->err);
+	if (w->listed) zbz_desk_wake(); /* started meanwhile: what is due now was ours until here */
 	zbz_desk_leave();
 	return s;
 }

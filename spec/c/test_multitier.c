@@ -209,6 +209,13 @@ static void test_pubsub(void) {
 	CHECK_STR(tier_of(a, "k"), "4@2");
 	CHECK(stats(a).channel == ZBZ_CHANNEL_REFUSED && trackers[0].ud == NULL);
 	zbz_store_unref(a);
+	others_speak = true; /* what is heard meanwhile changes nothing about that */
+	a = open_over("l1.provider=memory invalidation=pubsub", l2);
+	CHECK_STR(tier_of(a, "k"), "4@2");
+	CHECK_STR(tier_of(a, "k"), "4@2");
+	CHECK(stats(a).channel == ZBZ_CHANNEL_REFUSED && trackers[0].ud == NULL);
+	zbz_store_unref(a);
+	others_speak = false;
 	publish_refuses = told_refuses = ZBZ_OK;
 	a = open_over("l1.provider=memory invalidation=tracking", l2);
 	CHECK_STR(get(a, "k"), "4");
@@ -259,6 +266,27 @@ static void test_prefix(void) {
 	put(l2, longest, "v", 0);
 	CHECK_STR(get(s, longest), "v");
 	CHECK(stats(s).tier1_keys == 1);
+	zbz_store_unref(s);
+	done_below();
+}
+
+/* Others may use the segment that l1 is for keys of their own. */
+static void test_clears_its_own(void) {
+	zbz_store *s, *other;
+	zbz_err err;
+	uint64_t n = 0;
+	below("provider=told");
+	s = open_over("l1.provider=shared l1.zone=clears l1.size=1MB prefix=app:", l2);
+	CHECK(try_open("provider=shared zone=clears size=1MB", NULL, &other, &err) == ZBZ_OK);
+	CHECK(put(other, "elsewhere:k", "theirs", 0) == ZBZ_OK && put(l2, "app:k", "1", 0) == ZBZ_OK);
+	CHECK_STR(get(s, "app:k"), "1");
+	CHECK(zbz_store_clear(s, now(), zbz_bstr("elsewhere:"), &n) == ZBZ_OK);
+	CHECK_STR(get(other, "elsewhere:k"), "theirs");
+	CHECK_STR(tier_of(s, "app:k"), "1@1");
+	CHECK(zbz_store_clear(s, now(), zbz_bstr("app"), &n) == ZBZ_OK && n == 1);
+	CHECK_STR(get(s, "app:k"), "-");
+	CHECK_STR(get(other, "elsewhere:k"), "theirs");
+	zbz_store_unref(other);
 	zbz_store_unref(s);
 	done_below();
 }
@@ -557,6 +585,7 @@ int main(void) {
 	RUN(test_pubsub);
 	RUN(test_untold);
 	RUN(test_prefix);
+	RUN(test_clears_its_own);
 	RUN(test_not_kept);
 	RUN(test_no_wait);
 	RUN(test_nested);

@@ -266,6 +266,7 @@ static void test_batch_errors(void) {
 	zbz_found found[2];
 	zbz_buf out = { 0 };
 	zbz_buf ignored = { 0 };
+	zbz_call *c;
 	CHECK(rig_open(&slow, "url", url, "enable_pipelining", "off", NULL) == ZBZ_OK);
 	rig_set(&r, "a", "1");
 	rig_command(&r, "DEL list", &ignored);
@@ -273,6 +274,11 @@ static void test_batch_errors(void) {
 	CHECK(ops->get_many(r.self, rig_call(&r, 0), keys, 2, &out, found) == ZBZ_OK && found[0].status == ZBZ_MISS &&
 	      found[1].status == ZBZ_OK);
 	CHECK(ops->get_many(slow.self, rig_call(&slow, 0), keys, 2, &out, found) == ZBZ_OK && found[1].status == ZBZ_OK);
+	c = rig_call(&r, 0);
+	c->each = c->want_expiry = true; /* an error of its own for each key, and when each ends */
+	CHECK(ops->get_many(r.self, c, keys, 2, &out, found) == ZBZ_OK && found[0].status == ZBZ_E_TYPE);
+	CHECK(found[1].status == ZBZ_OK && found[1].expire_at == ZBZ_NO_EXPIRY && found[1].n == 1);
+	c->each = c->want_expiry = false;
 	rig_command(&r, "DEL list", &ignored);
 	zbz_buf_clear(&out);
 	zbz_buf_clear(&ignored);

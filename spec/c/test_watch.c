@@ -749,6 +749,30 @@ static void may_be_closed_while_it_begins(void) {
 	free(o.f);
 }
 
+static void may_be_started_while_it_begins(void) {
+	owner o;
+	pthread_t th;
+	void *result;
+	owner_open(&o, fake_new("one"), quick);
+	fake_hold(o.f, true);
+	zbz_watch_ref(o.w);
+	CHECK(pthread_create(&th, NULL, begin_it, &o) == 0);
+	fake_await_held(o.f);
+	CHECK(zbz_watch_start(o.w, &o.err) == ZBZ_OK);
+	fake_hold(o.f, false);
+	pthread_join(th, &result);
+	CHECK((intptr_t)result == ZBZ_OK);
+	CHECK(owner_await(&o) == ZBZ_NEWS_VALUE && value_is(&o, "one"));
+	fake_put(o.f, "two", ZBZ_OK);
+	CHECK(owner_await(&o) == ZBZ_NEWS_VALUE && value_is(&o, "two"));
+	zbz_watch_close(o.w);
+	zbz_source_unref(o.source);
+	settle();
+	CHECK(o.f->closed && o.f->unsubscribes == 1);
+	free(o.f);
+	zbz_buf_clear(&o.value);
+}
+
 /* One source hangs; another one's keys go on. */
 static void a_source_that_hangs_holds_up_nobody(void) {
 	owner stuck[4], fine;
@@ -1056,6 +1080,7 @@ int main(void) {
 	RUN(never_misses_the_last_of_many_writes);
 	RUN(closes_without_waiting_for_a_read);
 	RUN(may_be_closed_while_it_begins);
+	RUN(may_be_started_while_it_begins);
 	RUN(a_source_that_hangs_holds_up_nobody);
 	RUN(there_are_not_too_many);
 	RUN(watches_files_and_polls_them);

@@ -24,6 +24,7 @@ static pthread_mutex_t trackers_lock = PTHREAD_MUTEX_INITIALIZER;
 static zbz_status told_refuses;    /* what track answers, if not OK */
 static zbz_status publish_refuses; /* what a PUBLISH answers; positive: with an error reply */
 static bool publish_is_heard = true;
+static bool others_speak; /* whenever somebody publishes, before it is answered */
 static int published;
 static zbz_cache_ops told_ops, talk_ops;
 
@@ -88,6 +89,7 @@ static zbz_status talk_command(void *self, zbz_call *c, const zbz_bytes *argv, c
 	for (i = 0; s == ZBZ_OK && i < count; i++) {
 		const zbz_bytes *words = argv + (i == 0 ? 0 : ends[i - 1]);
 		CHECK(zbz_bytes_eq(words[0], zbz_bstr("PUBLISH")) && zbz_bytes_eq(words[1], zbz_bstr("zbz:invalidate")));
+		if (others_speak) say(words[1], zbz_bstr("of another kind"));
 		if (publish_refuses > 0) {
 			s = zbz_pack_error(out, ZBZ_E_DENIED, false, zbz_bstr("NOPERM"), &c->err);
 			continue;
