@@ -69,9 +69,9 @@ static void watch_release(lua_State *L, void *self) {
 
 /* From here on the watch lives until it is closed. What was told before had nobody to hear it; the owner takes next. */
 static void keep(lua_State *L, int idx) {
-	zbz_watch_box *box = lua_touserdata(L, idx);
+	zbz_watch_box *box = zbz_box_test(L, zbz_bind_of(L), idx, ZBZ_BOX_WATCH);
 	int top = lua_gettop(L);
-	if (box->feed == NULL || box->kept) return;
+	if (box == NULL || box->feed == NULL || box->kept) return;
 	luaL_checkstack(L, 6, "zbz");
 	zbz_getenv(L, idx);
 	lua_rawgeti(L, -1, 1);
