@@ -73,6 +73,7 @@ struct zbz_request {
 static inline void zbz_request_clear(zbz_request *r, const zbz_verb *verb) {
 	memset(&r->box, 0, offsetof(zbz_request, put) - offsetof(zbz_request, box));
 	r->c.deadline = ZBZ_NEVER;
+	r->c.no_wait = r->c.want_expiry = r->c.each = false;
 	r->c.err.status = r->s = ZBZ_OK;
 	r->verb = verb;
 }
