@@ -295,7 +295,8 @@ function core.kick() end
 ---@field close fun(self)
 ---@return zbz.core.Alarm?, zbz.Error?
 function core.alarm() end
----@return integer flying, integer undrained, boolean subscribed, integer submitted, integer unattended  calls handed to the pool so far; those under way for nobody
+--- submitted: calls handed to the pool so far; unattended: those under way for nobody.
+---@return integer flying, integer undrained, boolean subscribed, integer submitted, integer unattended
 function core.under_way() end
 --- Size of the thread pool; nil, err once it runs.
 function core.threads(n) end
