@@ -19,6 +19,7 @@ typedef struct cache_sub {
 	zbz_store *store; /* that tells; NULL: none does */
 	void *tracking;   /* native */
 	void *messages;   /* or keyspace messages */
+	bool again;       /* neither, for a reason that may pass */
 	atomic_bool lost; /* the channel is down: only looking helps */
 	char name[];
 } cache_sub;
@@ -84,11 +85,15 @@ static void listen_to_messages(cache_sub *sub, zbz_call *c) {
 }
 
 static void listen_to(cache_sub *sub, zbz_call *c, zbz_store *store) {
+	zbz_status s;
 	sub->store = store;
 	atomic_store(&sub->lost, false);
-	if (zbz_store_track(store, c, sub->full, on_change, sub, &sub->tracking) == ZBZ_OK) return;
+	s = zbz_store_track(store, c, sub->full, on_change, sub, &sub->tracking);
+	sub->again = s != ZBZ_OK && s != ZBZ_E_UNSUPPORTED && s != ZBZ_E_DENIED;
+	if (s == ZBZ_OK) return;
 	sub->tracking = NULL;
 	listen_to_messages(sub, c);
+	if (sub->messages != NULL) sub->again = false;
 }
 
 static void stop_listening(cache_sub *sub) {
@@ -109,10 +114,10 @@ static void cache_close(void *ud) {
 	zbz_free(self);
 }
 
-/* The cache may have another store than when we began to listen. */
-static void follow_swap(cache_self *self, cache_sub *sub, zbz_call *c) {
+/* The cache may have another store than when we began to listen, or one that can tell by now. */
+static void follow_store(cache_self *self, cache_sub *sub, zbz_call *c) {
 	zbz_store *now = zbz_cache_store(self->cache);
-	if (now == NULL || now == sub->store) {
+	if (now == NULL || (now == sub->store && !sub->again)) {
 		zbz_store_unref(now);
 		return;
 	}
@@ -125,7 +130,7 @@ static zbz_status cache_get(void *ud, zbz_call *c, zbz_bytes key, void *sub, zbz
 	cache_self *self = ud;
 	zbz_call own;
 	zbz_status s;
-	if (sub != NULL) follow_swap(self, sub, c);
+	if (sub != NULL) follow_store(self, sub, c);
 	zbz_table_begin(self->window, &own, 0); /* the cache's clock tells what has expired */
 	if (c->deadline != ZBZ_NEVER) own.deadline = zbz_mono(own.clock) + zbz_call_left(c);
 	s = zbz_table_get(self->window, &own, key, out);

@@ -38,6 +38,11 @@ local SERVER = [[
 		assert(ngx.thread.kill(leaders[1]))
 		ngx.sleep(0.05)
 		ngx.print("killed") } }
+	location = /thread_bounded { content_by_lua_block { -- its loader has a light thread of its own
+		local th = ngx.thread.spawn(function() lead(ngx.var.arg_k, { deadline = "20s" }) end)
+		ngx.sleep(0.3)
+		assert(ngx.thread.kill(th))
+		ngx.print("killed") } }
 	location = /request { content_by_lua_block { -- the leader is a light thread of a request whose client goes away
 		ngx.thread.spawn(function() lead(ngx.var.arg_k) end)
 		ngx.sleep(30) } }
@@ -119,6 +124,11 @@ describe("nginx, what was abandoned", function()
 	it("a leader of several keys", function() waiters_go_on("many", "/lead_many", function(l) l.abort() end) end)
 	it("a leader that holds a lock among processes", function() waiters_go_on("locked", "/lead_locked", function(l) l.abort() end) end)
 	it("a leader whose light thread was killed", function() waiters_go_on("thread", "/thread", function() end) end)
+	it("a leader that was killed, and its loader in a light thread of its own", function()
+		local request
+		waiters_go_on("bounded", "/thread_bounded", function(l) request = l end)
+		assert.is_true(request.finished(3), "the loader goes on")
+	end)
 	it("a leader whose light thread went with its request", function() waiters_go_on("request", "/request", function(l) l.abort() end) end)
 	it("a leader whose request ended by ngx.exit", function() waiters_go_on("exit", "/exit", function() end) end)
 	it("a leader that ends itself by ngx.on_abort", function() waiters_go_on("on_abort", "/on_abort", function(l) l.abort() end) end)

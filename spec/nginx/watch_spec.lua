@@ -19,7 +19,9 @@ local INIT = [[
 	zbz = require("zbz")
 	dir = "%s"
 	files = assert(zbz.watch.file(dir))
-	cache = assert(zbz.cache.new{ provider = "redis", url = "%s", key_prefix = "app:" })
+	local url = "%s"
+	cache = assert(zbz.cache.new{ provider = "redis", url = url, key_prefix = "app:" })
+	tiers = assert(zbz.cache.new{ provider = "multitier", key_prefix = "app:", l1 = "shared:", l2 = { provider = "redis", url = url } })
 	calls = { init = 0, worker = 0, redis = 0 }
 	early = assert(zbz.watch.sync(files, "app.json", function() calls.init = calls.init + 1 end))
 	early_state, early_value = early:state(), early:value().n
@@ -34,9 +36,12 @@ local WORKER = [[
 		if old then assert(cache:table("seen"):incr(tostring(ngx.worker.id()))) end
 		calls.redis = calls.redis + 1
 	end))
+	tiers_watch = assert(zbz.watch.sync(assert(zbz.watch.redis(tiers)), "n.json"))
+	tiers_mode = tiers_watch:mode()
 ]]
 
 local SERVER = [[
+	location = /tiers { content_by_lua_block { ngx.print(tiers_mode) } }
 	location = /early { content_by_lua_block { ngx.print(early_state, " ", early_value, " ", early:state(), " ", early:value().n) } }
 	location = /state { content_by_lua_block {
 		ngx.print(ngx.worker.pid(), " ", early:value().n, " ", calls.init, " ", worker_watch:value().n, " ", calls.worker, " ",
@@ -112,6 +117,10 @@ describe("nginx watch", function()
 		proc.remove(dir)
 	end)
 	after_each(function() assert.are.same({}, web.errors()) end)
+
+	it("is told of keys below a cache of two tiers from the first look on", function()
+		assert.are.equal("native", (select(2, web.get("/tiers"))))
+	end)
 
 	it("reads in init, and watches in every worker", function()
 		assert.truthy(body(web, "/early"):find("^waiting 1 active 1$"))

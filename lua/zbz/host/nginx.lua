@@ -35,13 +35,26 @@ end
 -- ---- light threads that are no more ----------------------------------------------------------------------------------------------
 
 local dead = setmetatable({}, { __mode = "k" })
+local bounding = setmetatable({}, { __mode = "k" }) -- light threads that wait for one of their own: see M.bound
 local looking = false
+
+local KILL_SECONDS = 1
+
+--- Nobody but its parent can kill a light thread: so one that is to be killed first does that with its own.
+local function end_children(th)
+	local b = bounding[th]
+	if not b or not CAN_WAIT[ngx.get_phase()] or not core.can_yield() then return end
+	b.ended = semaphore.new(0)
+	b.done:post(1)
+	b.ended:wait(KILL_SECONDS)
+end
 
 --- A light thread that was killed stays as it was, for nginx and for Lua: so ngx.thread.kill is made to tell.
 function M.hear_of_kills()
 	local kill = ngx.thread.kill
 	if M.wrapped == kill then return end
 	M.wrapped = function(th)
+		end_children(th)
 		local ok, err = kill(th)
 		if ok then dead[th] = true end
 		return ok, err
@@ -200,11 +213,16 @@ function M.bound(fn, seconds)
 		done:post(1)
 	end)
 	if not th then return false, "no light thread for the loader: " .. tostring(err) end
+	local me, b = coroutine.running(), { done = done }
+	bounding[me] = b
 	if not ended then done:wait(seconds) end
-	if not ended then
-		ngx.thread.kill(th)
-		return false
+	bounding[me] = nil
+	if not ended then ngx.thread.kill(th) end
+	if b.ended then
+		b.ended:post(1)
+		semaphore.new(0):wait(KILL_SECONDS) -- here it is killed
 	end
+	if not ended then return false end
 	ngx.thread.wait(th) -- or it would stay with the request until its end
 	return true
 end
