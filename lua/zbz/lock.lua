@@ -143,6 +143,7 @@ local function try(call, lock)
 		holders[call.full] = L.running()
 		return true
 	elseif state == nil or state == "none" then
+		lock:close()
 		go_without(call, left)
 		return true
 	end
@@ -187,7 +188,10 @@ function M.enter(call, flight)
 		if not waited then call.t:count("lock_waits") end
 		waited = true
 		local results = { wait(call, flight, lock, state, left) }
-		if results[1] then return (table.unpack or unpack)(results, 1, 5) end -- luacheck: ignore 113
+		if results[1] then
+			lock:close() -- nobody looks after its holder any longer on our account
+			return (table.unpack or unpack)(results, 1, 5) -- luacheck: ignore 113
+		end
 	end
 end
 
