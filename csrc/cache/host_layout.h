@@ -44,8 +44,10 @@ typedef struct zbz_host_file {
 } zbz_host_file;
 
 struct zbz_host_segment {
-	zbz_host_file *file;
+	_Atomic(zbz_host_file *)
+	    file; /* another one after the former was removed; mappings stay, for claims point into them */
 	uint32_t uid;
+	uint64_t device, inode;
 };
 
 /* The mapping for the user this process is now; NULL and err. */

@@ -14,11 +14,10 @@
 
 #define DIRECTORY "/dev/shm"
 
-enum { USERS = 8, PATH_N = 96, GATE_TRIES = 1000, GATE_NAP_NS = 1000000 };
+enum { USERS = 8, OPENINGS = 100, PATH_N = 96, GATE_TRIES = 1000, GATE_NAP_NS = 1000000 };
 
 static const uint64_t magic = 0x736b636f6c7a627a; /* "zbzlocks" */
 
-/* A mapping stays for the life of the process: a claim may point into it. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static zbz_host_segment segments[USERS];
 
@@ -29,8 +28,9 @@ __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(ente
 
 /* Processes that cannot see each other's numbers could not tell whether a holder lives: each such world has a file of its own. */
 static void name_file(char path[PATH_N], uint32_t uid) {
+	static unsigned long world = 0;
 	struct stat st;
-	unsigned long world = stat("/proc/self/ns/pid", &st) == 0 ? (unsigned long)st.st_ino : 0;
+	if (world == 0) world = stat("/proc/self/ns/pid", &st) == 0 ? (unsigned long)st.st_ino : 1;
 	snprintf(path, PATH_N, DIRECTORY "/zbz-locks.%u.%lu.%d", (unsigned)uid, world, ZBZ_HOST_LAYOUT);
 }
 
@@ -52,12 +52,10 @@ static zbz_status gate(int fd, const char *path, zbz_err *err) {
 }
 
 /* The memory is claimed now: a full file system must be an error here, not a signal later. It never shrinks under those who have it mapped. */
-static zbz_status size_file(int fd, const char *path, const struct stat *st, zbz_err *err) {
-	int e = 0;
-	if (st->st_size < (off_t)sizeof(zbz_host_file) || st->st_blocks * 512 < (off_t)sizeof(zbz_host_file)) {
-		do e = posix_fallocate(fd, 0, (off_t)sizeof(zbz_host_file));
-		while (e == EINTR);
-	}
+static zbz_status size_file(int fd, const char *path, zbz_err *err) {
+	int e;
+	do e = posix_fallocate(fd, 0, (off_t)sizeof(zbz_host_file));
+	while (e == EINTR);
 	return e == 0 ? ZBZ_OK : zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, e, "making %s", path);
 }
 
@@ -81,53 +79,81 @@ static void format(zbz_host_file *f) {
 	atomic_store(&h->magic, magic);
 }
 
-static zbz_host_file *adopt(int fd, const char *path, uint32_t uid, zbz_err *err) {
-	struct stat st;
+/* Somebody removed it between our opening and our look. */
+static bool removed(const struct stat *st) { return st->st_nlink == 0; }
+
+static bool alone_can_write(const struct stat *st, uint32_t uid) {
+	return S_ISREG(st->st_mode) && st->st_uid == uid && st->st_nlink == 1 && (st->st_mode & 022) == 0;
+}
+
+/* Seen without the gate, which is for those who repair. */
+static bool ready(int fd, const struct stat *st) {
+	zbz_host_header h;
+	return st->st_size >= (off_t)sizeof(zbz_host_file) && st->st_blocks * 512 >= (off_t)sizeof(zbz_host_file) &&
+	       pread(fd, &h, sizeof h, 0) == (ssize_t)sizeof h && sound(&h);
+}
+
+static zbz_host_file *repair(int fd, const char *path, zbz_err *err) {
 	zbz_host_file *file;
-	if (fstat(fd, &st) != 0) {
-		zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "%s", path);
-		return NULL;
-	}
-	if (!S_ISREG(st.st_mode) || st.st_uid != uid || st.st_nlink != 1 || (st.st_mode & 022) != 0) {
-		zbz_fail(err, ZBZ_E_DENIED, "%s is not a file that this user alone can write", path);
-		return NULL;
-	}
-	if (gate(fd, path, err) != ZBZ_OK || size_file(fd, path, &st, err) != ZBZ_OK) return NULL;
+	if (gate(fd, path, err) != ZBZ_OK || size_file(fd, path, err) != ZBZ_OK) return NULL;
 	file = map(fd, path, err);
 	if (file != NULL && !sound(&file->head)) format(file);
 	return file;
 }
 
-static zbz_host_file *open_file(uint32_t uid, zbz_err *err) {
-	char path[PATH_N];
+/* AGAIN: it is not there any more. */
+static zbz_status adopt(int fd, const char *path, zbz_host_segment *s, zbz_err *err) {
+	struct stat st;
 	zbz_host_file *file;
-	int fd, e;
-	name_file(path, uid);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-	e = errno;
-	if (fd < 0) {
-		zbz_fail_errno(err, e == EACCES || e == ELOOP || e == EPERM ? ZBZ_E_DENIED : ZBZ_E_UNAVAILABLE, e,
-		               "lock = \"host\": opening %s", path);
-		return NULL;
-	}
-	file = adopt(fd, path, uid, err);
+	if (fstat(fd, &st) != 0) return zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "%s", path);
+	if (removed(&st)) return ZBZ_AGAIN;
+	if (!alone_can_write(&st, s->uid))
+		return zbz_fail(err, ZBZ_E_DENIED, "%s is not a file that this user alone can write", path);
+	file = ready(fd, &st) ? map(fd, path, err) : repair(fd, path, err);
+	if (file == NULL) return err->status;
+	s->device = st.st_dev;
+	s->inode = st.st_ino;
+	atomic_store(&s->file, file);
+	return ZBZ_OK;
+}
+
+static zbz_status open_file(const char *path, zbz_host_segment *s, zbz_err *err) {
+	zbz_status status;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600), e = errno;
+	if (fd < 0)
+		return zbz_fail_errno(err, e == EACCES || e == ELOOP || e == EPERM ? ZBZ_E_DENIED : ZBZ_E_UNAVAILABLE, e,
+		                      "lock = \"host\": opening %s", path);
+	status = adopt(fd, path, s, err);
 	flock(fd, LOCK_UN); /* closing is not enough: the mapping keeps the open file, and with it the gate */
 	close(fd);
-	return file;
+	return status;
+}
+
+/* Programs that tidy up /dev/shm remove it under us: then the others have a new one, and so must we. */
+static bool stands(const zbz_host_segment *s, const char *path) {
+	struct stat st;
+	return atomic_load(&s->file) != NULL && stat(path, &st) == 0 && st.st_dev == s->device && st.st_ino == s->inode;
 }
 
 static zbz_host_segment *find_or_make(uint32_t uid, zbz_err *err) {
+	char path[PATH_N];
 	zbz_host_segment *s = segments;
-	while (s < segments + USERS && s->file != NULL && s->uid != uid) s++;
+	int i;
+	while (s < segments + USERS && atomic_load(&s->file) != NULL && s->uid != uid) s++;
 	if (s == segments + USERS) {
 		zbz_fail(err, ZBZ_E_UNAVAILABLE, "the process was more than %d users", USERS);
 		return NULL;
 	}
-	if (s->file == NULL) {
-		s->file = open_file(uid, err);
-		s->uid = uid;
+	s->uid = uid;
+	name_file(path, uid);
+	if (stands(s, path)) return s;
+	for (i = 0; i < OPENINGS; i++) {
+		zbz_status status = open_file(path, s, err);
+		if (status == ZBZ_OK) return s;
+		if (status != ZBZ_AGAIN) return NULL;
 	}
-	return s->file != NULL ? s : NULL;
+	zbz_fail(err, ZBZ_E_UNAVAILABLE, "%s is removed as often as it is made", path);
+	return NULL;
 }
 
 zbz_host_segment *zbz_host_segment_of(zbz_err *err) {

@@ -100,7 +100,8 @@ end
 --- The end of a call that waited in vain. Its own deadline is not that of those who wait for it.
 local function give_up(call, flight, err)
 	flight:land("nothing")
-	return call:failed(err)
+	if err then return call:failed(err) end
+	return nil
 end
 
 --- Somebody else's loader failed: for this call, too.
@@ -142,6 +143,7 @@ local function try(call, lock)
 		holders[call.full] = L.running()
 		return true
 	elseif state == nil or state == "none" then
+		lock:close()
 		go_without(call, left)
 		return true
 	end
@@ -179,10 +181,17 @@ function M.enter(call, flight)
 	while true do
 		local go, state, left = try(call, lock)
 		if go then return look_again(call, flight, waited) end
+		if call.o.background then -- somebody else refreshes it
+			lock:close()
+			return true, give_up(call, flight)
+		end
 		if not waited then call.t:count("lock_waits") end
 		waited = true
 		local results = { wait(call, flight, lock, state, left) }
-		if results[1] then return (table.unpack or unpack)(results, 1, 5) end -- luacheck: ignore 113
+		if results[1] then
+			lock:close() -- nobody looks after its holder any longer on our account
+			return (table.unpack or unpack)(results, 1, 5) -- luacheck: ignore 113
+		end
 	end
 end
 

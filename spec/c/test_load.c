@@ -96,6 +96,8 @@ static void calls_back(void *ud) { ++*(int *)ud; }
 
 static void callbacks(void) {
 	zbz_flight *lead, *wait;
+	zbz_landing how;
+	zbz_bytes result;
 	zbz_err err;
 	int called = 0;
 	setup("private");
@@ -104,6 +106,12 @@ static void callbacks(void) {
 	CHECK(zbz_flight_on_land(wait, calls_back, &called, &err) == ZBZ_OK && called == 0);
 	CHECK(zbz_flight_land(lead, ZBZ_LANDED_NEGATIVE, zbz_b(NULL, 0), &err) == ZBZ_OK && called == 1);
 	CHECK(zbz_flight_on_land(wait, calls_back, &called, &err) == ZBZ_OK && called == 2);
+	zbz_flight_leave(lead);
+	zbz_flight_leave(wait);
+	lead = enter("k", NULL, ZBZ_LEADS);
+	wait = enter("k", NULL, ZBZ_WAITS);
+	CHECK(zbz_flight_land(lead, ZBZ_LANDED_NOTHING, zbz_b(NULL, 0), &err) == ZBZ_OK && zbz_flight_landed(wait));
+	CHECK(zbz_flight_result(wait, false, &how, &result) == ZBZ_AGAIN);
 	zbz_flight_leave(lead);
 	zbz_flight_leave(wait);
 	teardown();

@@ -242,6 +242,33 @@ static int opens(uint32_t uid) {
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 99;
 }
 
+/* 0: after the file was removed, who has it mapped and who comes later see each other's locks. */
+static int follows(uint32_t uid) {
+	int status = 0;
+	pid_t pid = fork();
+	if (pid == 0) {
+		zbz_host_claim c, d;
+		int fd[2], r;
+		char byte;
+		memset(segments, 0, sizeof segments);
+		if (seteuid(uid) != 0 || take(id_of(1, 1), 60000, &c) != ZBZ_OK || unlink(path) != 0 || pipe(fd) != 0) _exit(1);
+		pid = fork();
+		if (pid == 0) {
+			memset(segments, 0, sizeof segments);
+			if (take(id_of(2, 2), 60000, &d) == ZBZ_OK && write(fd[1], "x", 1) == 1) pause();
+			_exit(1);
+		}
+		close(fd[1]);
+		r = read(fd[0], &byte, 1) == 1 && take(id_of(2, 2), 60000, &d) == ZBZ_REFUSED ? 0 : 2;
+		if (r == 0 && !zbz_host_release(&c, ZBZ_OUTCOME_VALUE)) r = 3; /* where it was taken */
+		kill(pid, SIGKILL);
+		reap_child(pid);
+		_exit(r);
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 99;
+}
+
 static void put_file(const void *bytes, size_t n, mode_t mode, uint32_t uid) {
 	int fd;
 	unlink(path);
@@ -278,6 +305,8 @@ static void files(void) {
 	unlink(path);
 	CHECK(mkdir(path, 0700) == 0 && opens(uid) != 0);
 	rmdir(path);
+	/* Removed while in use: processes that come later make a new one, and those that were there follow. */
+	CHECK(opens(uid) == 0 && follows(uid) == 0);
 	/* A header that is right and slots full of nonsense. */
 	CHECK(opens(uid) == 0);
 	{

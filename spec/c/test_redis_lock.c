@@ -109,6 +109,80 @@ static void test_told(void) {
 	rig_close(&r);
 }
 
+/* ---- many threads over two stores: one channel each, everybody gets a turn, nobody is left behind ------------------- */
+
+enum { THREADS = 6, TURNS = 15 };
+
+static struct side {
+	zbz_store *store;
+	zbz_cache *cache;
+	zbz_table *table;
+} sides[2];
+static long turns; /* under the lock */
+
+static bool side_open(struct side *s) {
+	zbz_config *cfg = zbz_config_new();
+	zbz_cache_opts o = { .key_prefix = zbz_bstr("locks:") };
+	zbz_table_opts to = { .name = zbz_bstr("t"), .ttl = -1, .deadline = -1 };
+	zbz_err err;
+	bool ok = zbz_config_set_text(cfg, "provider", zbz_bstr(live.url), &err) == ZBZ_OK &&
+	          zbz_store_open(cfg, NULL, &s->store, &err) == ZBZ_OK;
+	zbz_config_free(cfg);
+	return ok && zbz_cache_new(s->store, &o, &s->cache, &err) == ZBZ_OK &&
+	       zbz_table_new(s->cache, &to, &s->table, &err) == ZBZ_OK;
+}
+
+static void side_close(struct side *s) {
+	zbz_table_free(s->table);
+	zbz_cache_unref(s->cache);
+	zbz_store_unref(s->store);
+}
+
+static zbz_status take_turn(zbz_lock *l, const struct side *s) {
+	const zbz_clock *clock = zbz_clock_system();
+	zbz_status status;
+	zbz_call c;
+	zbz_err err;
+	zbz_table_begin(s->table, &c, 0);
+	while ((status = zbz_lock_try(l, &c, 60000)) == ZBZ_REFUSED)
+		zbz_lock_wait(l, clock, zbz_mono(clock) + zbz_lock_patience(l), &err);
+	if (status != ZBZ_OK) return status;
+	turns++;
+	return zbz_lock_release(l, &c, ZBZ_OUTCOME_VALUE);
+}
+
+static void *take_turns(void *side) {
+	int i;
+	for (i = 0; i < TURNS; i++) {
+		const struct side *s = side;
+		zbz_lock *l;
+		zbz_err err;
+		if (zbz_table_lock(s->table, zbz_bstr("k"), ZBZ_REACH_CLUSTER, NULL, &l, &err) != ZBZ_OK) return NULL;
+		if (take_turn(l, s) != ZBZ_OK) side = NULL;
+		zbz_lock_unref(l);
+		if (side == NULL) return NULL;
+	}
+	return side;
+}
+
+static void test_threads(void) {
+	pthread_t threads[THREADS];
+	void *fine;
+	int64_t began = rig_now();
+	int i;
+	turns = 0;
+	CHECK(side_open(&sides[0]) && side_open(&sides[1]));
+	for (i = 0; i < THREADS; i++) CHECK(pthread_create(&threads[i], NULL, take_turns, &sides[i % 2]) == 0);
+	for (i = 0; i < THREADS; i++) {
+		pthread_join(threads[i], &fine);
+		CHECK(fine != NULL);
+	}
+	CHECK(turns == (long)THREADS * TURNS);
+	CHECK(rig_now() - began < 25000); /* no wait took a whole lease */
+	side_close(&sides[0]);
+	side_close(&sides[1]);
+}
+
 static void test_no_memory(void) {
 	told t = TOLD_NOTHING;
 	bool failed = true;
@@ -143,6 +217,7 @@ int main(void) {
 	if (!server_start(&live, 0, NULL, NULL)) return 1;
 	RUN(test_lock);
 	RUN(test_told);
+	RUN(test_threads);
 	RUN(test_no_memory);
 	server_end(&live);
 	return DONE();

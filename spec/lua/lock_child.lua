@@ -35,7 +35,10 @@ local function loader()
 	return how.value
 end
 
-local t = assert(assert(zbz.cache.new(cache_opts)):table("t", table_opts))
+local cache, why = zbz.cache.new(cache_opts)
+local t
+if cache then t, why = cache:table("t", table_opts) end
+if not t then error(tostring(why)) end
 local function say(v, err, by)
 	return ("%s|%s|%s|%.3f|%d"):format(tostring(v), err and err.code or "nil", tostring(by), core.mono(), t:stats().unlocked)
 end

@@ -62,7 +62,7 @@ end
 
 function Stage:await(test, what)
 	if proc.wait_until("cd " .. self.dir .. " && " .. test, 20) then return end
-	error(what .. " does not happen:\n" .. proc.output("cd " .. self.dir .. "; ls; tail -n 3 log.* out.* loads 2>/dev/null"), 3)
+	error(what .. " does not happen:\n" .. proc.output("cd " .. self.dir .. "; ls; tail -n 8 log.* out.* loads 2>/dev/null"), 3)
 end
 function Stage:await_load(n) self:await(("test $(cat loads 2>/dev/null | wc -l) -ge %d"):format(n or 1), "a load") end
 function Stage:await_waits(n) self:await(("test $(ls | grep -c ^waits.) -ge %d"):format(n or 1), "waiting") end

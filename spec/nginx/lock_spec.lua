@@ -80,6 +80,15 @@ local function add_cases(name, lock, make)
 			assert.are.equal(1, loads())
 		end)
 
+		it("lets old workers go at a reload", function()
+			local old = web.workers()
+			assert.is_true(web.reload())
+			for _, worker in ipairs(old) do
+				assert.is_true(proc.wait_until(("! kill -0 %d 2>/dev/null"):format(worker), 5), "an old worker stays")
+			end
+			assert.are.equal("value of five|loaded", (select(2, web.get("/fetch?k=five")):match("^(.-|.-)|")))
+		end)
+
 		if name == "shared" then
 			it("loads where nothing can wait, when the lock is free", function()
 				assert.are.equal("ok", (select(2, web.get("/log"))))
