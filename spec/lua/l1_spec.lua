@@ -390,7 +390,7 @@ describe("l1 and other processes", function()
 	end)
 	after_each(function()
 		cache:close()
-		os.remove("/dev/shm/zbz-" .. segment .. ".1")
+		os.execute("rm -f /dev/shm/zbz-" .. segment .. ".*")
 		proc.remove(folder)
 	end)
 
