@@ -5,6 +5,7 @@ local O = require("zbz.options")
 local P = require("zbz.provider")
 local contract = require("zbz.contract")
 local env = require("zbz.env")
+local host = require("zbz.host")
 local providers = require("zbz.providers")
 local serializer = require("zbz.serializer")
 require("zbz.swap")
@@ -25,7 +26,8 @@ local function both(a, b) return a, b end
 function M.new(opts)
 	if type(opts) == "string" or P.is(opts) then opts = { provider = opts } end
 	local made, err = I.new(opts, 2)
-	return made, err and E.at(err, { op = "new" })
+	made, err = host.told(made, err and E.at(err, { op = "new" }))
+	return made, err
 end
 
 --- configure(opts), or configure(provider, opts).
@@ -39,7 +41,7 @@ local function configure(provider, opts, level)
 		opts = provider
 	end
 	local made, err = I.new(opts, level + 1)
-	if not made then return nil, E.at(err, { op = "configure" }) end
+	if not made then return host.told(nil, E.at(err, { op = "configure" })) end
 	local before = default
 	default = made
 	if before then before:close() end
@@ -118,7 +120,8 @@ end
 function M.provider(name, opts)
 	if opts ~= nil and type(opts) ~= "table" then error("zbz: provider: expects a table of options, got " .. type(opts), 2) end
 	local made, err = providers.open(name, opts or {}, 2)
-	return made, err and E.at(err, { op = "provider" })
+	made, err = host.told(made, err and E.at(err, { op = "provider" }))
+	return made, err
 end
 
 ---@return string[] names of all providers
@@ -135,7 +138,7 @@ function M.serializers() return serializer.names() end
 
 --- A cache and one table in one step: keys under prefix .. key, prefix is name .. ":" unless given.
 ---@return zbz.Contract?, zbz.Error?
-function M.contract(name, provider, opts) return both(contract.new(name, provider, opts, 2)) end
+function M.contract(name, provider, opts) return both(host.told(contract.new(name, provider, opts, 2))) end
 ---@return zbz.Contract?
 function M.lookup(alias) return contract.lookup(alias) end
 

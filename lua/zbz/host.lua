@@ -41,6 +41,13 @@ function M.hindrance(t)
 	return host.blocked()
 end
 
+--- For results of configuration: hosts whose program cannot show an error value may write it to their log. Returns what it got.
+function M.told(v, err)
+	local host = M.current
+	if v == nil and err ~= nil and host and host.tell then host.tell(err) end
+	return v, err
+end
+
 --- The counters of queued writes; nil where none are queued.
 function M.queue()
 	local host = M.current

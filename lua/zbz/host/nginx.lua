@@ -236,6 +236,11 @@ function M.defer(fn)
 	end))
 end
 
+--- A reload that fails in init_by_lua says "unknown error" of a thrown value that is no text, as assert() throws it.
+function M.tell(err)
+	if ngx.get_phase() == "init" then ngx.log(ngx.ERR, "zbz: ", tostring(err)) end
+end
+
 function M.report(err) ngx.log(ngx.ERR, E.is(err) and "zbz: " or "zbz: a callback failed: ", tostring(err)) end
 
 function M.poll() return loop.drain(M) end
