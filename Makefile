@@ -10,9 +10,9 @@ LDFLAGS_ALL = $(LDFLAGS) -pthread -Wl,-z,nodelete -Wl,--as-needed
 VERSION := $(shell sed -n 's/^.define ZBZ_VERSION "\(.*\)"/\1/p' csrc/include/zbz/zbz.h)
 
 # The core: libc and pthreads only. Providers that need a library are plug-ins.
-CORE_SRC := $(wildcard csrc/base/*.c csrc/core/*.c csrc/cache/*.c csrc/layer/*.c) csrc/provider/cache_memory.c \
+CORE_SRC := $(wildcard csrc/base/*.c csrc/core/*.c csrc/cache/*.c csrc/log/*.c csrc/layer/*.c) csrc/provider/cache_memory.c \
             $(wildcard csrc/provider/memory_*.c) csrc/provider/cache_filesystem.c $(wildcard csrc/provider/filesystem_*.c) \
-            csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c)
+            csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c) $(patsubst %,csrc/provider/sink_%.c,file rotate console memory null)
 BIND_SRC := $(wildcard csrc/bind/*.c)
 REDIS_SRC := $(wildcard csrc/provider/cache_redis*.c csrc/provider/redis_*.c csrc/proto/resp*.c csrc/net/*.c)
 MEMCACHED_SRC := $(wildcard csrc/provider/cache_memcached*.c csrc/provider/memcached_*.c csrc/proto/memcache*.c) csrc/net/tcp.c

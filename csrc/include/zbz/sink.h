@@ -13,8 +13,7 @@
 #ifndef ZBZ_SINK_H
 #define ZBZ_SINK_H
 
-#include "bytes.h"
-#include "call.h"
+#include "cache.h" /* ZBZ_ABI */
 #include "config.h"
 
 #ifdef __cplusplus
@@ -70,12 +69,17 @@ typedef struct zbz_sink_ops {
 	/* Takes records[0..*done) for good, in order. OK: all. A retryable error: the rest is offered again after a back-off. Another error: the record
 	 * at *done can never be taken; it goes to the dead letters and the rest is offered again. */
 	zbz_status (*write)(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done);
-	/* Optional: before a write, where it begins; after a death, how many bytes of the batch that began at `mark` are there (texts laid end to end). */
-	zbz_status (*mark)(void *self, zbz_call *c, zbz_sink_mark *mark);
+	/* Optional, both or none. Before each write: where it begins; *room comes in as the bytes of the texts to be written and goes out as how many of
+	 * them may be (one record may always: the place to rotate, so that no write goes over two files). After an error or a death: how many bytes
+	 * of the write that began at `mark` are there (texts laid end to end); it goes on from there, in the middle of a text if need be. */
+	zbz_status (*mark)(void *self, zbz_call *c, zbz_sink_mark *mark, uint64_t *room);
 	zbz_status (*landed)(void *self, zbz_call *c, const zbz_sink_mark *mark, uint64_t *bytes);
 	zbz_status (*sync)(void *self, zbz_call *c);   /* on stable storage; NULL: nothing to do */
 	zbz_status (*reopen)(void *self, zbz_call *c); /* logrotate has moved the file; NULL: nothing to do */
-	/* Bytes that name what this sink writes to (a resolved path, a URL without its password): outputs with the same identity share a writer. */
+	/* Optional, for memory: appends the texts it holds; clear: and forgets them. From any thread. */
+	zbz_status (*read)(void *self, zbz_call *c, bool clear, zbz_buf *out);
+	/* Bytes that name what this sink writes to (a resolved path, a URL without its password): outputs with the same identity share a writer, and of
+	 * one process a ring; the options of the last one opened hold. NULL, or no bytes: shared with nobody. */
 	zbz_status (*identity)(void *self, zbz_buf *out, zbz_err *err);
 } zbz_sink_ops;
 
@@ -111,13 +115,25 @@ ZBZ_API void zbz_output_never_wait(zbz_output *o, bool on);
 ZBZ_API zbz_status zbz_output_flush(zbz_output *o, zbz_call *c);
 ZBZ_API zbz_status zbz_output_reopen(zbz_output *o, zbz_call *c);
 
+/* What a sink of type memory holds, after a flush; clear: and forgets it. E_UNSUPPORTED by others. */
+ZBZ_API zbz_status zbz_output_read(zbz_output *o, zbz_call *c, bool clear, zbz_buf *out);
+
+/* Makes a record of this output's format of a message of the output itself ("zbz: 12 records dropped"): at most `room` bytes at `to`, the newline
+ * included; returns how many, 0 for none. Called by any thread that logs and by the writer, with the output's lock held: it must not log. Without one, or
+ * with NULL, the message itself is the line. The losses of a handle come as one record as soon as there is room again: before
+ * its next record, on flush and close, or when the writer has caught up. */
+typedef size_t (*zbz_notice_fn)(void *ud, const zbz_record_head *head, zbz_bytes message, char *to, size_t room);
+ZBZ_API void zbz_output_on_notice(zbz_output *o, zbz_notice_fn format, void *ud);
+
 typedef struct zbz_output_stats {
 	uint64_t records, bytes;                              /* committed by this process */
 	uint64_t written, written_bytes;                      /* taken by the sink, of all processes this writer serves */
 	uint64_t dropped_full, dropped_large, dropped_closed; /* by this process */
 	uint64_t retries, dead_letters, recovered, syncs;
-	size_t lag;  /* bytes in this process's ring now */
-	bool writer; /* does this process write? */
+	uint64_t damaged,
+	    set_aside; /* places in rings where no record could be read; rings nobody can read, kept as aside.* */
+	size_t lag;    /* bytes in this process's ring now */
+	bool writer;   /* does this process write? */
 } zbz_output_stats;
 ZBZ_API void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out);
 

@@ -1,0 +1,228 @@
+/* Sink `file`: appends to a file that others may move, remove or fill the disk of meanwhile. */
+#include "sink_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { RUN = 512 };
+
+static const zbz_option file_option_list[] = {
+	{ "path", "filename", ZBZ_OPT_TEXT, offsetof(zbz_file_options, path), NULL, NULL, 0, 0,
+	  "The file; one process writes for all that log to it" },
+	{ "mode", "permissions", ZBZ_OPT_MODE, offsetof(zbz_file_options, mode), "0640", NULL, 0, 0777,
+	  "Access rights of a new file, as the umask allows" },
+	{ "rotate_size", NULL, ZBZ_OPT_SIZE, offsetof(zbz_file_options, rotate_size), NULL, NULL, 0, 0,
+	  "A new file before this one would grow beyond; the former is called PATH.YYYYMMDD-HHMMSS (UTC)" },
+	{ "rotate_every", "rotate_time", ZBZ_OPT_DURATION, offsetof(zbz_file_options, rotate_every), NULL, NULL, 0, 0,
+	  "A new file whenever a multiple of this time since midnight of 1970-01-01 (UTC) has passed" },
+	{ "keep", NULL, ZBZ_OPT_INT, offsetof(zbz_file_options, keep), NULL, NULL, 0, 0,
+	  "How many former files stay; 0: all" },
+	{ "keep_for", NULL, ZBZ_OPT_DURATION, offsetof(zbz_file_options, keep_for), NULL, NULL, 0, 0,
+	  "How long former files stay; 0: for ever" },
+	{ NULL, NULL, ZBZ_OPT_TEXT, 0, NULL, NULL, 0, 0, NULL }
+};
+
+/* ---- open and close ---- */
+
+/* The file may not exist, its directory must. */
+static zbz_status resolve(const char *path, char **out, zbz_err *err) {
+	char real[PATH_MAX], dir[PATH_MAX], whole[2 * PATH_MAX];
+	const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+	if (name[0] == '\0' || strlen(path) >= PATH_MAX) return zbz_fail_option(err, "path", "is no name of a file");
+	if (realpath(path, real) == NULL) {
+		snprintf(dir, sizeof dir, "%.*s",
+		         slash == NULL   ? 1
+		         : slash == path ? 1
+		                         : (int)(slash - path),
+		         slash == NULL ? "." : path);
+		if (realpath(dir, real) == NULL) {
+			int e = errno;
+			zbz_fail_option(err, "path", "the directory %.120s cannot be used", dir);
+			if (err != NULL) err->sys_errno = e;
+			return ZBZ_E_CONFIG;
+		}
+		if (access(real, W_OK | X_OK) != 0)
+			return zbz_fail_option(err, "path", "the directory %.120s cannot be written to", dir);
+		snprintf(whole, sizeof whole, "%s/%s", strcmp(real, "/") == 0 ? "" : real, name);
+		*out = zbz_strdup(whole);
+	} else {
+		struct stat st;
+		if (stat(real, &st) == 0 && S_ISDIR(st.st_mode))
+			return zbz_fail_option(err, "path", "%.120s is a directory", path);
+		if (access(real, W_OK) != 0) return zbz_fail_option(err, "path", "%.120s cannot be written to", path);
+		*out = zbz_strdup(real);
+	}
+	return *out != NULL ? ZBZ_OK : zbz_fail_nomem(err);
+}
+
+static zbz_status file_open(void **self, const void *options, const zbz_clock *clock, zbz_err *err) {
+	const zbz_file_options *o = options;
+	zbz_log_file *f;
+	zbz_status status;
+	(void)clock; /* each call brings the time */
+	if (o->path == NULL) return zbz_fail_option(err, "path", "is needed: the file to write to");
+	f = zbz_calloc(1, sizeof *f);
+	if (f == NULL) return zbz_fail_nomem(err);
+	status = resolve(o->path, &f->path, err);
+	if (status != ZBZ_OK) {
+		zbz_free(f);
+		return status;
+	}
+	f->mode = (mode_t)o->mode;
+	f->rotate_size = o->rotate_size;
+	f->rotate_every = o->rotate_every;
+	f->keep = o->keep;
+	f->keep_for = o->keep_for;
+	f->fd = -1;
+	*self = f;
+	return ZBZ_OK;
+}
+
+static void shut(zbz_log_file *f) {
+	if (f->fd >= 0) close(f->fd);
+	f->fd = -1;
+}
+
+static void file_close(void *self) {
+	zbz_log_file *f = self;
+	shut(f);
+	zbz_free(f->path);
+	zbz_free(f);
+}
+
+static zbz_status file_identity(void *self, zbz_buf *out, zbz_err *err) {
+	const zbz_log_file *f = self;
+	return zbz_buf_append(out, f->path, strlen(f->path), err);
+}
+
+/* ---- the file under the path ---- */
+
+static zbz_status trouble(const zbz_log_file *f, zbz_call *c, const char *what) {
+	int e = errno;
+	zbz_fail_errno(&c->err, ZBZ_E_UNAVAILABLE, e, "%s %.120s", what, f->path);
+	return ZBZ_E_UNAVAILABLE; /* all of it may be mended while the ring waits: room, rights, a directory */
+}
+
+/* A directory that somebody has removed comes back, but not a whole tree of them. */
+static bool make_directory(const zbz_log_file *f) {
+	char dir[PATH_MAX];
+	snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(f->path, '/') - f->path), f->path);
+	return mkdir(dir, 0755) == 0;
+}
+
+static zbz_status open_path(zbz_log_file *f, zbz_call *c) {
+	const int how = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	struct stat st;
+	f->fd = open(f->path, how, f->mode);
+	if (f->fd < 0 && errno == ENOENT && make_directory(f)) f->fd = open(f->path, how, f->mode);
+	if (f->fd < 0) return trouble(f, c, "opening");
+	if (fstat(f->fd, &st) != 0) return trouble(f, c, "opening");
+	f->device = st.st_dev;
+	f->inode = st.st_ino;
+	f->size = (uint64_t)st.st_size;
+	f->began = st.st_size == 0 ? c->now : (int64_t)st.st_mtim.tv_sec * 1000;
+	return ZBZ_OK;
+}
+
+/* Whatever is at the path now is the file: logrotate, a mount or somebody's rm may have changed it. */
+static zbz_status look(zbz_log_file *f, zbz_call *c) {
+	struct stat st;
+	if (f->fd >= 0 && (stat(f->path, &st) != 0 || st.st_dev != f->device || st.st_ino != f->inode)) shut(f);
+	if (f->fd < 0) return open_path(f, c);
+	if ((uint64_t)st.st_size < f->size) f->began = c->now; /* emptied in place */
+	f->size = (uint64_t)st.st_size;
+	return ZBZ_OK;
+}
+
+static zbz_status file_mark(void *self, zbz_call *c, zbz_sink_mark *mark, uint64_t *room) {
+	zbz_log_file *f = self;
+	zbz_status status = look(f, c);
+	if (status == ZBZ_OK && zbz_log_rotate_due(f, c->now, 1)) {
+		status = zbz_log_rotate(f, c);
+		if (status == ZBZ_OK) status = look(f, c);
+	}
+	if (status != ZBZ_OK) return status;
+	if (f->rotate_size > 0 && *room > (uint64_t)f->rotate_size - f->size)
+		*room = f->size < (uint64_t)f->rotate_size ? (uint64_t)f->rotate_size - f->size : 0;
+	*mark = (zbz_sink_mark){ f->device, f->inode, f->size };
+	return ZBZ_OK;
+}
+
+static zbz_status file_landed(void *self, zbz_call *c, const zbz_sink_mark *mark, uint64_t *bytes) {
+	zbz_log_file *f = self;
+	struct stat st;
+	uint64_t size = 0;
+	(void)c;
+	if (f->fd >= 0 && f->device == mark->device && f->inode == mark->inode && fstat(f->fd, &st) == 0)
+		size = (uint64_t)st.st_size;
+	else
+		zbz_log_file_size(f, mark, &size);
+	*bytes = size > mark->size ? size - mark->size : 0;
+	return ZBZ_OK;
+}
+
+/* ---- writing ---- */
+
+static zbz_status put_run(zbz_log_file *f, zbz_call *c, const zbz_record *records, size_t n, size_t *sent) {
+	struct iovec v[RUN];
+	ssize_t put;
+	for (size_t i = 0; i < n; i++) v[i] = (struct iovec){ (char *)(uintptr_t)records[i].text.p, records[i].text.n };
+	do put = writev(f->fd, v, (int)n);
+	while (put < 0 && errno == EINTR);
+	*sent = put > 0 ? (size_t)put : 0;
+	return put >= 0 ? ZBZ_OK : trouble(f, c, "writing to");
+}
+
+static zbz_status file_write(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done) {
+	zbz_log_file *f = self;
+	*done = 0;
+	if (f->fd < 0 && open_path(f, c) != ZBZ_OK) return ZBZ_E_UNAVAILABLE;
+	while (*done < n) {
+		size_t run = n - *done < RUN ? n - *done : RUN, sent, whole = 0;
+		zbz_status status = put_run(f, c, records + *done, run, &sent);
+		f->size += sent;
+		while (whole < run && sent >= records[*done + whole].text.n) sent -= records[*done + whole++].text.n;
+		*done += whole;
+		if (status != ZBZ_OK) return status;
+		/* Cut in the middle: `landed` tells where, and the rest of the record is the next to be written. */
+		if (whole < run) {
+			errno = ENOSPC;
+			return trouble(f, c, "writing to");
+		}
+	}
+	return ZBZ_OK;
+}
+
+static zbz_status file_sync(void *self, zbz_call *c) {
+	zbz_log_file *f = self;
+	if (f->fd < 0 || fdatasync(f->fd) == 0 || errno == EINVAL || errno == EROFS) return ZBZ_OK;
+	return trouble(f, c, "flushing");
+}
+
+static zbz_status file_reopen(void *self, zbz_call *c) {
+	zbz_log_file *f = self;
+	shut(f);
+	return look(f, c);
+}
+
+const zbz_sink_ops zbz_sink_file = {
+	.abi = ZBZ_ABI,
+	.name = "file",
+	.summary = "a file, with rotation by size and time; follows logrotate",
+	.options_size = sizeof(zbz_file_options),
+	.options = file_option_list,
+	.open = file_open,
+	.close = file_close,
+	.write = file_write,
+	.mark = file_mark,
+	.landed = file_landed,
+	.sync = file_sync,
+	.reopen = file_reopen,
+	.identity = file_identity,
+};

@@ -1,0 +1,138 @@
+/* Rotation of log files. A former file has the time of its end in its name, so that turning to a new one is a single rename: there is no
+ * moment at which a crash could leave a row of files half moved. */
+#include "sink_file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STAMP   "%Y%m%d-%H%M%S"
+#define STAMP_N 15
+
+enum { SAME_SECOND = 1000, PAST_MAX = 100000 };
+
+bool zbz_log_rotate_due(const zbz_log_file *f, int64_t now, uint64_t more) {
+	if (f->size == 0) return false;
+	if (f->rotate_size > 0 && f->size + more > (uint64_t)f->rotate_size) return true;
+	return f->rotate_every > 0 && now / f->rotate_every > f->began / f->rotate_every;
+}
+
+/* ---- names ---- */
+
+static const char *base_of(const zbz_log_file *f) { return strrchr(f->path, '/') + 1; }
+
+static bool digits(const char *p, size_t n) {
+	for (size_t i = 0; i < n; i++)
+		if (p[i] < '0' || p[i] > '9') return false;
+	return true;
+}
+
+/* BASE.YYYYMMDD-HHMMSS, perhaps with .N behind, perhaps with .gz behind that. */
+static bool is_past(const char *base, const char *name) {
+	size_t n = strlen(base);
+	const char *p = name + n + 1;
+	if (strncmp(name, base, n) != 0 || name[n] != '.' || strlen(p) < STAMP_N) return false;
+	if (!digits(p, 8) || p[8] != '-' || !digits(p + 9, 6)) return false;
+	p += STAMP_N;
+	if (*p == '.' && p[1] >= '0' && p[1] <= '9') p += 1 + strspn(p + 1, "0123456789");
+	return *p == '\0' || strcmp(p, ".gz") == 0;
+}
+
+static bool name_past(const zbz_log_file *f, int64_t now, char out[PATH_MAX]) {
+	char stamp[STAMP_N + 1];
+	struct tm tm;
+	struct stat st;
+	time_t seconds = (time_t)(now / 1000);
+	gmtime_r(&seconds, &tm);
+	if (strftime(stamp, sizeof stamp, STAMP, &tm) == 0) return false;
+	for (int i = 0; i < SAME_SECOND; i++) {
+		int n = i == 0 ? snprintf(out, PATH_MAX, "%s.%s", f->path, stamp)
+		               : snprintf(out, PATH_MAX, "%s.%s.%03d", f->path, stamp, i);
+		if (n >= PATH_MAX) return false;
+		if (lstat(out, &st) != 0 && errno == ENOENT) return true;
+	}
+	return false;
+}
+
+/* ---- the past ---- */
+
+typedef struct past {
+	char **names;
+	size_t n;
+} past;
+
+static void past_clear(past *p) {
+	for (size_t i = 0; i < p->n; i++) zbz_free(p->names[i]);
+	zbz_free(p->names);
+}
+
+static bool past_add(past *p, const char *name) {
+	char *copy;
+	if ((p->n & (p->n - 1)) == 0) {
+		char **names = zbz_realloc(p->names, (p->n == 0 ? 1 : p->n * 2) * sizeof *names);
+		if (names == NULL) return false;
+		p->names = names;
+	}
+	copy = zbz_strdup(name);
+	if (copy == NULL) return false;
+	p->names[p->n++] = copy;
+	return true;
+}
+
+static DIR *open_dir(const zbz_log_file *f) {
+	char dir[PATH_MAX];
+	snprintf(dir, sizeof dir, "%.*s", (int)(base_of(f) - f->path), f->path);
+	return opendir(dir);
+}
+
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* Their names sort as their ends do. */
+static void forget_old(const zbz_log_file *f, int64_t now) {
+	past p = { NULL, 0 };
+	const struct dirent *e;
+	DIR *d = f->keep > 0 || f->keep_for > 0 ? open_dir(f) : NULL;
+	size_t keep = f->keep > 0 ? (size_t)f->keep : SIZE_MAX;
+	if (d == NULL) return;
+	while ((e = readdir(d)) != NULL && p.n < PAST_MAX)
+		if (is_past(base_of(f), e->d_name) && !past_add(&p, e->d_name)) break;
+	if (p.n > 0) qsort(p.names, p.n, sizeof *p.names, by_name);
+	for (size_t i = 0; i < p.n; i++) {
+		struct stat st;
+		bool old = f->keep_for > 0 && fstatat(dirfd(d), p.names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		           (int64_t)st.st_mtim.tv_sec * 1000 < now - f->keep_for;
+		if (p.n - i > keep || old) unlinkat(dirfd(d), p.names[i], 0);
+	}
+	closedir(d);
+	past_clear(&p);
+}
+
+zbz_status zbz_log_rotate(zbz_log_file *f, zbz_call *c) {
+	char to[PATH_MAX];
+	if (!name_past(f, c->now, to))
+		return zbz_fail(&c->err, ZBZ_E_UNAVAILABLE, "no name for the former %.120s", f->path);
+	if (rename(f->path, to) != 0) return zbz_fail_errno(&c->err, ZBZ_E_UNAVAILABLE, errno, "rotating %.120s", f->path);
+	close(f->fd);
+	f->fd = -1;
+	forget_old(f, c->now);
+	return ZBZ_OK;
+}
+
+bool zbz_log_file_size(const zbz_log_file *f, const zbz_sink_mark *mark, uint64_t *size) {
+	struct stat st;
+	const struct dirent *e;
+	size_t n = strlen(base_of(f));
+	bool found = stat(f->path, &st) == 0 && st.st_dev == mark->device && st.st_ino == mark->inode;
+	DIR *d = found ? NULL : open_dir(f);
+	while (!found && d != NULL && (e = readdir(d)) != NULL)
+		found = strncmp(e->d_name, base_of(f), n) == 0 && fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		        st.st_dev == mark->device && st.st_ino == mark->inode;
+	if (d != NULL) closedir(d);
+	if (found) *size = (uint64_t)st.st_size;
+	return found;
+}
