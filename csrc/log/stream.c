@@ -245,14 +245,23 @@ static void destroy(zbz_stream *s) {
 }
 
 /* Its descriptors are closed under the gate: no child shall inherit a lock of a stream it does not know. */
-void zbz_stream_release(zbz_stream *s) {
+static void release(zbz_stream *s) {
 	zbz_stream **at = &streams;
+	if (--s->refs > 0) return;
+	while (*at != s) at = &(*at)->next;
+	*at = s->next;
+	destroy(s);
+}
+
+/* The thread's last act, unless it was given up: whoever waits for it finds it done with everything. */
+void zbz_stream_thread_ends(zbz_stream *s) {
 	zbz_streams_lock();
-	if (--s->refs == 0) {
-		while (*at != s) at = &(*at)->next;
-		*at = s->next;
-		destroy(s);
+	if (s->refs > 1) {
+		atomic_store(&s->thread, ZBZ_THREAD_ENDED);
+		atomic_store(&s->ended, 1);
+		zbz_futex_wake(&s->ended);
 	}
+	release(s);
 	zbz_streams_unlock();
 }
 
@@ -285,7 +294,9 @@ void zbz_stream_close(zbz_stream *s) {
 	zbz_streams_unlock();
 	if (!last) return;
 	stop(s);
-	zbz_stream_release(s);
+	zbz_streams_lock();
+	release(s);
+	zbz_streams_unlock();
 }
 
 /* The end of a process that has not closed its outputs. */

@@ -82,7 +82,7 @@ void zbz_stream_swap(zbz_stream *s);
 
 /* The thread (thread.c). Under the gate. */
 bool zbz_thread_start(zbz_stream *s);
-void zbz_stream_release(zbz_stream *s); /* outside the gate */
+void zbz_stream_thread_ends(zbz_stream *s); /* outside the gate */
 
 /* Puts what was lost into the stream's records, if there is room (losses.c). */
 void zbz_stream_report(zbz_stream *s);

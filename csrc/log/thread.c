@@ -154,10 +154,7 @@ static void *run(void *arg) {
 		stop_at = atomic_load(&s->stop_at);
 		if (stop_at != 0 && (own_empty(s) || zbz_mono_ns() >= stop_at)) break;
 	}
-	atomic_store(&s->thread, ZBZ_THREAD_ENDED);
-	atomic_store(&s->ended, 1);
-	zbz_futex_wake(&s->ended);
-	zbz_stream_release(s);
+	zbz_stream_thread_ends(s);
 	return NULL;
 }
 
