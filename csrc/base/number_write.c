@@ -1,7 +1,7 @@
 /* Numbers to text. Doubles by the Schubfach method (Raffaello Giulietti, "The Schubfach way to render doubles",
  * 2020): the shortest decimal that lies in the interval of the reals that round to the double, and the closest one
  * among the shortest. */
-#include "codec_internal.h"
+#include "text.h"
 
 static const char two_digits[] =
     "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
@@ -36,6 +36,12 @@ size_t zbz_int_write(char *out, int64_t i) {
 	out[0] = '-';
 	put_digits(out + sign, n, v);
 	return sign + n;
+}
+
+size_t zbz_uint_write(char *out, uint64_t u) {
+	unsigned n = digit_count(u);
+	put_digits(out, n, u);
+	return n;
 }
 
 typedef struct decimal {
