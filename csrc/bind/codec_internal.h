@@ -2,41 +2,20 @@
 #ifndef ZBZ_BIND_CODEC_INTERNAL_H
 #define ZBZ_BIND_CODEC_INTERNAL_H
 
-#include <math.h>
-
 #include <lauxlib.h>
 #include <lua.h>
 
 #include "base/text.h"
 #include "codec.h"
+#include "number.h"
 
 /* ---- 1. The two ABIs --------------------------------------------------------------------------------------------- */
 
-#if LUA_VERSION_NUM >= 503
-#define ZBZ_CODEC_INT64 1
+#if ZBZ_CODEC_INT64
 static inline size_t zbz_raw_length(lua_State *L, int idx) { return (size_t)lua_rawlen(L, idx); }
 #else
-#define ZBZ_CODEC_INT64 0
 static inline size_t zbz_raw_length(lua_State *L, int idx) { return lua_objlen(L, idx); }
 #endif
-#define ZBZ_DOUBLE_EXACT 9007199254740992.0 /* 2^53: up to here every whole number is a double */
-
-/* The number at idx: true and *i when it is written as an integer, else *d. */
-static inline bool zbz_number_at(lua_State *L, int idx, int64_t *i, double *d) {
-#if ZBZ_CODEC_INT64
-	if (lua_isinteger(L, idx)) {
-		*i = (int64_t)lua_tointeger(L, idx);
-		return true;
-	}
-	*d = (double)lua_tonumber(L, idx);
-	return false;
-#else
-	*d = (double)lua_tonumber(L, idx);
-	if (!(*d >= -ZBZ_DOUBLE_EXACT && *d <= ZBZ_DOUBLE_EXACT)) return false;
-	*i = (int64_t)*d;
-	return (double)*i == *d && !(*i == 0 && signbit(*d));
-#endif
-}
 
 /* Pushes an integer of the bytes; false, and nothing pushed, when this Lua's numbers cannot hold it. */
 static inline bool zbz_push_int(lua_State *L, int64_t i) {

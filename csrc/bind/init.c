@@ -18,6 +18,7 @@ static int bind_close(lua_State *L) {
 	b->scratch_busy = false;
 	zbz_buf_clear(&b->scratch);
 	zbz_mail_close(b);
+	zbz_log_close(b);
 	return 0;
 }
 
@@ -66,6 +67,7 @@ static int open_areas(lua_State *L) {
 	zbz_open_park(L);
 	zbz_open_bell(L);
 	zbz_open_signals(L);
+	zbz_open_log(L);
 	return 0;
 }
 

@@ -8,6 +8,7 @@ static const char *const kind_names[ZBZ_BOX_KINDS] = {
 	[ZBZ_BOX_FLIGHTS] = "zbz.Flights",
 	[ZBZ_BOX_CLOCK] = "zbz.Clock",
 	[ZBZ_BOX_SUBSCRIPTION] = "zbz.Subscription",
+	[ZBZ_BOX_OUTPUT] = "zbz.Output",
 };
 
 void zbz_push_slot(lua_State *L, int slot) {
@@ -33,7 +34,7 @@ void *zbz_box_new(lua_State *L, zbz_kind kind, size_t size) {
 	return box;
 }
 
-static void close_box(lua_State *L, zbz_box *box) {
+void zbz_box_close(lua_State *L, zbz_box *box) {
 	if (box->at != NULL) {
 		*box->at = box->next;
 		if (box->next != NULL) box->next->at = box->at;
@@ -44,13 +45,13 @@ static void close_box(lua_State *L, zbz_box *box) {
 }
 
 void zbz_boxes_close(lua_State *L, zbz_bind *b) {
-	while (b->boxes != NULL) close_box(L, b->boxes);
+	while (b->boxes != NULL) zbz_box_close(L, b->boxes);
 }
 
 /* __gc, __close and close of every kind. Upvalues: the record, the kind. */
 static int box_close(lua_State *L) {
 	zbz_box *box = zbz_box_test(L, zbz_bind_of(L), 1, (zbz_kind)lua_tointeger(L, lua_upvalueindex(2)));
-	if (box != NULL && box->release != NULL) close_box(L, box);
+	if (box != NULL && box->release != NULL) zbz_box_close(L, box);
 	return 0;
 }
 

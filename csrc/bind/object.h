@@ -38,6 +38,9 @@ typedef enum zbz_kind {
 	ZBZ_BOX_CLOCK,
 	ZBZ_BOX_SUBSCRIPTION,
 	ZBZ_BOX_LISTING,
+	ZBZ_BOX_OUTPUT,
+	ZBZ_BOX_LOGGER,
+	ZBZ_BOX_EVENT_LINE,
 	ZBZ_BOX_BUFFER, /* the last ones never leave the binding */
 	ZBZ_BOX_CONFIG,
 	ZBZ_BOX_URI,
@@ -54,6 +57,7 @@ enum { /* further slots of the record's own table, after the metatables of the k
 };
 
 struct zbz_mail;
+struct zbz_log_hub;
 struct zbz_subscription_box;
 
 /* Heads every box. The open ones of a state are linked, because a state that closes runs no finalizer of what is
@@ -76,6 +80,7 @@ typedef struct zbz_bind {
 	struct zbz_mail *mail;                      /* NULL until somebody listens */
 	struct zbz_subscription_box *subscriptions; /* the open ones */
 	uint64_t subscription_ids;
+	struct zbz_log_hub *log; /* NULL until the log is opened */
 } zbz_bind;
 
 static inline zbz_bind *zbz_bind_of(lua_State *L) { return (zbz_bind *)lua_touserdata(L, lua_upvalueindex(1)); }
@@ -116,6 +121,8 @@ typedef struct zbz_clock_box {
 
 /* Pushes a zeroed box of that kind, linked, with its metatable. Raises while the state closes. */
 void *zbz_box_new(lua_State *L, zbz_kind kind, size_t size);
+/* Releases and unlinks one; for kinds whose metatables are not the one of the kind. */
+void zbz_box_close(lua_State *L, zbz_box *box);
 /* Releases and unlinks what is still open. */
 void zbz_boxes_close(lua_State *L, zbz_bind *b);
 /* Raises with the caller's level: "zbz: get: zbz.Table expected, got nil". */
@@ -194,6 +201,8 @@ int zbz_push_failure(lua_State *L, const zbz_err *err, const zbz_where *where);
 /* luaL_error at the line of the program: callers that belong to the Lua part are passed over. In Lua 5.4 a function in
  * C, called last thing in one in Lua, does not take its place on the stack as one in Lua would. */
 int zbz_raise(lua_State *L, const char *fmt, ...);
+/* Pushes "file:line: " of the first caller that is no part of zbz, or "". */
+void zbz_push_place(lua_State *L);
 /* For one key of a batch, whose status is all there is unless `err` tells of the same one. */
 void zbz_push_key_error(lua_State *L, zbz_status status, const zbz_err *err, const zbz_where *where);
 
@@ -228,6 +237,7 @@ void zbz_open_subscribe(lua_State *L);
 void zbz_open_park(lua_State *L);
 void zbz_open_bell(lua_State *L);
 void zbz_open_signals(lua_State *L);
+void zbz_open_log(lua_State *L);
 
 /* Parts of classes that stand in other files. */
 extern const luaL_Reg zbz_cache_native_methods[]; /* command.c */
@@ -241,5 +251,7 @@ extern const luaL_Reg zbz_table_fetch_methods[];  /* fetch.c */
 void zbz_subscriptions_close(lua_State *L, zbz_cache_box *cache);
 /* Drops the state's hold on its mailbox. */
 void zbz_mail_close(zbz_bind *b);
+/* The same for the log. */
+void zbz_log_close(zbz_bind *b);
 
 #endif
