@@ -88,6 +88,20 @@ static int output_reopen(lua_State *L) {
 	return 1;
 }
 
+/* read(clear): what a memory output holds */
+static int output_read(lua_State *L) {
+	zbz_output_box *box = output_arg(L, "read");
+	zbz_where at = zbz_at("read");
+	zbz_buf *text = zbz_scratch_take(L, zbz_bind_of(L));
+	zbz_status status;
+	zbz_call c;
+	begin(&c, 10000);
+	status = zbz_output_read(box->output, &c, lua_toboolean(L, 2) != 0, text);
+	if (status >= 0) lua_pushlstring(L, text->p, text->n);
+	zbz_scratch_give(zbz_bind_of(L), text);
+	return status < 0 ? zbz_push_failure(L, &c.err, &at) : 1;
+}
+
 static int output_never_wait(lua_State *L) {
 	zbz_output_never_wait(output_arg(L, "never_wait")->output, lua_toboolean(L, 2) != 0);
 	return 0;
@@ -102,7 +116,7 @@ static int output_stats(lua_State *L) {
 	zbz_output_box *box = output_arg(L, "stats");
 	zbz_output_stats st;
 	zbz_output_stats_read(box->output, &st);
-	lua_createtable(L, 0, 13);
+	lua_createtable(L, 0, 15);
 	set_count(L, "records", st.records);
 	set_count(L, "bytes", st.bytes);
 	set_count(L, "written", st.written);
@@ -114,6 +128,8 @@ static int output_stats(lua_State *L) {
 	set_count(L, "dead_letters", st.dead_letters);
 	set_count(L, "recovered", st.recovered);
 	set_count(L, "syncs", st.syncs);
+	set_count(L, "damaged", st.damaged);
+	set_count(L, "set_aside", st.set_aside);
 	set_count(L, "lag", st.lag);
 	lua_pushboolean(L, st.writer);
 	lua_setfield(L, -2, "writer");
@@ -146,6 +162,7 @@ static const luaL_Reg methods[] = {
 	{ "flush", output_flush },
 	{ "reopen", output_reopen },
 	{ "stats", output_stats },
+	{ "read", output_read },
 	{ "type", output_type },
 	{ "never_wait", output_never_wait },
 	{ NULL, NULL },

@@ -14,11 +14,6 @@
 
 typedef struct zbz_log_block zbz_log_block;
 
-typedef struct zbz_log_slot {
-	zbz_log_output_spec spec;
-	_Atomic uint64_t told; /* losses reported in records */
-} zbz_log_slot;
-
 typedef struct zbz_hmac {
 	uint32_t inner[8], outer[8];
 } zbz_hmac;
@@ -28,7 +23,7 @@ typedef struct zbz_log_snapshot {
 	size_t refs;                   /* under the log's lock */
 	zbz_log_block *blocks;         /* all that the settings point to */
 	zbz_log_settings set;
-	zbz_log_slot *slots;
+	zbz_log_output_spec *slots; /* the outputs */
 	uint64_t *logger_outputs, *route_outputs; /* as bits */
 	uint64_t own;                             /* outputs that the caller writes */
 	uint64_t always;                          /* outputs that no route keeps a record from */
@@ -36,7 +31,7 @@ typedef struct zbz_log_snapshot {
 	zbz_hmac hmac;
 } zbz_log_snapshot;
 
-zbz_status zbz_snapshot_new(const zbz_log_settings *set, const zbz_log_snapshot *before, zbz_log_snapshot **out, zbz_err *err);
+zbz_status zbz_snapshot_new(const zbz_log_settings *set, zbz_log_snapshot **out, zbz_err *err);
 void zbz_snapshot_free(zbz_log_snapshot *s); /* gives its outputs back, which may wait for them */
 
 /* What a logger's name means: filled from the root down to the name. */
@@ -114,6 +109,8 @@ bool zbz_node_plan(zbz_log_node *node); /* false: out of memory */
 /* p NULL: out of memory. */
 zbz_bytes zbz_node_head(zbz_log_node *node, zbz_format format, zbz_level level);
 void zbz_node_clear(zbz_log_node *node);
+/* Records of the output about itself get its format. */
+void zbz_notice_install(const zbz_log_output_spec *o);
 
 typedef struct zbz_log_key_slot {
 	zbz_log_key *key;
@@ -135,7 +132,6 @@ struct zbz_log_view {
 	zbz_log_node *nodes;
 	int64_t second; /* of the date below */
 	char date[ZBZ_DATE_TEXT + 1];
-	bool telling; /* a record about records is on its way */
 	zbz_buf redacted, text, labels;
 	zbz_line last;
 	zbz_logger *last_of;

@@ -79,7 +79,7 @@ static zbz_log_key_slot *slot_of(zbz_log_keys *keys, zbz_bytes name) {
 	for (;; at = (at + 1) & (SLOTS - 1)) {
 		zbz_log_key_slot *slot = &keys->slots[at];
 		if (slot->key == NULL) return slot;
-		if (slot->key->n - slot->skip != name.n) continue;
+		if ((size_t)slot->key->n != name.n + slot->skip) continue;
 		if (name.n == 0 || memcmp(slot->key->text + slot->skip, name.p, name.n) == 0) return slot;
 	}
 }

@@ -5,7 +5,7 @@ zbz_log *zbz_log_new(const zbz_clock *clock) {
 	static const zbz_log_settings nothing;
 	zbz_log *log = zbz_calloc(1, sizeof(*log));
 	if (log == NULL) return NULL;
-	if (zbz_snapshot_new(&nothing, NULL, &log->now, NULL) != ZBZ_OK) {
+	if (zbz_snapshot_new(&nothing, &log->now, NULL) != ZBZ_OK) {
 		zbz_free(log);
 		return NULL;
 	}
@@ -43,21 +43,15 @@ void zbz_log_free(zbz_log *log) {
 }
 
 zbz_status zbz_log_configure(zbz_log *log, const zbz_log_settings *settings, zbz_err *err) {
-	zbz_log_snapshot *before, *s = NULL;
-	zbz_status status;
-	pthread_mutex_lock(&log->lock);
-	before = log->now;
-	before->refs++;
-	pthread_mutex_unlock(&log->lock);
-	status = zbz_snapshot_new(settings, before, &s, err);
-	pthread_mutex_lock(&log->lock);
+	zbz_log_snapshot *s = NULL;
+	zbz_status status = zbz_snapshot_new(settings, &s, err);
 	if (status == ZBZ_OK) {
+		pthread_mutex_lock(&log->lock);
 		zbz_snapshot_unref(log, log->now);
 		log->now = s;
 		atomic_fetch_add(&log->version, 1);
+		pthread_mutex_unlock(&log->lock);
 	}
-	zbz_snapshot_unref(log, before);
-	pthread_mutex_unlock(&log->lock);
 	zbz_log_collect(log);
 	return status;
 }

@@ -1,8 +1,8 @@
 /* What a logger's name means under a configuration: levels, formats, outputs, and how its lines begin. */
 #include "front.h"
 
-static zbz_format format_at(const zbz_log_node *node, const zbz_log_output_spec *o) {
-	zbz_format format = o->format != ZBZ_FORMAT_INHERIT ? o->format : node->means.format;
+static zbz_format format_at(const zbz_log_output_spec *o, zbz_format of_logger) {
+	zbz_format format = o->format != ZBZ_FORMAT_INHERIT ? o->format : of_logger;
 	if (format == ZBZ_FORMAT_INHERIT) format = o->human ? ZBZ_FORMAT_CONSOLE : ZBZ_FORMAT_JSON;
 	return format == ZBZ_FORMAT_CONSOLE && o->colour ? ZBZ_FORMAT_COLOUR : format;
 }
@@ -50,12 +50,12 @@ bool zbz_node_plan(zbz_log_node *node) {
 	node->choosy = s->filters;
 	for (int f = 0; f < ZBZ_FORMATS; f++) zbz_buf_clear(&node->heads[f]);
 	if (!find_routes(node, s)) return false;
-	for (size_t i = 0; i < s->set.outputs_n; i++) node->format[i] = (uint8_t)format_at(node, &s->slots[i].spec);
+	for (size_t i = 0; i < s->set.outputs_n; i++) node->format[i] = (uint8_t)format_at(&s->slots[i], node->means.format);
 	for (zbz_level level = ZBZ_LEVEL_TRACE; level < ZBZ_LEVEL_OFF; level++) {
 		uint64_t all;
 		node->accepts[level] = 0;
 		for (size_t i = 0; i < s->set.outputs_n; i++) {
-			if (level >= s->slots[i].spec.level) node->accepts[level] |= (uint64_t)1 << i;
+			if (level >= s->slots[i].level) node->accepts[level] |= (uint64_t)1 << i;
 		}
 		all = reach(node, s, level, &node->targets[level], &node->choosy);
 		node->targets[level] &= node->accepts[level];
@@ -102,27 +102,55 @@ static zbz_status put_console_head(zbz_buf *b, zbz_level level, zbz_bytes name, 
 	                      name.n > 0 ? ": " : "");
 }
 
+static zbz_status put_head(zbz_buf *b, zbz_format format, zbz_level level, zbz_bytes name) {
+	switch (format) {
+	case ZBZ_FORMAT_LOGFMT: return put_logfmt_head(b, level, name);
+	case ZBZ_FORMAT_CONSOLE: return put_console_head(b, level, name, false);
+	case ZBZ_FORMAT_COLOUR: return put_console_head(b, level, name, true);
+	default: return put_json_head(b, level, name);
+	}
+}
+
 zbz_bytes zbz_node_head(zbz_log_node *node, zbz_format format, zbz_level level) {
 	zbz_buf *b = &node->heads[format];
-	zbz_bytes name = zbz_b(node->name, node->name_n);
 	size_t *at = node->head_at[format];
 	if (b->n > 0) return zbz_b(b->p + at[level], at[level + 1] - at[level]);
 	for (zbz_level i = ZBZ_LEVEL_TRACE; i < ZBZ_LEVEL_OFF; i++) {
-		zbz_status status;
 		at[i] = b->n;
-		switch (format) {
-		case ZBZ_FORMAT_LOGFMT: status = put_logfmt_head(b, i, name); break;
-		case ZBZ_FORMAT_CONSOLE: status = put_console_head(b, i, name, false); break;
-		case ZBZ_FORMAT_COLOUR: status = put_console_head(b, i, name, true); break;
-		default: status = put_json_head(b, i, name); break;
-		}
-		if (status != ZBZ_OK) {
+		if (put_head(b, format, i, zbz_b(node->name, node->name_n)) != ZBZ_OK) {
 			zbz_buf_clear(b);
 			return zbz_b(NULL, 0);
 		}
 		at[i + 1] = b->n;
 	}
 	return zbz_b(b->p + at[level], at[level + 1] - at[level]);
+}
+
+/* ---- what an output says of itself ---- */
+
+/* The format travels in the pointer: nothing has to live as long as the output does. */
+static size_t put_notice(void *ud, const zbz_record_head *head, zbz_bytes message, char *to, size_t room) {
+	zbz_format format = (zbz_format)(uintptr_t)ud;
+	char date[ZBZ_DATE_TEXT + 1];
+	zbz_line line;
+	zbz_buf b = { 0 };
+	bool cut;
+	size_t n = 0;
+	memset(&line, 0, sizeof line);
+	line.at = head->at >= 0 ? head->at : 0;
+	zbz_put_date(date, line.at / 1000000000);
+	line.date = date;
+	line.msg = message;
+	if (put_head(&b, format, head->level, head->logger) == ZBZ_OK) {
+		line.head = zbz_buf_bytes(&b);
+		if (room >= zbz_line_most(&line)) n = zbz_line_write(&line, format, to, room, &cut);
+	}
+	zbz_buf_clear(&b);
+	return n;
+}
+
+void zbz_notice_install(const zbz_log_output_spec *o) {
+	zbz_output_on_notice(o->output, put_notice, (void *)(uintptr_t)format_at(o, ZBZ_FORMAT_INHERIT));
 }
 
 void zbz_node_clear(zbz_log_node *node) {

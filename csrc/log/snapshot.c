@@ -63,7 +63,7 @@ static zbz_status copy_outputs(zbz_log_snapshot *s, zbz_err *err) {
 	s->slots = give(s, (set->outputs_n + 1) * sizeof(*s->slots));
 	if (s->slots == NULL) return zbz_fail_nomem(err);
 	for (size_t i = 0; i < set->outputs_n; i++) {
-		zbz_log_output_spec *o = &s->slots[i].spec;
+		zbz_log_output_spec *o = &s->slots[i];
 		zbz_status status = zbz_conditions_check(set->outputs[i].where, set->outputs[i].where_n, err);
 		if (status != ZBZ_OK) return status;
 		*o = set->outputs[i];
@@ -71,11 +71,12 @@ static zbz_status copy_outputs(zbz_log_snapshot *s, zbz_err *err) {
 		if (!copy_text(s, &o->name) || !copy_where(s, &o->where, o->where_n) || !copy_texts(s, &o->metadata, o->metadata_n))
 			return zbz_fail_nomem(err);
 		for (size_t k = 0; k < i; k++) {
-			if (strcmp(s->slots[k].spec.name, o->name) == 0)
+			if (strcmp(s->slots[k].name, o->name) == 0)
 				return zbz_fail_option(err, "outputs", "two outputs are named '%.40s'", o->name);
 		}
 		if (set->outputs[i].output != NULL) {
 			o->output = zbz_output_ref(set->outputs[i].output);
+			zbz_notice_install(o);
 		} else {
 			s->own |= (uint64_t)1 << i;
 		}
@@ -90,7 +91,7 @@ static zbz_status bits_of(const zbz_log_snapshot *s, const char *const *names, s
                           zbz_err *err) {
 	for (size_t i = 0; i < n; i++) {
 		size_t k = 0;
-		while (k < s->set.outputs_n && strcmp(s->slots[k].spec.name, names[i]) != 0) k++;
+		while (k < s->set.outputs_n && strcmp(s->slots[k].name, names[i]) != 0) k++;
 		if (k == s->set.outputs_n)
 			return zbz_fail_option(err, "outputs", "%s names the output '%.60s', which does not exist", who, names[i]);
 		*bits |= (uint64_t)1 << k;
@@ -167,23 +168,7 @@ static zbz_status copy_redaction(zbz_log_snapshot *s, zbz_err *err) {
 	return ZBZ_OK;
 }
 
-/* An output that goes on has told what it has told. */
-static void carry_over(zbz_log_snapshot *s, const zbz_log_snapshot *before) {
-	for (size_t i = 0; i < s->set.outputs_n; i++) {
-		zbz_output_stats st;
-		size_t k = 0;
-		if (s->slots[i].spec.output == NULL) continue;
-		while (before != NULL && k < before->set.outputs_n && before->slots[k].spec.output != s->slots[i].spec.output) k++;
-		if (before != NULL && k < before->set.outputs_n) {
-			atomic_store(&s->slots[i].told, atomic_load(&before->slots[k].told));
-			continue;
-		}
-		zbz_output_stats_read(s->slots[i].spec.output, &st);
-		atomic_store(&s->slots[i].told, st.dropped_full + st.dropped_large + st.dropped_closed);
-	}
-}
-
-zbz_status zbz_snapshot_new(const zbz_log_settings *set, const zbz_log_snapshot *before, zbz_log_snapshot **out, zbz_err *err) {
+zbz_status zbz_snapshot_new(const zbz_log_settings *set, zbz_log_snapshot **out, zbz_err *err) {
 	zbz_log_snapshot *s = zbz_calloc(1, sizeof(*s));
 	zbz_status status;
 	if (s == NULL) return zbz_fail_nomem(err);
@@ -200,14 +185,13 @@ zbz_status zbz_snapshot_new(const zbz_log_settings *set, const zbz_log_snapshot 
 		zbz_snapshot_free(s);
 		return status;
 	}
-	carry_over(s, before);
 	*out = s;
 	return ZBZ_OK;
 }
 
 void zbz_snapshot_free(zbz_log_snapshot *s) {
 	if (s == NULL) return;
-	for (size_t i = 0; s->slots != NULL && i < s->set.outputs_n; i++) zbz_output_unref(s->slots[i].spec.output);
+	for (size_t i = 0; s->slots != NULL && i < s->set.outputs_n; i++) zbz_output_unref(s->slots[i].output);
 	while (s->blocks != NULL) {
 		zbz_log_block *b = s->blocks;
 		s->blocks = b->next;

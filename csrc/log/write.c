@@ -102,7 +102,7 @@ static uint64_t choose(const zbz_log_node *node, zbz_level level, const zbz_log_
 	if (!routed) out = node->means.outputs;
 	out = (out | s->always) & node->accepts[level];
 	for (size_t i = 0; s->filters && i < s->set.outputs_n; i++) {
-		const zbz_log_output_spec *o = &s->slots[i].spec;
+		const zbz_log_output_spec *o = &s->slots[i];
 		if ((out >> i & 1) != 0 && !zbz_conditions_hold(o->where, o->where_n, facts)) out &= ~((uint64_t)1 << i);
 	}
 	return out;
@@ -196,7 +196,7 @@ static void head_for(zbz_logger *l, zbz_level level, const zbz_log_output_spec *
 
 static bool write_direct(zbz_logger *l, zbz_level level, zbz_line *line, size_t at) {
 	zbz_log_view *view = l->node->view;
-	const zbz_log_output_spec *o = &view->snapshot->slots[at].spec;
+	const zbz_log_output_spec *o = &view->snapshot->slots[at];
 	zbz_format format = (zbz_format)l->node->format[at];
 	zbz_record_head head;
 	size_t room;
@@ -220,7 +220,7 @@ static bool write_several(zbz_logger *l, zbz_level level, zbz_line *line, uint64
 		size_t n = 0, room;
 		bool cut = false;
 		for (size_t i = 0; i < view->snapshot->set.outputs_n; i++) {
-			const zbz_log_output_spec *o = &view->snapshot->slots[i].spec;
+			const zbz_log_output_spec *o = &view->snapshot->slots[i];
 			zbz_record_head head;
 			if ((outputs >> i & 1) == 0 || l->node->format[i] != format) continue;
 			if (n == 0) {
@@ -243,16 +243,11 @@ static bool write_several(zbz_logger *l, zbz_level level, zbz_line *line, uint64
 
 /* ---- 4. The call ---- */
 
-static void tell_losses(zbz_logger *l);
-
-static void set_date(zbz_logger *l, int64_t at) {
-	zbz_log_view *view = l->node->view;
+static void set_date(zbz_log_view *view, int64_t at) {
 	int64_t second = at / SECOND;
-	bool later = view->second != INT64_MIN && second > view->second;
 	if (second == view->second) return;
 	view->second = second;
 	zbz_put_date(view->date, second);
-	if (later) tell_losses(l); /* once a second is often enough to ask the outputs */
 }
 
 static void clean(zbz_logger *l, zbz_field *fields, size_t n, zbz_bytes *msg) {
@@ -279,7 +274,7 @@ static uint64_t emit(zbz_logger *l, zbz_level level, int64_t at, uint64_t output
 	zbz_field base[ZBZ_LOG_FIELDS_MAX];
 	zbz_line *line = &view->last;
 	bool any;
-	set_date(l, at);
+	set_date(view, at);
 	clean(l, fields, n, &msg);
 	if (!ordered) zbz_fields_sort(fields, n);
 	n = drop_repeats(fields, n, !ordered);
@@ -309,51 +304,13 @@ static uint64_t emit(zbz_logger *l, zbz_level level, int64_t at, uint64_t output
 }
 
 /* A record of our own: about records. */
-static void note(zbz_logger *l, zbz_level level, int64_t at, zbz_bytes msg, const char *name, uint64_t count, const char *output) {
+static void note(zbz_logger *l, zbz_level level, int64_t at, zbz_bytes msg, const char *name, uint64_t count) {
 	zbz_log_view *view = l->node->view;
-	zbz_field fields[2];
-	size_t n = 1;
+	zbz_field f = { zbz_log_key_of(view, zbz_bstr(name)), ZBZ_FIELD_UINT, ZBZ_GUARD_NONE, { false } };
 	uint64_t outputs;
-	memset(fields, 0, sizeof fields);
-	fields[0].key = zbz_log_key_of(view, zbz_bstr(name));
-	fields[0].type = ZBZ_FIELD_UINT;
-	fields[0].v.u = count;
-	if (output != NULL) {
-		fields[n].key = zbz_log_key_of(view, zbz_bstr("output"));
-		fields[n].type = ZBZ_FIELD_TEXT;
-		fields[n++].v.s = zbz_bstr(output);
-	}
-	outputs = targets(l, level, fields, n) & ~view->snapshot->own;
-	if (outputs != 0) emit(l, level, at, outputs, msg, fields, n, false, false);
-}
-
-static void tell_losses(zbz_logger *l) {
-	zbz_log_view *view = l->node->view;
-	zbz_log_snapshot *s = view->snapshot;
-	if (view->telling) return;
-	view->telling = true;
-	for (size_t i = 0; i < s->set.outputs_n; i++) {
-		zbz_log_slot *slot = &s->slots[i];
-		zbz_output_stats st;
-		uint64_t lost, told;
-		if (slot->spec.output == NULL) continue;
-		zbz_output_stats_read(slot->spec.output, &st);
-		lost = st.dropped_full + st.dropped_large + st.dropped_closed;
-		told = atomic_load(&slot->told);
-		if (lost <= told || !atomic_compare_exchange_strong(&slot->told, &told, lost)) continue;
-		{
-			zbz_field fields[2];
-			memset(fields, 0, sizeof fields);
-			fields[0].key = zbz_log_key_of(view, zbz_bstr("lost"));
-			fields[0].type = ZBZ_FIELD_UINT;
-			fields[0].v.u = lost - told;
-			fields[1].key = zbz_log_key_of(view, zbz_bstr("output"));
-			fields[1].type = ZBZ_FIELD_TEXT;
-			fields[1].v.s = zbz_bstr(slot->spec.name);
-			emit(l, ZBZ_LEVEL_WARN, now(view->log), (uint64_t)1 << i, zbz_bstr("records were lost"), fields, 2, true, false);
-		}
-	}
-	view->telling = false;
+	f.v.u = count;
+	outputs = targets(l, level, &f, 1) & ~view->snapshot->own;
+	if (outputs != 0) emit(l, level, at, outputs, msg, &f, 1, false, false);
 }
 
 static void tell_repeats(zbz_logger *l, int64_t at) {
@@ -361,7 +318,7 @@ static void tell_repeats(zbz_logger *l, int64_t at) {
 	uint64_t n = lim->repeats;
 	if (n == 0) return;
 	lim->repeats = 0;
-	note(l, lim->level, at, zbz_b(lim->msg, lim->msg_n), "repeated", n, NULL);
+	note(l, lim->level, at, zbz_b(lim->msg, lim->msg_n), "repeated", n);
 }
 
 /* true: this record is one of a row, and counted. */
@@ -399,7 +356,7 @@ static bool admitted(zbz_logger *l, zbz_level level, int64_t at, zbz_bytes msg, 
 	if (lim->limited > 0) {
 		uint64_t missed = lim->limited;
 		lim->limited = 0;
-		note(l, ZBZ_LEVEL_WARN, at, zbz_bstr("records were over the rate limit"), "limited", missed, NULL);
+		note(l, ZBZ_LEVEL_WARN, at, zbz_bstr("records were over the rate limit"), "limited", missed);
 	}
 	return true;
 }
@@ -454,7 +411,6 @@ void zbz_logger_settle(zbz_logger *l) {
 	if (lim->limited > 0) {
 		uint64_t missed = lim->limited;
 		lim->limited = 0;
-		note(l, ZBZ_LEVEL_WARN, at, zbz_bstr("records were over the rate limit"), "limited", missed, NULL);
+		note(l, ZBZ_LEVEL_WARN, at, zbz_bstr("records were over the rate limit"), "limited", missed);
 	}
-	tell_losses(l);
 }

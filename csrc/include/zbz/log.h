@@ -211,7 +211,7 @@ ZBZ_API bool zbz_logger_wants(zbz_logger *l, zbz_level level, unsigned *turn);
 ZBZ_API uint64_t zbz_logger_write(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_field *fields, size_t n, bool ordered);
 /* Appends the line of the call just ended, for those outputs: what was borrowed for it must still be there. */
 ZBZ_API zbz_status zbz_logger_render(zbz_logger *l, zbz_format format, zbz_buf *out, zbz_err *err);
-/* Tells of what has been counted and not told yet: repeats, records over the limit, losses of outputs. */
+/* Tells of what has been counted and not told yet: repeats, records over the limit. */
 ZBZ_API void zbz_logger_settle(zbz_logger *l);
 
 #ifdef __cplusplus
