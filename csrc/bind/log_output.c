@@ -2,6 +2,7 @@
 #include "config.h"
 #include "log.h"
 
+#include <time.h>
 #include <unistd.h>
 
 static void output_release(lua_State *L, void *self) {
@@ -88,6 +89,20 @@ static int output_reopen(lua_State *L) {
 	return 1;
 }
 
+/* log_append(output, level, logger, line): a line that Lua has formatted; was there room? */
+static int log_append(lua_State *L) {
+	zbz_output_box *box = output_arg(L, "append");
+	zbz_record_head head;
+	struct timespec t;
+	memset(&head, 0, sizeof(head));
+	zbz_level_parse(zbz_string_arg(L, 2, "append", "the level"), &head.level, NULL);
+	head.logger = zbz_string_arg(L, 3, "append", "the logger");
+	clock_gettime(CLOCK_REALTIME, &t);
+	head.at = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+	lua_pushboolean(L, zbz_output_append(box->output, &head, zbz_string_arg(L, 4, "append", "the line")));
+	return 1;
+}
+
 /* read(clear): what a memory output holds */
 static int output_read(lua_State *L) {
 	zbz_output_box *box = output_arg(L, "read");
@@ -168,7 +183,7 @@ static const luaL_Reg methods[] = {
 	{ NULL, NULL },
 };
 static const luaL_Reg functions[] = {
-	{ "log_output", log_output }, { "log_recover", log_recover }, { "log_types", log_types }, { "log_isatty", log_isatty }, { NULL, NULL },
+	{ "log_output", log_output }, { "log_recover", log_recover }, { "log_types", log_types }, { "log_isatty", log_isatty }, { "log_append", log_append }, { NULL, NULL },
 };
 
 void zbz_open_log_output(lua_State *L) {

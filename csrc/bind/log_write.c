@@ -255,8 +255,9 @@ static int log_fatal(lua_State *L) { return write_method(L, ZBZ_LEVEL_FATAL); }
 /* Upvalues: the record, the logger, the level. */
 static int log_plain(lua_State *L) {
 	zbz_logger_box *box = lua_touserdata(L, lua_upvalueindex(2));
+	int msg = lua_type(L, 1) == LUA_TTABLE && lua_type(L, 2) == LUA_TSTRING ? 2 : 1; /* log:info("...") on the module */
 	if (box->logger == NULL) return 0;
-	return write_record(L, zbz_bind_of(L), box, (zbz_level)lua_tointeger(L, lua_upvalueindex(3)), 1);
+	return write_record(L, zbz_bind_of(L), box, (zbz_level)lua_tointeger(L, lua_upvalueindex(3)), msg);
 }
 
 /* log_plain(logger, level): the call without a logger in front. */
