@@ -10,7 +10,7 @@
 #define ZBZ_LOG_NEAR 512 /* names of fields known by the address of their string; a power of two */
 
 typedef struct zbz_log_near {
-	const char *s;
+	const void *string; /* the Lua object */
 	const zbz_log_key *key;
 } zbz_log_near;
 
@@ -81,8 +81,6 @@ static inline void zbz_log_turn(zbz_log_hub *hub, unsigned turn) {
 	zbz_log_forget(hub);
 }
 
-/* The prepared name for the string at idx. */
-const zbz_log_key *zbz_log_key_at(lua_State *L, zbz_log_hub *hub, int idx);
 /* The value at idx (positive), without running anything of Lua's. false: it wants to (a __tostring) and was left alone. */
 bool zbz_log_value(zbz_log_call *c, int idx, zbz_field *f);
 /* Is there a __tostring to be asked? */

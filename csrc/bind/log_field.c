@@ -15,24 +15,24 @@ void zbz_call_settle(zbz_log_call *c) {
 void zbz_log_forget(zbz_log_hub *hub) { memset(hub->near, 0, sizeof(hub->near)); }
 
 /* Strings may go and others come at their address: those remembered are kept alive. */
-static const zbz_log_key *remember(lua_State *L, zbz_log_hub *hub, int idx, zbz_bytes name, size_t at) {
-	const zbz_log_key *key = zbz_log_key_of(hub->view, name);
-	lua_pushvalue(L, idx);
+static const zbz_log_key *remember(lua_State *L, zbz_log_hub *hub, int idx, size_t at) {
+	const zbz_log_key *key = zbz_log_key_of(hub->view, zbz_string_at(L, idx));
 	zbz_push_slot(L, ZBZ_SLOT_LOG_KEYS);
-	lua_insert(L, -2);
+	lua_pushvalue(L, idx);
 	lua_rawseti(L, -2, (int)at + 1);
 	lua_pop(L, 1);
-	hub->near[at].s = name.p;
+	hub->near[at].string = lua_topointer(L, idx);
 	hub->near[at].key = key;
 	return key;
 }
 
-const zbz_log_key *zbz_log_key_at(lua_State *L, zbz_log_hub *hub, int idx) {
-	zbz_bytes name = zbz_string_at(L, idx);
-	uintptr_t address = (uintptr_t)name.p;
+/* The prepared name for the string at idx; NULL when it is none. */
+static inline const zbz_log_key *key_at(lua_State *L, zbz_log_hub *hub, int idx) {
+	const void *string = lua_topointer(L, idx);
+	uintptr_t address = (uintptr_t)string;
 	size_t at = (address >> 4 ^ address >> 13) & (ZBZ_LOG_NEAR - 1);
-	if (hub->near[at].s == name.p) return hub->near[at].key;
-	return remember(L, hub, idx, name, at);
+	if (hub->near[at].string == string && string != NULL) return hub->near[at].key;
+	return lua_type(L, idx) == LUA_TSTRING ? remember(L, hub, idx, at) : NULL;
 }
 
 /* ---- values ---- */
@@ -197,11 +197,11 @@ bool zbz_log_table(zbz_log_call *c, int idx) {
 			lua_settop(L, key - 1);
 			return true;
 		}
-		if (lua_type(L, key) != LUA_TSTRING || !zbz_log_value(c, key + 1, f)) {
+		f->key = key_at(L, c->hub, key);
+		if (f->key == NULL || !zbz_log_value(c, key + 1, f)) {
 			lua_settop(L, key - 1);
 			return false;
 		}
-		f->key = zbz_log_key_at(L, c->hub, key);
 		c->n++;
 		lua_settop(L, key);
 	}

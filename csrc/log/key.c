@@ -64,12 +64,15 @@ static zbz_log_key *make(const zbz_log_view *view, zbz_bytes name) {
 	k->plain_n = (uint16_t)(p - k->text - k->n - k->json_n);
 	k->redact = (uint8_t)zbz_redact_of(view->snapshot, name);
 	k->duration = is_duration(&view->snapshot->set, name);
+	k->special = k->redact != ZBZ_REDACT_NONE || k->duration;
 	return k;
 }
 
 zbz_log_key *zbz_key_nameless(const zbz_log_view *view) {
 	zbz_log_key *k = make(view, zbz_bstr("?"));
-	if (k != NULL) k->redact = ZBZ_REDACT_MASK;
+	if (k == NULL) return NULL;
+	k->redact = ZBZ_REDACT_MASK;
+	k->special = true;
 	return k;
 }
 

@@ -13,6 +13,7 @@ struct zbz_log_key {
 	uint16_t n, json_n, plain_n;
 	uint8_t redact; /* zbz_redact */
 	bool duration;  /* its numbers are seconds, shown as text */
+	bool special;   /* one of the two */
 	char text[];
 };
 

@@ -74,16 +74,27 @@ void zbz_fields_sort(zbz_field *fields, size_t n) {
 }
 
 /* Of fields with one name the last counts. */
-static size_t drop_repeats(zbz_field *fields, size_t n, bool sorted) {
+static size_t drop_repeats(zbz_field *fields, size_t n) {
 	size_t kept = 0;
 	for (size_t i = 0; i < n; i++) {
 		bool again = false;
-		for (size_t k = i + 1; k < n && !again && (!sorted || k == i + 1); k++) again = fields[k].key == fields[i].key;
+		for (size_t k = i + 1; k < n && !again; k++) again = fields[k].key == fields[i].key;
 		if (again) continue;
 		if (kept != i) fields[kept] = fields[i];
 		kept++;
 	}
 	return kept;
+}
+
+/* Certain when it says no. */
+static bool maybe_repeats(const zbz_field *fields, size_t n) {
+	uint64_t seen = 0;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t bit = (uint64_t)1 << ((uintptr_t)fields[i].key >> 5 & 63);
+		if ((seen & bit) != 0) return true;
+		seen |= bit;
+	}
+	return false;
 }
 
 /* ---- 2. Which outputs ---- */
@@ -256,8 +267,10 @@ static void clean(zbz_logger *l, zbz_field *fields, size_t n, zbz_bytes *msg) {
 	bool wanted = s->set.scan != 0, found;
 	size_t kept;
 	for (size_t i = 0; i < n; i++) {
-		zbz_field_settle(view, &fields[i]);
-		wanted = wanted || zbz_redact_wanted(s, &fields[i]);
+		zbz_field *f = &fields[i];
+		if (ZBZ_LIKELY(!f->key->special && f->guard == ZBZ_GUARD_NONE && f->type < ZBZ_FIELD_DURATION)) continue;
+		zbz_field_settle(view, f);
+		wanted = wanted || zbz_redact_wanted(s, f);
 	}
 	if (!wanted) return;
 	zbz_buf_reset(&view->redacted);
@@ -277,10 +290,12 @@ static uint64_t emit(zbz_logger *l, zbz_level level, int64_t at, uint64_t output
 	set_date(view, at);
 	clean(l, fields, n, &msg);
 	if (!ordered) zbz_fields_sort(fields, n);
-	n = drop_repeats(fields, n, !ordered);
-	memset(line, 0, sizeof(*line));
+	if (maybe_repeats(fields, n)) n = drop_repeats(fields, n);
 	line->at = at;
 	line->date = view->date;
+	line->bound = zbz_b(NULL, 0);
+	line->base = NULL;
+	line->base_n = 0;
 	line->msg = msg;
 	line->fields = fields;
 	line->n = n;
