@@ -140,6 +140,7 @@ static size_t put_notice(void *ud, const zbz_record_head *head, zbz_bytes messag
 	line.at = head->at >= 0 ? head->at : 0;
 	zbz_put_date(date, line.at / 1000000000);
 	line.date = date;
+	line.bound = zbz_b("", 0);
 	line.msg = message;
 	if (put_head(&b, format, head->level, head->logger) == ZBZ_OK) {
 		line.head = zbz_buf_bytes(&b);

@@ -293,7 +293,7 @@ static uint64_t emit(zbz_logger *l, zbz_level level, int64_t at, uint64_t output
 	if (maybe_repeats(fields, n)) n = drop_repeats(fields, n);
 	line->at = at;
 	line->date = view->date;
-	line->bound = zbz_b(NULL, 0);
+	line->bound = zbz_b("", 0);
 	line->base = NULL;
 	line->base_n = 0;
 	line->msg = msg;
