@@ -219,7 +219,8 @@ static int log_level(lua_State *L) {
 	zbz_where at = zbz_at("level");
 	zbz_level level;
 	zbz_err err;
-	if (zbz_level_parse(zbz_string_arg(L, 1, "level", "the level"), &level, &err) < 0) return zbz_push_failure(L, &err, &at);
+	if (zbz_level_parse(zbz_string_arg(L, 1, "level", "the level"), &level, &err) < 0)
+		return zbz_push_failure(L, &err, &at);
 	lua_pushinteger(L, (lua_Integer)level);
 	lua_pushstring(L, zbz_level_name(level));
 	return 2;
@@ -231,15 +232,25 @@ static int log_format(lua_State *L) {
 	zbz_where at = zbz_at("format");
 	zbz_format format;
 	zbz_err err;
-	if (zbz_format_parse(zbz_string_arg(L, 1, "format", "the format"), &format, &err) < 0) return zbz_push_failure(L, &err, &at);
+	if (zbz_format_parse(zbz_string_arg(L, 1, "format", "the format"), &format, &err) < 0)
+		return zbz_push_failure(L, &err, &at);
 	lua_pushstring(L, names[format]);
 	return 1;
 }
 
 static const luaL_Reg functions[] = {
-	{ "log_logger", log_logger }, { "log_mask", log_mask },           { "log_name", log_name },   { "log_habits", log_habits },
-	{ "log_settle", log_settle }, { "log_configure", log_configure }, { "log_calls", log_calls }, { "log_modes", log_modes },
-	{ "log_wraps", log_wraps },   { "log_stats", log_stats },         { "log_level", log_level }, { "log_format", log_format },
+	{ "log_logger", log_logger },
+	{ "log_mask", log_mask },
+	{ "log_name", log_name },
+	{ "log_habits", log_habits },
+	{ "log_settle", log_settle },
+	{ "log_configure", log_configure },
+	{ "log_calls", log_calls },
+	{ "log_modes", log_modes },
+	{ "log_wraps", log_wraps },
+	{ "log_stats", log_stats },
+	{ "log_level", log_level },
+	{ "log_format", log_format },
 	{ NULL, NULL },
 };
 

@@ -7,6 +7,7 @@
 
 #include "zbz/log.h"
 
+#define ZBZ_TCDATA   10  /* lua_type of what LuaJIT's FFI makes */
 #define ZBZ_LOG_NEAR 512 /* names of fields known by the address of their string; a power of two */
 
 typedef struct zbz_log_near {
@@ -18,16 +19,23 @@ typedef struct zbz_log_hub {
 	size_t refs; /* the state and every logger */
 	zbz_log *log;
 	zbz_log_view *view;
-	unsigned turn;   /* of `near` */
-	bool processors; /* Lua functions look at the fields first */
-	bool own;        /* some outputs are Lua's */
-	zbz_buf pack;    /* what is nested in the call under way */
-	uint64_t failed; /* values whose __tostring threw */
+	unsigned turn;           /* of `near` */
+	bool processors;         /* Lua functions look at the fields first */
+	bool own;                /* some outputs are Lua's */
+	zbz_buf pack;            /* what is nested in the call under way */
+	uint64_t failed;         /* values whose __tostring threw */
 	const void *typed_mt[8]; /* by zbz_log_wrap */
 	zbz_log_near near[ZBZ_LOG_NEAR];
 } zbz_log_hub;
 
-typedef enum zbz_log_wrap { ZBZ_WRAP_SECRET, ZBZ_WRAP_PII, ZBZ_WRAP_TIME, ZBZ_WRAP_DURATION, ZBZ_WRAP_BYTES, ZBZ_WRAPS } zbz_log_wrap;
+typedef enum zbz_log_wrap {
+	ZBZ_WRAP_SECRET,
+	ZBZ_WRAP_PII,
+	ZBZ_WRAP_TIME,
+	ZBZ_WRAP_DURATION,
+	ZBZ_WRAP_BYTES,
+	ZBZ_WRAPS
+} zbz_log_wrap;
 
 typedef struct zbz_logger_box {
 	zbz_box head;

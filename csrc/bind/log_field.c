@@ -70,7 +70,7 @@ bool zbz_log_asks(lua_State *L, zbz_log_hub *hub, int idx) {
 	int type = lua_type(L, idx);
 	const void *mt;
 	bool yes;
-	if (type == 10) return true; /* LuaJIT's cdata */
+	if (type == ZBZ_TCDATA) return true;
 	if (type != LUA_TTABLE && type != LUA_TUSERDATA) return false;
 	mt = metatable(L, idx);
 	if (mt == NULL || wrap_of(hub, mt) >= 0 || is_error(L, mt)) return false;
@@ -207,4 +207,3 @@ bool zbz_log_table(zbz_log_call *c, int idx) {
 	}
 	return true;
 }
-

@@ -63,7 +63,8 @@ static zbz_level level_of(lua_State *L, int idx, const char *name) {
 static zbz_format format_of(lua_State *L, int idx) {
 	const char *text = text_of(L, idx, "format");
 	zbz_format format = ZBZ_FORMAT_INHERIT;
-	if (text != NULL && zbz_format_parse(zbz_bstr(text), &format, NULL) < 0) luaL_error(L, "zbz: log: no format %s", text);
+	if (text != NULL && zbz_format_parse(zbz_bstr(text), &format, NULL) < 0)
+		luaL_error(L, "zbz: log: no format %s", text);
 	return format;
 }
 
@@ -179,18 +180,18 @@ static void read_rule(lua_State *L, int idx, zbz_log_redact_rule *r) {
 }
 
 /* Every item of a list of tables by its reader; the items stay on the stack, and so what they borrow. */
-#define READ_LIST(name, type, reader, list, count)                                             \
-	do {                                                                                       \
-		size_t i_, n_ = push_list(L, idx, name);                                               \
-		int at_ = lua_gettop(L);                                                               \
-		type *own_ = give(L, n_ * sizeof(type));                                               \
-		for (i_ = 0; i_ < n_; i_++) {                                                          \
-			lua_rawgeti(L, at_, (int)i_ + 1);                                                  \
-			if (!lua_istable(L, -1)) luaL_error(L, "zbz: log: %s holds no tables", name);      \
-			reader(L, lua_gettop(L), &own_[i_]);                                               \
-		}                                                                                      \
-		out->list = own_;                                                                      \
-		out->count = n_;                                                                       \
+#define READ_LIST(name, type, reader, list, count)                                        \
+	do {                                                                                  \
+		size_t i_, n_ = push_list(L, idx, name);                                          \
+		int at_ = lua_gettop(L);                                                          \
+		type *own_ = give(L, n_ * sizeof(type));                                          \
+		for (i_ = 0; i_ < n_; i_++) {                                                     \
+			lua_rawgeti(L, at_, (int)i_ + 1);                                             \
+			if (!lua_istable(L, -1)) luaL_error(L, "zbz: log: %s holds no tables", name); \
+			reader(L, lua_gettop(L), &own_[i_]);                                          \
+		}                                                                                 \
+		out->list = own_;                                                                 \
+		out->count = n_;                                                                  \
 	} while (0)
 
 void zbz_log_settings_read(lua_State *L, int idx, zbz_log_settings *out) {

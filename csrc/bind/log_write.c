@@ -1,7 +1,7 @@
 /* The calls: levels of a logger, the same without one, bound events. A call never raises but when memory for Lua's own values is out. */
 #include "log.h"
 
-#include <zbz/config.h>
+#include <stdlib.h>
 
 /* ---- 1. After the record: what Lua has to do itself ---- */
 
@@ -25,8 +25,8 @@ static void deliver(lua_State *L, zbz_logger_box *box, zbz_level level, uint64_t
 }
 
 /* Nothing of Lua's between the write and the rendering: both use what the fields borrow. */
-static void finish(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, zbz_bytes msg, zbz_log_call *c, bool ordered,
-                   zbz_buf *line) {
+static void finish(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, zbz_bytes msg, zbz_log_call *c,
+                   bool ordered, zbz_buf *line) {
 	uint64_t own;
 	bool ok;
 	zbz_call_settle(c);
@@ -42,9 +42,10 @@ static void finish(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level lev
 typedef struct door {
 	zbz_logger_box *box;
 	zbz_level level;
-	int msg, fields; /* on the stack */
+	int msg, fields;       /* on the stack */
 	int caller, traceback; /* 0: none */
 	int pairs, pairs_n;    /* the fields once more, where Lua had to be asked; 0: not */
+	uint64_t cdata;        /* which of the pairs */
 	bool more;
 } door;
 
@@ -83,7 +84,27 @@ static void ask_all(lua_State *L, zbz_log_hub *hub, door *d) {
 			lua_pushfstring(L, "(%s)", luaL_typename(L, key));
 			lua_replace(L, key);
 		}
+		if (lua_type(L, key + 1) == ZBZ_TCDATA) d->cdata |= (uint64_t)1 << i;
 		if (zbz_log_asks(L, hub, key + 1)) zbz_log_ask(L, hub, key + 1);
+	}
+}
+
+/* LuaJIT's 64-bit integers, as their text: 42LL, 42ULL. */
+static void read_int64(zbz_field *f) {
+	char digits[32];
+	size_t n = f->v.s.n;
+	bool is_unsigned = n > 3 && memcmp(f->v.s.p + n - 3, "ULL", 3) == 0;
+	size_t tail = is_unsigned ? 3 : 2;
+	if (n <= tail || n >= sizeof digits || memcmp(f->v.s.p + n - 2, "LL", 2) != 0) return;
+	memcpy(digits, f->v.s.p, n - tail);
+	digits[n - tail] = '\0';
+	if (strspn(digits + (digits[0] == '-'), "0123456789") != n - tail - (digits[0] == '-')) return;
+	if (is_unsigned) {
+		f->type = ZBZ_FIELD_UINT;
+		f->v.u = strtoull(digits, NULL, 10);
+	} else {
+		f->type = ZBZ_FIELD_INT;
+		f->v.i = strtoll(digits, NULL, 10);
 	}
 }
 
@@ -104,6 +125,7 @@ static void add_pairs(zbz_log_call *c, const door *d) {
 			f->type = ZBZ_FIELD_TEXT;
 			f->v.s = zbz_bstr("(object)");
 		}
+		if ((d->cdata >> i & 1) != 0 && f->type == ZBZ_FIELD_TEXT) read_int64(f);
 		f->key = zbz_log_key_of(c->hub->view, zbz_string_at(c->L, key));
 		c->n++;
 	}
@@ -205,7 +227,7 @@ static void write_slowly(lua_State *L, zbz_bind *b, door *d, zbz_log_call *c, zb
 
 static int write_record(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, int msg) {
 	zbz_log_call c;
-	door d = { box, level, msg, msg + 1, 0, 0, 0, 0, false };
+	door d = { box, level, msg, msg + 1, 0, 0, 0, 0, 0, false };
 	zbz_buf *line = NULL;
 	unsigned turn;
 	if (!zbz_logger_wants(box->logger, level, &turn)) return 0;
@@ -402,10 +424,11 @@ static void split_traceparent(zbz_log_call *c) {
 static int log_with(lua_State *L) {
 	zbz_logger_box *box = zbz_logger_at(L, 1);
 	zbz_log_call c;
-	door d = { box, ZBZ_LEVEL_INFO, 0, 2, 0, 0, 0, 0, false };
+	door d = { box, ZBZ_LEVEL_INFO, 0, 2, 0, 0, 0, 0, 0, false };
 	zbz_logger *made;
 	unsigned turn;
-	if (box == NULL) return zbz_raise(L, "zbz: with: a logger expected, got %s (call it with a colon)", luaL_typename(L, 1));
+	if (box == NULL)
+		return zbz_raise(L, "zbz: with: a logger expected, got %s (call it with a colon)", luaL_typename(L, 1));
 	if (!lua_istable(L, 2)) return zbz_raise(L, "zbz: with: a table of fields expected, got %s", luaL_typename(L, 2));
 	lua_settop(L, 2);
 	c.L = L;

@@ -55,7 +55,7 @@ enum { /* further slots of the record's own table, after the metatables of the k
 	   ZBZ_SLOT_SUBSCRIPTIONS,
 	   ZBZ_SLOT_LOG_KEYS,  /* names of fields whose addresses the log remembers */
 	   ZBZ_SLOT_LOG_CALLS, /* functions of the Lua part of the log */
-	   ZBZ_SLOT_HOME /* how the sources of the Lua part begin: "@/usr/share/lua/5.4/zbz/" */
+	   ZBZ_SLOT_HOME       /* how the sources of the Lua part begin: "@/usr/share/lua/5.4/zbz/" */
 };
 
 struct zbz_mail;

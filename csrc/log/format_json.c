@@ -96,6 +96,6 @@ size_t zbz_fields_most(const zbz_field *fields, size_t n) {
 }
 
 size_t zbz_line_most(const zbz_line *line) {
-	return ZBZ_SCALAR_TEXT + line->head.n + 12 * line->msg.n + line->bound.n + zbz_fields_most(line->base, line->base_n) +
-	       zbz_fields_most(line->fields, line->n) + 128;
+	return ZBZ_SCALAR_TEXT + line->head.n + 12 * line->msg.n + line->bound.n +
+	       zbz_fields_most(line->base, line->base_n) + zbz_fields_most(line->fields, line->n) + 128;
 }

@@ -88,7 +88,8 @@ char *zbz_fields_plain(const zbz_field *fields, size_t n, bool console, bool col
 }
 
 /* The part behind the message, alike in all. */
-static size_t finish(const zbz_line *line, bool console, bool colour, char *out, char *p, char *end, bool missing, bool *cut) {
+static size_t finish(const zbz_line *line, bool console, bool colour, char *out, char *p, char *end, bool missing,
+                     bool *cut) {
 	if ((size_t)(end - p) >= line->bound.n) {
 		p = zbz_put(p, line->bound.p, line->bound.n);
 	} else {

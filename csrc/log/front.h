@@ -23,7 +23,7 @@ typedef struct zbz_log_snapshot {
 	size_t refs;                   /* under the log's lock */
 	zbz_log_block *blocks;         /* all that the settings point to */
 	zbz_log_settings set;
-	zbz_log_output_spec *slots; /* the outputs */
+	zbz_log_output_spec *slots;               /* the outputs */
 	uint64_t *logger_outputs, *route_outputs; /* as bits */
 	uint64_t own;                             /* outputs that the caller writes */
 	uint64_t always;                          /* outputs that no route keeps a record from */
@@ -92,9 +92,9 @@ typedef struct zbz_log_node {
 	unsigned turn; /* of the plan below; 0: none yet */
 	zbz_log_meaning means;
 	unsigned mask, own_mask;
-	bool choosy;                       /* targets depend on the fields */
-	uint64_t targets[ZBZ_LEVEL_OFF];   /* unless choosy */
-	uint64_t accepts[ZBZ_LEVEL_OFF];   /* outputs that take the level */
+	bool choosy;                     /* targets depend on the fields */
+	uint64_t targets[ZBZ_LEVEL_OFF]; /* unless choosy */
+	uint64_t accepts[ZBZ_LEVEL_OFF]; /* outputs that take the level */
 	uint8_t format[ZBZ_LOG_OUTPUTS_MAX];
 	size_t routes_n;
 	uint16_t *routes; /* those whose pattern fits the name */

@@ -16,7 +16,8 @@ static zbz_bytes shown(zbz_bytes name, char room[ZBZ_KEY_BYTES]) {
 		return zbz_b(room, name.n + 7);
 	}
 	if (name.n <= ZBZ_KEY_BYTES) return name;
-	for (name.n = ZBZ_KEY_BYTES; name.n > ZBZ_KEY_BYTES - 4 && ((unsigned char)name.p[name.n] & 0xC0) == 0x80; name.n--) {}
+	for (name.n = ZBZ_KEY_BYTES; name.n > ZBZ_KEY_BYTES - 4 && ((unsigned char)name.p[name.n] & 0xC0) == 0x80;
+	     name.n--) {}
 	return name;
 }
 

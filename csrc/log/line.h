@@ -66,9 +66,9 @@ size_t zbz_fit(const char *s, size_t n, size_t room);
 /* Numbers, times, durations, null, booleans; room ZBZ_SCALAR_TEXT. `json`: what is no number there becomes null or gets quotes. */
 #define ZBZ_SCALAR_TEXT 48
 char *zbz_put_scalar(char *p, const zbz_field *f, bool json);
-char *zbz_put_date(char *p, int64_t seconds);  /* 19 bytes */
-char *zbz_put_time(char *p, int64_t at);       /* with nanoseconds and Z, 30 bytes */
-char *zbz_put_span(char *p, int64_t ns);       /* 42ms, 1m30s */
+char *zbz_put_date(char *p, int64_t seconds); /* 19 bytes */
+char *zbz_put_time(char *p, int64_t at);      /* with nanoseconds and Z, 30 bytes */
+char *zbz_put_span(char *p, int64_t ns);      /* 42ms, 1m30s */
 char *zbz_put_base64(char *p, const char *s, size_t n);
 static inline char *zbz_put(char *p, const char *s, size_t n) {
 	memcpy(p, s, n);

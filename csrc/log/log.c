@@ -102,7 +102,8 @@ zbz_log_view *zbz_log_view_new(zbz_log *log) {
 }
 
 static void add_stats(const zbz_log_view *v, zbz_log_stats *out) {
-	for (int i = 0; i < ZBZ_LEVEL_OFF; i++) out->records[i] += atomic_load_explicit(&v->records[i], memory_order_relaxed);
+	for (int i = 0; i < ZBZ_LEVEL_OFF; i++)
+		out->records[i] += atomic_load_explicit(&v->records[i], memory_order_relaxed);
 	out->sampled += atomic_load_explicit(&v->sampled, memory_order_relaxed);
 	out->limited += atomic_load_explicit(&v->limited, memory_order_relaxed);
 	out->repeated += atomic_load_explicit(&v->repeated, memory_order_relaxed);

@@ -38,7 +38,9 @@ zbz_logger *zbz_logger_new(zbz_log_view *view, zbz_bytes name) {
 	return NULL;
 }
 
-static bool has_text(const zbz_field *f) { return f->type == ZBZ_FIELD_TEXT || f->type == ZBZ_FIELD_BYTES || f->type >= ZBZ_FIELD_PACK; }
+static bool has_text(const zbz_field *f) {
+	return f->type == ZBZ_FIELD_TEXT || f->type == ZBZ_FIELD_BYTES || f->type >= ZBZ_FIELD_PACK;
+}
 
 static size_t weight(const zbz_field *fields, size_t n) {
 	size_t sum = 0;

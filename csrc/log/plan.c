@@ -28,7 +28,8 @@ static bool at_level(const zbz_log_route_spec *r, zbz_level level) {
 }
 
 /* All that a level may reach, whatever the fields are; *fixed when they do not matter. */
-static uint64_t reach(const zbz_log_node *node, const zbz_log_snapshot *s, zbz_level level, uint64_t *fixed, bool *choosy) {
+static uint64_t reach(const zbz_log_node *node, const zbz_log_snapshot *s, zbz_level level, uint64_t *fixed,
+                      bool *choosy) {
 	uint64_t routed = 0;
 	bool some = false, sure = false;
 	for (size_t i = 0; i < node->routes_n; i++) {
@@ -50,7 +51,8 @@ bool zbz_node_plan(zbz_log_node *node) {
 	node->choosy = s->filters;
 	for (int f = 0; f < ZBZ_FORMATS; f++) zbz_buf_clear(&node->heads[f]);
 	if (!find_routes(node, s)) return false;
-	for (size_t i = 0; i < s->set.outputs_n; i++) node->format[i] = (uint8_t)format_at(&s->slots[i], node->means.format);
+	for (size_t i = 0; i < s->set.outputs_n; i++)
+		node->format[i] = (uint8_t)format_at(&s->slots[i], node->means.format);
 	for (zbz_level level = ZBZ_LEVEL_TRACE; level < ZBZ_LEVEL_OFF; level++) {
 		uint64_t all;
 		node->accepts[level] = 0;
@@ -98,8 +100,8 @@ static zbz_status put_console_head(zbz_buf *b, zbz_level level, zbz_bytes name, 
 	static const char *const paint[] = { "", "\033[2m", "\033[36m", "\033[32m", "\033[33m", "\033[31m", "\033[1;31m" };
 	char logger[6 * ZBZ_LOG_NAME_MAX + 32];
 	*zbz_put_tame(logger, name.p, name.n) = '\0';
-	return zbz_buf_printf(b, NULL, "Z %s%s%s %s%s", colour ? paint[level] : "", shown[level], colour ? "\033[0m" : "", logger,
-	                      name.n > 0 ? ": " : "");
+	return zbz_buf_printf(b, NULL, "Z %s%s%s %s%s", colour ? paint[level] : "", shown[level], colour ? "\033[0m" : "",
+	                      logger, name.n > 0 ? ": " : "");
 }
 
 static zbz_status put_head(zbz_buf *b, zbz_format format, zbz_level level, zbz_bytes name) {

@@ -8,7 +8,8 @@
 /* ---- 1. The keyed hash ---- */
 
 void zbz_hmac_begin(zbz_hmac *h, zbz_bytes key) {
-	static const uint32_t start[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
+	static const uint32_t start[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+		                               0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
 	uint8_t pad[64] = { 0 };
 	char digits[ZBZ_SHA256_HEX];
 	if (key.n > 64) {
@@ -122,7 +123,9 @@ zbz_redact zbz_redact_of(const zbz_log_snapshot *s, zbz_bytes name) {
 /* ---- 3. Patterns ---- */
 
 static bool digit(char c) { return c >= '0' && c <= '9'; }
-static bool word(char c) { return digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (unsigned char)c >= 0x80; }
+static bool word(char c) {
+	return digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (unsigned char)c >= 0x80;
+}
 static bool local(char c) { return word(c) || (c != '\0' && strchr(".!#$%&'*+/=?^_`{|}~-", c) != NULL); }
 static bool domain(char c) { return word(c) || c == '.' || c == '-'; }
 
@@ -183,8 +186,10 @@ bool zbz_redact_scan(unsigned scan, zbz_bytes text, zbz_buf *out) {
 		const char *name = NULL;
 		size_t n = 0, left = 0;
 		if (digit(*p)) {
-			if ((scan & ZBZ_SCAN_SSN) != 0 && (n = ssn_at(p, text.p, end)) > 0) name = "[ssn]";
-			else if ((scan & ZBZ_SCAN_CARD) != 0 && (n = card_at(p, text.p, end)) > 0) name = "[card]";
+			if ((scan & ZBZ_SCAN_SSN) != 0 && (n = ssn_at(p, text.p, end)) > 0)
+				name = "[ssn]";
+			else if ((scan & ZBZ_SCAN_CARD) != 0 && (n = card_at(p, text.p, end)) > 0)
+				name = "[card]";
 			if (name == NULL) { /* the rest of these digits begins nothing either */
 				while (p < end && digit(*p)) p++;
 				continue;
@@ -197,7 +202,9 @@ bool zbz_redact_scan(unsigned scan, zbz_bytes text, zbz_buf *out) {
 			continue;
 		}
 		found = true;
-		if (zbz_buf_append(out, done, (size_t)(p - done) - left, NULL) < 0 || zbz_buf_append(out, name, strlen(name), NULL) < 0) goto nomem;
+		if (zbz_buf_append(out, done, (size_t)(p - done) - left, NULL) < 0 ||
+		    zbz_buf_append(out, name, strlen(name), NULL) < 0)
+			goto nomem;
 		p += n;
 		done = p;
 	}
@@ -264,7 +271,8 @@ static zbz_status put_value(const zbz_log_snapshot *s, zbz_bytes *in, int depth,
 	if (item.kind == ZBZ_ITEM_TEXT) return put_text(s, item.v.s, out);
 	status = copy_item(from, in, out);
 	if (item.kind == ZBZ_ITEM_MAP && status == ZBZ_OK) return put_map(s, in, item.n, depth + 1, out);
-	for (size_t i = 0; item.kind == ZBZ_ITEM_ARRAY && i < item.n && status == ZBZ_OK; i++) status = put_value(s, in, depth + 1, out);
+	for (size_t i = 0; item.kind == ZBZ_ITEM_ARRAY && i < item.n && status == ZBZ_OK; i++)
+		status = put_value(s, in, depth + 1, out);
 	return status;
 }
 
@@ -299,7 +307,8 @@ static bool redact_one(const zbz_log_snapshot *s, zbz_field *f, zbz_buf *room) {
 	zbz_bytes in = f->v.s;
 	zbz_status status;
 	if (how != ZBZ_REDACT_NONE) {
-		status = put_hidden(s, is_nested(f) && how != ZBZ_REDACT_HASH ? ZBZ_REDACT_MASK : how, as_bytes(f, scalar), room);
+		status =
+		    put_hidden(s, is_nested(f) && how != ZBZ_REDACT_HASH ? ZBZ_REDACT_MASK : how, as_bytes(f, scalar), room);
 		f->type = ZBZ_FIELD_TEXT;
 	} else if (is_nested(f)) {
 		status = put_value(s, &in, 0, room);

@@ -68,7 +68,8 @@ zbz_status zbz_conditions_check(const zbz_log_condition *list, size_t n, zbz_err
 	for (size_t i = 0; i < n; i++) {
 		bool number = list[i].type == ZBZ_FIELD_DOUBLE;
 		bool order = list[i].op >= ZBZ_LOG_LT && list[i].op <= ZBZ_LOG_GE;
-		if (list[i].field == NULL || list[i].field[0] == '\0') return zbz_fail_option(err, "where", "a field has no name");
+		if (list[i].field == NULL || list[i].field[0] == '\0')
+			return zbz_fail_option(err, "where", "a field has no name");
 		if (order && !number) return zbz_fail_option(err, "where", "%.40s: only numbers have an order", list[i].field);
 	}
 	return ZBZ_OK;

@@ -68,7 +68,8 @@ static zbz_status copy_outputs(zbz_log_snapshot *s, zbz_err *err) {
 		if (status != ZBZ_OK) return status;
 		*o = set->outputs[i];
 		o->output = NULL;
-		if (!copy_text(s, &o->name) || !copy_where(s, &o->where, o->where_n) || !copy_texts(s, &o->metadata, o->metadata_n))
+		if (!copy_text(s, &o->name) || !copy_where(s, &o->where, o->where_n) ||
+		    !copy_texts(s, &o->metadata, o->metadata_n))
 			return zbz_fail_nomem(err);
 		for (size_t k = 0; k < i; k++) {
 			if (strcmp(s->slots[k].name, o->name) == 0)
@@ -87,8 +88,8 @@ static zbz_status copy_outputs(zbz_log_snapshot *s, zbz_err *err) {
 	return ZBZ_OK;
 }
 
-static zbz_status bits_of(const zbz_log_snapshot *s, const char *const *names, size_t n, const char *who, uint64_t *bits,
-                          zbz_err *err) {
+static zbz_status bits_of(const zbz_log_snapshot *s, const char *const *names, size_t n, const char *who,
+                          uint64_t *bits, zbz_err *err) {
 	for (size_t i = 0; i < n; i++) {
 		size_t k = 0;
 		while (k < s->set.outputs_n && strcmp(s->slots[k].name, names[i]) != 0) k++;
@@ -136,7 +137,8 @@ static zbz_status copy_routes(zbz_log_snapshot *s, zbz_err *err) {
 		if (status == ZBZ_OK) status = bits_of(s, own[i].outputs, own[i].outputs_n, who, &s->route_outputs[i], err);
 		if (status != ZBZ_OK) break;
 		own[i].outputs = NULL;
-		if (!copy_text(s, &own[i].logger) || !copy_where(s, &own[i].where, own[i].where_n)) status = zbz_fail_nomem(err);
+		if (!copy_text(s, &own[i].logger) || !copy_where(s, &own[i].where, own[i].where_n))
+			status = zbz_fail_nomem(err);
 	}
 	return status;
 }
@@ -159,8 +161,7 @@ static zbz_status copy_redaction(zbz_log_snapshot *s, zbz_err *err) {
 		lower((char *)(uintptr_t)own[i].key);
 		if (own[i].how == ZBZ_REDACT_HASH) hashes = true;
 	}
-	if (hashes && set->hmac_key.n < 16)
-		return zbz_fail_option(err, "key", "hashing needs a key of at least 16 bytes");
+	if (hashes && set->hmac_key.n < 16) return zbz_fail_option(err, "key", "hashing needs a key of at least 16 bytes");
 	zbz_hmac_begin(&s->hmac, set->hmac_key);
 	set->hmac_key = zbz_b(NULL, 0);
 	if (set->secret == ZBZ_REDACT_NONE) set->secret = ZBZ_REDACT_MASK;

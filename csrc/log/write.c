@@ -198,7 +198,8 @@ static size_t room_for(const zbz_log_view *view, const zbz_line *line) {
 	return most < limit ? most : limit;
 }
 
-static void head_for(zbz_logger *l, zbz_level level, const zbz_log_output_spec *o, const zbz_line *line, zbz_record_head *head) {
+static void head_for(zbz_logger *l, zbz_level level, const zbz_log_output_spec *o, const zbz_line *line,
+                     zbz_record_head *head) {
 	head->at = line->at;
 	head->level = level;
 	head->logger = zbz_logger_name(l);
@@ -280,8 +281,8 @@ static void clean(zbz_logger *l, zbz_field *fields, size_t n, zbz_bytes *msg) {
 	if (found) *msg = zbz_b(kept > 0 ? view->redacted.p : "", kept);
 }
 
-static uint64_t emit(zbz_logger *l, zbz_level level, int64_t at, uint64_t outputs, zbz_bytes msg, zbz_field *fields, size_t n,
-                     bool ordered, bool cut) {
+static uint64_t emit(zbz_logger *l, zbz_level level, int64_t at, uint64_t outputs, zbz_bytes msg, zbz_field *fields,
+                     size_t n, bool ordered, bool cut) {
 	zbz_log_view *view = l->node->view;
 	uint64_t own = outputs & view->snapshot->own;
 	zbz_field base[ZBZ_LOG_FIELDS_MAX];

@@ -32,7 +32,9 @@ static bool json_hex4(json_in *in) {
 	return true;
 }
 
-static int json_tail(unsigned char c) { return c < 0x80 ? 0 : c >= 0xC2 && c < 0xE0 ? 1 : c >= 0xE0 && c < 0xF0 ? 2 : c >= 0xF0 && c < 0xF5 ? 3 : -1; }
+static int json_tail(unsigned char c) {
+	return c < 0x80 ? 0 : c >= 0xC2 && c < 0xE0 ? 1 : c >= 0xE0 && c < 0xF0 ? 2 : c >= 0xF0 && c < 0xF5 ? 3 : -1;
+}
 
 static bool json_character(json_in *in) {
 	unsigned char first = *in->p;
@@ -41,8 +43,8 @@ static bool json_character(json_in *in) {
 	for (int i = 1; i <= more; i++) {
 		if ((in->p[i] & 0xC0) != 0x80) return false;
 	}
-	if ((first == 0xE0 && in->p[1] < 0xA0) || (first == 0xED && in->p[1] > 0x9F) || (first == 0xF0 && in->p[1] < 0x90) ||
-	    (first == 0xF4 && in->p[1] > 0x8F))
+	if ((first == 0xE0 && in->p[1] < 0xA0) || (first == 0xED && in->p[1] > 0x9F) ||
+	    (first == 0xF0 && in->p[1] < 0x90) || (first == 0xF4 && in->p[1] > 0x8F))
 		return false;
 	in->p += more + 1;
 	return true;

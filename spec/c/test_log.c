@@ -53,19 +53,25 @@ static void say(zbz_logger *l, zbz_log_view *view, zbz_level level, const char *
 	zbz_logger_write(l, level, zbz_bstr(msg), &f, 1, false);
 }
 
-static const char *const to_main[] = { "main" }, *const to_audit[] = { "audit" }, *const to_both[] = { "audit", "alerts" };
+static const char *const to_main[] = { "main" }, *const to_audit[] = { "audit" },
+                         *const to_both[] = { "audit", "alerts" };
 
 static void routes(void) {
 	zbz_output *m = memory_output(), *audit = memory_output(), *alerts = memory_output();
-	zbz_log_output_spec outputs[] = { { .name = "main", .output = m }, { .name = "audit", .output = audit, .format = ZBZ_FORMAT_LOGFMT },
+	zbz_log_output_spec outputs[] = { { .name = "main", .output = m },
+		                              { .name = "audit", .output = audit, .format = ZBZ_FORMAT_LOGFMT },
 		                              { .name = "alerts", .output = alerts, .level = ZBZ_LEVEL_WARN } };
 	zbz_log_logger_spec loggers[] = { { .name = "", .outputs = to_main, .outputs_n = 1, .has_outputs = true },
 		                              { .name = "chatty", .level = ZBZ_LEVEL_DEBUG },
 		                              { .name = "child", .parent = "chatty" } };
 	zbz_log_condition slow[] = { { .field = "ms", .op = ZBZ_LOG_GE, .type = ZBZ_FIELD_DOUBLE, .number = 100 } };
-	zbz_log_route_spec list[] = { { .logger = "user-*", .outputs = to_audit, .outputs_n = 1 },
-		                          { .logger = "*", .lowest = ZBZ_LEVEL_ERROR, .where = slow, .where_n = 1, .outputs = to_both, .outputs_n = 2 } };
-	zbz_log_settings set = { .outputs = outputs, .outputs_n = 3, .loggers = loggers, .loggers_n = 3, .routes = list, .routes_n = 2 };
+	zbz_log_route_spec list[] = {
+		{ .logger = "user-*", .outputs = to_audit, .outputs_n = 1 },
+		{ .logger = "*", .lowest = ZBZ_LEVEL_ERROR, .where = slow, .where_n = 1, .outputs = to_both, .outputs_n = 2 }
+	};
+	zbz_log_settings set = {
+		.outputs = outputs, .outputs_n = 3, .loggers = loggers, .loggers_n = 3, .routes = list, .routes_n = 2
+	};
 	zbz_log *log = zbz_log_new(NULL);
 	zbz_log_view *view;
 	zbz_logger *user, *child, *grandchild;
@@ -87,7 +93,8 @@ static void routes(void) {
 	say(user, view, ZBZ_LEVEL_FATAL, "twice routed, once there", "ms", 100);
 	CHECK(count(m) == 2);
 	text = drain(audit, &n);
-	CHECK(n == 3 && strstr(text, "msg=routed ms=100\n") != NULL && strstr(text, "logger=user-events msg=in ms=5\n") != NULL);
+	CHECK(n == 3 && strstr(text, "msg=routed ms=100\n") != NULL &&
+	      strstr(text, "logger=user-events msg=in ms=5\n") != NULL);
 	zbz_free(text);
 	text = drain(alerts, &n);
 	CHECK(n == 2 && strstr(text, "\"message\":\"routed\",\"ms\":100}\n") != NULL);
@@ -138,7 +145,11 @@ static void limits(void) {
 	zbz_clock_fake_advance(clock, 500);
 	for (int i = 0; i < 100; i++) say(r, view, ZBZ_LEVEL_INFO, "m", "i", i);
 	text = drain(m, &n);
-	CHECK(n == 6 && strstr(text, "\"level\":\"warn\",\"logger\":\"r\",\"message\":\"records were over the rate limit\",\"limited\":90}") != NULL);
+	CHECK(n == 6 &&
+	      strstr(
+	          text,
+	          "\"level\":\"warn\",\"logger\":\"r\",\"message\":\"records were over the rate limit\",\"limited\":90}") !=
+	          NULL);
 	zbz_free(text);
 	for (int i = 0; i < 50; i++) say(d, view, ZBZ_LEVEL_WARN, "same", "i", 1);
 	say(d, view, ZBZ_LEVEL_WARN, "other", "i", 1);
@@ -147,7 +158,8 @@ static void limits(void) {
 	say(d, view, ZBZ_LEVEL_WARN, "other", "i", 1);
 	zbz_logger_settle(d);
 	text = drain(m, &n);
-	CHECK(n == 5 && strstr(text, "\"message\":\"same\",\"repeated\":49}") != NULL && strstr(text, "\"message\":\"other\",\"repeated\":1}") != NULL);
+	CHECK(n == 5 && strstr(text, "\"message\":\"same\",\"repeated\":49}") != NULL &&
+	      strstr(text, "\"message\":\"other\",\"repeated\":1}") != NULL);
 	zbz_free(text);
 	zbz_log_stats_read(log, &st);
 	CHECK(st.sampled == 10000 - 1090 && st.limited == 90 + 95 && st.repeated == 50 && st.nowhere == 0);
@@ -176,13 +188,18 @@ static void *log_on(void *arg) {
 	unsigned turn;
 	(void)arg;
 	zbz_log_view_begin(view);
-	f[0] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("bound")), .type = ZBZ_FIELD_TEXT, .v = { .s = zbz_bstr("b") } };
+	f[0] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("bound")),
+		                .type = ZBZ_FIELD_TEXT,
+		                .v = { .s = zbz_bstr("b") } };
 	l = zbz_logger_with(plain, f, 1);
 	atomic_fetch_add(&ready, 1);
 	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
 		if (!zbz_logger_wants(l, ZBZ_LEVEL_INFO, &turn)) continue;
-		f[0] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("n")), .type = ZBZ_FIELD_INT, .v = { .i = (int64_t)n } };
-		f[1] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("password")), .type = ZBZ_FIELD_TEXT, .v = { .s = zbz_bstr("hunter2") } };
+		f[0] =
+		    (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("n")), .type = ZBZ_FIELD_INT, .v = { .i = (int64_t)n } };
+		f[1] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("password")),
+			                .type = ZBZ_FIELD_TEXT,
+			                .v = { .s = zbz_bstr("hunter2") } };
 		zbz_logger_write(l, ZBZ_LEVEL_INFO, zbz_bstr("m"), f, 2, false);
 		n++;
 	}
@@ -206,11 +223,18 @@ static void replaced_under_load(void) {
 	atomic_store(&stop, false);
 	for (int i = -1; i < REPLACEMENTS; i++) {
 		const char *const to[] = { i % 2 == 0 ? "a" : "b" };
-		zbz_log_output_spec outputs[] = { { .name = "a", .output = a }, { .name = "b", .output = b, .format = ZBZ_FORMAT_LOGFMT } };
+		zbz_log_output_spec outputs[] = { { .name = "a", .output = a },
+			                              { .name = "b", .output = b, .format = ZBZ_FORMAT_LOGFMT } };
 		zbz_log_logger_spec loggers[] = { { .name = "", .outputs = to, .outputs_n = 1, .has_outputs = true } };
 		zbz_log_route_spec list[] = { { .logger = i % 3 == 0 ? "load*" : "none*", .outputs = to, .outputs_n = 1 } };
-		zbz_log_settings set = { .outputs = outputs, .outputs_n = 2, .loggers = loggers, .loggers_n = 1, .routes = list, .routes_n = 1,
-			                     .redact = rules, .redact_n = 1 };
+		zbz_log_settings set = { .outputs = outputs,
+			                     .outputs_n = 2,
+			                     .loggers = loggers,
+			                     .loggers_n = 1,
+			                     .routes = list,
+			                     .routes_n = 1,
+			                     .redact = rules,
+			                     .redact_n = 1 };
 		fine = fine && zbz_log_configure(shared, &set, &err) == ZBZ_OK;
 		if (i >= 0) continue;
 		for (int t = 0; t < THREADS; t++) pthread_create(&threads[t], NULL, log_on, NULL);

@@ -21,9 +21,19 @@ static bool open_log(size_t max_record, const zbz_log_redact_rule *rules, size_t
 	static const char *const names[] = { "own" };
 	static const char *const durations[] = { "latency" };
 	zbz_log_output_spec outputs[] = { { .name = "own" } };
-	zbz_log_logger_spec loggers[] = { { .name = "", .level = ZBZ_LEVEL_TRACE, .has_outputs = true, .outputs = names, .outputs_n = 1 } };
-	zbz_log_settings set = { .outputs = outputs, .outputs_n = 1, .loggers = loggers, .loggers_n = 1, .max_record = max_record,
-		                     .redact = rules, .redact_n = rules_n, .scan = scan, .durations = durations, .durations_n = 1,
+	zbz_log_logger_spec loggers[] = {
+		{ .name = "", .level = ZBZ_LEVEL_TRACE, .has_outputs = true, .outputs = names, .outputs_n = 1 }
+	};
+	zbz_log_settings set = { .outputs = outputs,
+		                     .outputs_n = 1,
+		                     .loggers = loggers,
+		                     .loggers_n = 1,
+		                     .max_record = max_record,
+		                     .redact = rules,
+		                     .redact_n = rules_n,
+		                     .scan = scan,
+		                     .durations = durations,
+		                     .durations_n = 1,
 		                     .hmac_key = zbz_bstr("0123456789abcdef") };
 	zbz_err err;
 	log_ = zbz_log_new(NULL);
@@ -75,7 +85,8 @@ static bool has(const char *what) { return memmem(out.p, out.n, what, strlen(wha
 /* Of the line just made. */
 static bool sound(zbz_format format) {
 	if (out.n == 0 || out.p[out.n - 1] != '\n') return false;
-	if (!line_is_tame(out.p, out.n - 1, format == ZBZ_FORMAT_COLOUR)) return format == ZBZ_FORMAT_JSON && json_is_object(out.p, out.n - 1);
+	if (!line_is_tame(out.p, out.n - 1, format == ZBZ_FORMAT_COLOUR))
+		return format == ZBZ_FORMAT_JSON && json_is_object(out.p, out.n - 1);
 	return format != ZBZ_FORMAT_JSON || json_is_object(out.p, out.n - 1);
 }
 
@@ -88,10 +99,12 @@ static void plain_fields(void) {
 	f[3] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("u")), .type = ZBZ_FIELD_UINT, .v = { .u = UINT64_MAX } };
 	line(ZBZ_FORMAT_JSON, zbz_bstr("hello"), f, 4);
 	CHECK(sound(ZBZ_FORMAT_JSON));
-	CHECK(has("\"level\":\"info\",\"logger\":\"a.b\",\"message\":\"hello\",\"big\":-9223372036854775808,\"pi\":3.141592653589793,"
+	CHECK(has("\"level\":\"info\",\"logger\":\"a.b\",\"message\":\"hello\",\"big\":-9223372036854775808,\"pi\":3."
+	          "141592653589793,"
 	          "\"u\":18446744073709551615,\"user\":\"alice\"}\n"));
 	line(ZBZ_FORMAT_LOGFMT, zbz_bstr("hello you"), f, 4);
-	CHECK(has("Z level=info logger=a.b msg=\"hello you\" big=-9223372036854775808 pi=3.141592653589793 u=18446744073709551615 user=alice\n"));
+	CHECK(has("Z level=info logger=a.b msg=\"hello you\" big=-9223372036854775808 pi=3.141592653589793 "
+	          "u=18446744073709551615 user=alice\n"));
 	line(ZBZ_FORMAT_CONSOLE, zbz_bstr("hello you"), f, 4);
 	CHECK(has("Z INFO  a.b: hello you big="));
 }
@@ -122,7 +135,9 @@ static void every_byte(void) {
 }
 
 static void bad_utf8(void) {
-	static const char *const bad[] = { "\xff", "\xc3", "\xc0\xaf", "\xe2\x82", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf0\x9f\x98", "a\x80z" };
+	static const char *const bad[] = { "\xff",         "\xc3",         "\xc0\xaf",
+		                               "\xe2\x82",     "\xed\xa0\x80", "\xf4\x90\x80\x80",
+		                               "\xf0\x9f\x98", "a\x80z" };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		zbz_field f[1];
 		begin();
@@ -134,7 +149,9 @@ static void bad_utf8(void) {
 	{
 		zbz_field f[1];
 		begin();
-		f[0] = text("v", zbz_bstr("\xE2\x80\xAE""evil \xC2\x9B""31m"));
+		f[0] = text("v", zbz_bstr("\xE2\x80\xAE"
+		                          "evil \xC2\x9B"
+		                          "31m"));
 		line(ZBZ_FORMAT_CONSOLE, zbz_bstr("\033]0;title\007\r\n2026 forged"), f, 1);
 		CHECK(has("\\u001b]0;title\\u0007\\r\\n2026 forged"));
 		CHECK(has("\\u202eevil \\u009b31m"));
@@ -153,7 +170,8 @@ static void odd_numbers(void) {
 	CHECK(has("a=NaN b=+Inf c=-Inf\n"));
 	srand(7);
 	for (int i = 0; i < 20000; i++) {
-		double d = i % 3 == 0 ? (rand() % 2000000 - 1000000) / 1000.0 : ldexp((double)rand() / RAND_MAX - 0.5, rand() % 200 - 100);
+		double d = i % 3 == 0 ? (rand() % 2000000 - 1000000) / 1000.0
+		                      : ldexp((double)rand() / RAND_MAX - 0.5, rand() % 200 - 100);
 		zbz_field one;
 		begin();
 		one = number("d", d);
@@ -170,20 +188,32 @@ static void times_and_durations(void) {
 	static const struct {
 		int64_t ns;
 		const char *shown;
-	} spans[] = { { 0, "0s" },          { 42000000, "42ms" },       { 42500000, "42.5ms" },        { 999, "999ns" },       { 1500, "1.5us" },
-		          { 1000000000, "1s" }, { 90000000000, "1m30s" },   { 3600000000000, "1h" },       { -1000000, "-1ms" },   { 3661001000000, "1h1m1.001s" },
+	} spans[] = { { 0, "0s" },
+		          { 42000000, "42ms" },
+		          { 42500000, "42.5ms" },
+		          { 999, "999ns" },
+		          { 1500, "1.5us" },
+		          { 1000000000, "1s" },
+		          { 90000000000, "1m30s" },
+		          { 3600000000000, "1h" },
+		          { -1000000, "-1ms" },
+		          { 3661001000000, "1h1m1.001s" },
 		          { INT64_MIN, "-2562047h47m16.854775808s" } };
 	zbz_field f[1];
 	for (size_t i = 0; i < sizeof spans / sizeof *spans; i++) {
 		char want[64];
 		begin();
-		f[0] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("d")), .type = ZBZ_FIELD_DURATION, .v = { .i = spans[i].ns } };
+		f[0] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("d")),
+			                .type = ZBZ_FIELD_DURATION,
+			                .v = { .i = spans[i].ns } };
 		snprintf(want, sizeof want, "\"d\":\"%s\"", spans[i].shown);
 		line(ZBZ_FORMAT_JSON, zbz_bstr("m"), f, 1);
 		CHECK(has(want));
 	}
 	begin();
-	f[0] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("t")), .type = ZBZ_FIELD_TIME, .v = { .i = INT64_C(951827696123456789) } };
+	f[0] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("t")),
+		                .type = ZBZ_FIELD_TIME,
+		                .v = { .i = INT64_C(951827696123456789) } };
 	line(ZBZ_FORMAT_JSON, zbz_bstr("m"), f, 1);
 	CHECK(has("\"t\":\"2000-02-29T12:34:56.123456789Z\""));
 	begin();
@@ -248,7 +278,9 @@ static void nested(void) {
 	zbz_pack_str(&pack, zbz_bstr("password"), NULL);
 	zbz_pack_str(&pack, zbz_bstr("hunter2"), NULL);
 	begin();
-	f[0] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("n")), .type = ZBZ_FIELD_PACK, .v = { .s = zbz_buf_bytes(&pack) } };
+	f[0] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("n")),
+		                .type = ZBZ_FIELD_PACK,
+		                .v = { .s = zbz_buf_bytes(&pack) } };
 	for (size_t k = 0; k < 4; k++) {
 		begin();
 		f[0].key = zbz_log_key_of(view, zbz_bstr("n"));
@@ -307,8 +339,11 @@ static void limits(void) {
 }
 
 static void redaction(void) {
-	static const zbz_log_redact_rule rules[] = { { "Password", ZBZ_REDACT_MASK }, { "*_token", ZBZ_REDACT_MASK }, { "user", ZBZ_REDACT_HASH },
-		                                         { "phone", ZBZ_REDACT_PARTIAL }, { "ip", ZBZ_REDACT_IP } };
+	static const zbz_log_redact_rule rules[] = { { "Password", ZBZ_REDACT_MASK },
+		                                         { "*_token", ZBZ_REDACT_MASK },
+		                                         { "user", ZBZ_REDACT_HASH },
+		                                         { "phone", ZBZ_REDACT_PARTIAL },
+		                                         { "ip", ZBZ_REDACT_IP } };
 	zbz_buf pack = { 0 };
 	zbz_field f[8];
 	close_log();
@@ -324,12 +359,16 @@ static void redaction(void) {
 	f[2] = text("user", zbz_bstr("alice"));
 	f[3] = text("phone", zbz_bstr("+49123456789"));
 	f[4] = text("ip", zbz_bstr("203.0.113.9"));
-	f[5] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("n")), .type = ZBZ_FIELD_PACK, .v = { .s = zbz_buf_bytes(&pack) } };
-	f[6] = text("free", zbz_bstr("ssn 078-05-1120, card 4111 1111 1111 1111; not 4111 1111 1111 1112, not 1078-05-11201"));
+	f[5] = (zbz_field){ .key = zbz_log_key_of(view, zbz_bstr("n")),
+		                .type = ZBZ_FIELD_PACK,
+		                .v = { .s = zbz_buf_bytes(&pack) } };
+	f[6] =
+	    text("free", zbz_bstr("ssn 078-05-1120, card 4111 1111 1111 1111; not 4111 1111 1111 1112, not 1078-05-11201"));
 	f[7] = integer("pan", INT64_C(4111111111111111));
 	line(ZBZ_FORMAT_JSON, zbz_bstr("mail bob.smith+x@mail.example.org now"), f, 8);
 	CHECK(sound(ZBZ_FORMAT_JSON));
-	CHECK(!has("hunter2") && !has("424242") && !has("alice") && !has("bob") && !has("078-05-1120,") && !has("4111111111111111"));
+	CHECK(!has("hunter2") && !has("424242") && !has("alice") && !has("bob") && !has("078-05-1120,") &&
+	      !has("4111111111111111"));
 	CHECK(has("\"message\":\"mail [email] now\""));
 	CHECK(has("\"free\":\"ssn [ssn], card [card]; not 4111 1111 1111 1112, not 1078-05-11201\""));
 	CHECK(has("\"pan\":\"[card]\"") && has("\"phone\":\"+4...89\"") && has("\"ip\":\"203.0.113.0\""));

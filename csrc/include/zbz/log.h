@@ -126,7 +126,7 @@ typedef struct zbz_log_logger_spec {
 
 /* What a route takes goes where the routes say, and not to the logger's own outputs. All routes are tried. */
 typedef struct zbz_log_route_spec {
-	const char *logger;       /* glob; NULL: any */
+	const char *logger;        /* glob; NULL: any */
 	zbz_level lowest, highest; /* 0: any */
 	const zbz_log_condition *where;
 	size_t where_n;
@@ -169,8 +169,9 @@ typedef struct zbz_log_settings {
 
 typedef struct zbz_log zbz_log;
 
-ZBZ_API zbz_log *zbz_log_new(const zbz_clock *clock); /* NULL: the system's, to the nanosecond; NULL when out of memory */
-ZBZ_API void zbz_log_free(zbz_log *log);              /* after its views; NULL allowed */
+ZBZ_API zbz_log *
+zbz_log_new(const zbz_clock *clock);     /* NULL: the system's, to the nanosecond; NULL when out of memory */
+ZBZ_API void zbz_log_free(zbz_log *log); /* after its views; NULL allowed */
 /* Replaces everything at once; on failure nothing has changed. A name of an output that does not exist is E_CONFIG and named. Threads that log meanwhile
  * use the one or the other. Outputs nobody uses any more are given back by this thread, here or in zbz_log_collect. */
 ZBZ_API zbz_status zbz_log_configure(zbz_log *log, const zbz_log_settings *settings, zbz_err *err);
@@ -208,7 +209,8 @@ ZBZ_API unsigned zbz_logger_mask(zbz_logger *l, unsigned *own);
 ZBZ_API bool zbz_logger_wants(zbz_logger *l, zbz_level level, unsigned *turn);
 /* Ends it. Never fails and never waits longer than an output's policy says. Changes the fields; sorts them by name unless `ordered`. Answers which
  * outputs the caller has to write himself (bit 1 << index in the settings). */
-ZBZ_API uint64_t zbz_logger_write(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_field *fields, size_t n, bool ordered);
+ZBZ_API uint64_t zbz_logger_write(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_field *fields, size_t n,
+                                  bool ordered);
 /* Appends the line of the call just ended, for those outputs: what was borrowed for it must still be there. */
 ZBZ_API zbz_status zbz_logger_render(zbz_logger *l, zbz_format format, zbz_buf *out, zbz_err *err);
 /* Tells of what has been counted and not told yet: repeats, records over the limit. */
