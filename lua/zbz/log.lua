@@ -19,9 +19,7 @@ local ROOT = ""
 
 local function noop() end
 
-local function fail(option, text, op)
-	return E.fail("invalid_config", ("%s: %s"):format(option, text), { option = option, op = op or "configure" })
-end
+local function fail(option, text) return E.fail("invalid_config", ("%s: %s"):format(option, text), { option = option }) end
 
 --- No tail calls where a level is counted.
 local function both(a, b) return a, b end
@@ -465,7 +463,7 @@ local function configure(opts, level)
 	if not ok then return nil, err end
 	new.root = split_outputs(opts, new)
 	ok, err = read_misc(opts, new, level + 1)
-	if not ok then return nil, err end
+	if not ok then return nil, E.at(err, { op = "configure" }) end
 	if opts.loggers ~= nil then
 		if type(opts.loggers) ~= "table" then return fail("loggers", "expects a table of options by name") end
 		new.loggers = O.copy(state.loggers)

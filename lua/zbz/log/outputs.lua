@@ -15,7 +15,7 @@ local ROTATE = { size = "rotate_size", every = "rotate_every", time = "rotate_ev
 local ALIAS = { max_size = "rotate_size", max_files = "keep", max_age = "keep_for", gzip = "compress" }
 local ALLOWED = { auto = true, always = true, never = true }
 
-local function fail(option, text) return E.fail("invalid_config", ("%s: %s"):format(option, text), { option = option, op = "configure" }) end
+local function fail(option, text) return E.fail("invalid_config", ("%s: %s"):format(option, text), { option = option }) end
 
 local function is_file(x) return io.type and io.type(x) == "file" end
 
