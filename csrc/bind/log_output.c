@@ -94,8 +94,10 @@ static int log_append(lua_State *L) {
 	zbz_output_box *box = output_arg(L, "append");
 	zbz_record_head head;
 	struct timespec t;
+	zbz_err err;
 	memset(&head, 0, sizeof(head));
-	zbz_level_parse(zbz_string_arg(L, 2, "append", "the level"), &head.level, NULL);
+	if (zbz_level_parse(zbz_string_arg(L, 2, "append", "the level"), &head.level, &err) < 0)
+		return luaL_error(L, "zbz: append: %s", err.text);
 	head.logger = zbz_string_arg(L, 3, "append", "the logger");
 	clock_gettime(CLOCK_REALTIME, &t);
 	head.at = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;

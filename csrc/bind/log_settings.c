@@ -56,14 +56,16 @@ static int64_t int_of(lua_State *L, int idx, const char *name) {
 static zbz_level level_of(lua_State *L, int idx, const char *name) {
 	const char *text = text_of(L, idx, name);
 	zbz_level level = (zbz_level)0;
-	if (text != NULL && zbz_level_parse(zbz_bstr(text), &level, NULL) < 0) luaL_error(L, "zbz: log: no level %s", text);
+	zbz_err err;
+	if (text != NULL && zbz_level_parse(zbz_bstr(text), &level, &err) < 0) luaL_error(L, "zbz: log: no level %s", text);
 	return level;
 }
 
 static zbz_format format_of(lua_State *L, int idx) {
 	const char *text = text_of(L, idx, "format");
 	zbz_format format = ZBZ_FORMAT_INHERIT;
-	if (text != NULL && zbz_format_parse(zbz_bstr(text), &format, NULL) < 0)
+	zbz_err err;
+	if (text != NULL && zbz_format_parse(zbz_bstr(text), &format, &err) < 0)
 		luaL_error(L, "zbz: log: no format %s", text);
 	return format;
 }

@@ -8,17 +8,39 @@
 /* Names that a record uses itself: a field of that name gets another one, or JSON would have it twice. */
 static const char *const reserved[] = { "time", "level", "logger", "message", "msg", "truncated" };
 
-static zbz_bytes shown(zbz_bytes name, char room[ZBZ_KEY_BYTES]) {
-	for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
-		if (!zbz_bytes_eq(name, zbz_bstr(reserved[i]))) continue;
-		memcpy(room, "fields.", 7);
-		memcpy(room + 7, name.p, name.n);
-		return zbz_b(room, name.n + 7);
-	}
+static zbz_bytes cut_name(zbz_bytes name) {
 	if (name.n <= ZBZ_KEY_BYTES) return name;
 	for (name.n = ZBZ_KEY_BYTES; name.n > ZBZ_KEY_BYTES - 4 && ((unsigned char)name.p[name.n] & 0xC0) == 0x80;
 	     name.n--) {}
 	return name;
+}
+
+/* With U+FFFD for what is no UTF-8, as it will be seen: two names that look alike are one. */
+static zbz_bytes mend(zbz_bytes name, char room[ZBZ_KEY_BYTES]) {
+	const unsigned char *p = (const unsigned char *)name.p, *end = p + name.n;
+	size_t n = 0;
+	while (p < end) {
+		size_t len = *p < 0x80 ? 1 : zbz_utf8_length(p, end);
+		if (n + (len == 0 ? 3 : len) > ZBZ_KEY_BYTES) break;
+		memcpy(room + n, len == 0 ? "\xEF\xBF\xBD" : (const char *)p, len == 0 ? 3 : len);
+		n += len == 0 ? 3 : len;
+		p += len == 0 ? 1 : len;
+	}
+	return zbz_b(room, n);
+}
+
+/* *skip: where the name begins in what is shown, when that is all of the difference. */
+static zbz_bytes shown(zbz_bytes name, char room[ZBZ_KEY_BYTES], size_t *skip) {
+	*skip = 0;
+	for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
+		if (!zbz_bytes_eq(name, zbz_bstr(reserved[i]))) continue;
+		memcpy(room, "fields.", 7);
+		memcpy(room + 7, name.p, name.n);
+		*skip = 7;
+		return zbz_b(room, name.n + 7);
+	}
+	name = cut_name(name);
+	return zbz_utf8_span(name.p, name.n) < name.n ? mend(name, room) : name;
 }
 
 static char *put_plain(char *p, zbz_bytes name) {
@@ -91,7 +113,8 @@ static zbz_log_key_slot *slot_of(zbz_log_keys *keys, zbz_bytes name) {
 static const zbz_log_key *learn(zbz_log_view *view, zbz_bytes name) {
 	char room[ZBZ_KEY_BYTES];
 	zbz_log_keys *keys = &view->keys;
-	zbz_bytes s = shown(name, room);
+	size_t skip;
+	zbz_bytes s = shown(name, room, &skip);
 	zbz_log_key_slot *slot = slot_of(keys, s);
 	zbz_log_key *k = slot->key;
 	if (k == NULL) {
@@ -102,10 +125,10 @@ static const zbz_log_key *learn(zbz_log_view *view, zbz_bytes name) {
 		slot->skip = 0;
 		keys->n++;
 	}
-	if (s.n <= name.n) return k;
+	if (skip == 0) return k;
 	slot = slot_of(keys, name);
 	slot->key = k;
-	slot->skip = (uint16_t)(s.n - name.n);
+	slot->skip = (uint16_t)skip;
 	keys->n++;
 	return k;
 }

@@ -174,24 +174,30 @@ char *zbz_put_date(char *p, int64_t seconds) {
 }
 
 char *zbz_put_time(char *p, int64_t at) {
-	int64_t seconds = (at >= 0 ? at : at - 999999999) / 1000000000;
+	int64_t seconds = at / 1000000000, rest = at % 1000000000;
+	if (rest < 0) {
+		seconds--;
+		rest += 1000000000;
+	}
 	p = zbz_put_date(p, seconds);
 	*p++ = '.';
-	p = zbz_put_nano(p, (uint32_t)(at - seconds * 1000000000));
+	p = zbz_put_nano(p, (uint32_t)rest);
 	*p++ = 'Z';
 	return p;
 }
 
-/* whole.fraction without zeros at the end; unit is a power of ten. */
-static char *put_fraction(char *p, uint64_t v, uint64_t unit) {
+/* v / 10^digits, without zeros at the end. */
+static char *put_fraction(char *p, uint64_t v, int digits) {
+	uint64_t unit = 1, part;
+	for (int i = 0; i < digits; i++) unit *= 10;
 	p += zbz_uint_write(p, v / unit);
-	v %= unit;
-	if (v == 0) return p;
+	part = v % unit;
+	if (part == 0) return p;
 	*p++ = '.';
-	while (v != 0) {
+	for (; part != 0; part %= unit) {
 		unit /= 10;
-		*p++ = (char)('0' + v / unit);
-		v %= unit;
+		*p++ = (char)('0' + (unit > 0 ? part / unit : 0));
+		if (unit <= 1) break;
 	}
 	return p;
 }
@@ -201,8 +207,8 @@ char *zbz_put_span(char *p, int64_t ns) {
 	if (ns < 0) *p++ = '-';
 	if (v == 0) return zbz_put(p, "0s", 2);
 	if (v < 1000) return zbz_put(p + zbz_uint_write(p, v), "ns", 2);
-	if (v < 1000000) return zbz_put(put_fraction(p, v, 1000), "us", 2);
-	if (v < 1000000000) return zbz_put(put_fraction(p, v, 1000000), "ms", 2);
+	if (v < 1000000) return zbz_put(put_fraction(p, v, 3), "us", 2);
+	if (v < 1000000000) return zbz_put(put_fraction(p, v, 6), "ms", 2);
 	if (v >= UINT64_C(3600000000000)) {
 		p = zbz_put(p + zbz_uint_write(p, v / UINT64_C(3600000000000)), "h", 1);
 		v %= UINT64_C(3600000000000);
@@ -213,7 +219,7 @@ char *zbz_put_span(char *p, int64_t ns) {
 		v %= UINT64_C(60000000000);
 		if (v == 0) return p;
 	}
-	return zbz_put(put_fraction(p, v, 1000000000), "s", 1);
+	return zbz_put(put_fraction(p, v, 9), "s", 1);
 }
 
 /* ---- scalars ---- */

@@ -56,7 +56,9 @@ local function flood(l)
 	for _, s in ipairs{ "\195", "\226\130", "\237\160\128", "\244\144\128\128", "\240\159\152\128", "\194\155", "\226\128\174x", "a\r\nb" } do
 		say(s, { s = s, n = { [s] = s } })
 	end
-	for _, v in ipairs{ 0, -0.0, 1 / 3, 1e308, 5e-324, 2 ^ 53, 2 ^ 63, -2 ^ 63, 0 / 0, 1 / 0, -1 / 0, 12.375, 1e15, 123456789.125 } do say("n", { v = v, t = { v } }) end
+	for _, v in ipairs{ 0, -0.0, 1 / 3, 1e308, 5e-324, 2 ^ 53, 2 ^ 63, -2 ^ 63, 0 / 0, 1 / 0, -1 / 0, 12.375, 1e15, 123456789.125 } do
+		say("n", { v = v, t = { v } })
+	end
 	say("reserved", { time = 1, level = 2, logger = 3, message = 4, msg = 5, truncated = 6, ["fields.level"] = 7 })
 	say("long", { a = ("é"):rep(100000), b = ("\n"):rep(100000) })
 	say(("m"):rep(200000), { a = 1 })

@@ -22,7 +22,8 @@ describe("redaction", function()
 	it("goes by name: exact, any case, glob, nested, bound and in events", function()
 		assert(log.redact{ "password", "*_token", keys = { "X-Api-Key" } })
 		local l = log.with{ Password = "hunter2" }
-		l:info("m", { api_token = "hunter2", ["x-api-key"] = "hunter2", user = { PASSWORD = "hunter2", list = { { auth_token = { "hunter2" } } } }, passwords = "fine" })
+		l:info("m", { api_token = "hunter2", ["x-api-key"] = "hunter2", passwords = "fine",
+			user = { PASSWORD = "hunter2", list = { { auth_token = { "hunter2" } } } } })
 		local r, text = one()
 		assert.is_nil(text:find("hunter2", 1, true))
 		assert.are.equal("***", r.Password)
@@ -38,8 +39,10 @@ describe("redaction", function()
 
 	it("goes by what a text looks like", function()
 		assert(log.redact{ scan = { "ssn", "card", "email" } })
-		local hidden = { "078-05-1120", "4111111111111111", "4111-1111-1111-1111", "5500 0000 0000 0004", "378282246310005", "a.b+c@mail.example.com", "ü@example.org" }
-		local shown = { "078-05-112", "1078-05-11201", "4111111111111112", "41111111111111111111", "12:34:56", "a@b", "@handle", "x@", "2026-11-21", "555-1234" }
+		local hidden = { "078-05-1120", "4111111111111111", "4111-1111-1111-1111", "5500 0000 0000 0004", "378282246310005",
+			"a.b+c@mail.example.com", "ü@example.org" }
+		local shown = { "078-05-112", "1078-05-11201", "4111111111111112", "41111111111111111111", "12:34:56",
+			"a@b", "@handle", "x@", "2026-11-21", "555-1234" }
 		for _, s in ipairs(hidden) do
 			log.info("it is " .. s .. ".", { a = s, b = { "see " .. s }, c = "(" .. s .. ")" })
 			local _, text = one()
@@ -81,12 +84,14 @@ describe("redaction", function()
 		log.info("m", { b = zbz.pii("alice@example.com"), a = zbz.secret("1234567890"), user = "bob" })
 		r = one()
 		local function hmac(s)
-			return "hmac:" .. proc.output(("python3 -c 'import hmac; print(hmac.new(b\"%s\", b\"%s\", \"sha256\").hexdigest()[:16])'"):format(KEY, s))
+			local program = "python3 -c 'import hmac; print(hmac.new(b\"%s\", b\"%s\", \"sha256\").hexdigest()[:16])'"
+			return "hmac:" .. proc.output(program:format(KEY, s))
 		end
 		assert.are.equal(hmac("alice@example.com"), r.b)
 		assert.are.equal(hmac("bob"), r.user)
 		assert.are.equal("12...90", r.a)
-		for _, bad in ipairs{ { pii = "hash" }, { pii = "encrypt", key = KEY }, { secret = "no" }, { key = "short" }, { scan = { "iban" } }, { hash = 1 } } do
+		for _, bad in ipairs{ { pii = "hash" }, { pii = "encrypt", key = KEY }, { secret = "no" }, { key = "short" },
+			{ scan = { "iban" } }, { hash = 1 } } do
 			local ok, err = log.redact(bad)
 			assert.is_nil(ok)
 			assert.is_true(err.code == "invalid_config" or err.code == "unsupported", tostring(err))

@@ -91,7 +91,8 @@ describe("routes", function()
 		local ok, err = log.outputs{ audit = false }
 		assert.is_nil(ok)
 		assert.is_truthy(err.message:find("'audit'", 1, true))
-		for _, bad in ipairs{ { { to = "audit", level = "loud" } }, { { to = "audit", where = { a = print } } }, { { to = "audit", where = { a = ">x" } } },
+		for _, bad in ipairs{ { { to = "audit", level = "loud" } }, { { to = "audit", where = { a = print } } },
+			{ { to = "audit", where = { a = ">x" } } },
 			{ { to = "audit", where = { a = { mni = 1 } } } }, { { to = "audit", where = 1 } }, { { to = "audit", logger = 1 } }, { 1 } } do
 			local fine, why = log.routes(bad)
 			assert.is_nil(fine)
@@ -112,7 +113,8 @@ describe("routes", function()
 	end)
 
 	it("are replaced 1000 times while a flood of records goes on, none lost, none twice", function()
-		assert(log.configure{ level = "info", outputs = { a = { type = "file", path = dir .. "/a.log" }, b = { type = "file", path = dir .. "/b.log" } } })
+		assert(log.configure{ level = "info", outputs = { a = { type = "file", path = dir .. "/a.log" },
+			b = { type = "file", path = dir .. "/b.log" } } })
 		local l, n = log.logger("flood"), 0
 		local req, ev = l:with{ r = 1 }, l:event("e", "n")
 		for i = 1, 1000 do

@@ -320,7 +320,10 @@ describe("outputs", function()
 	it("take formatters in Lua, whose lines stay lines", function()
 		local before = log.stats().functions.errors
 		assert(log.configure{ outputs = { { type = "file", path = dir .. "/f.log",
-			format = function(r) if r.message == "bad" then error("no") end; return r.level .. "|" .. r.message .. "|\27[31m\n" .. r.fields.x end } } })
+			format = function(r)
+				if r.message == "bad" then error("no") end
+				return r.level .. "|" .. r.message .. "|\27[31m\n" .. r.fields.x
+			end } } })
 		log.info("m", { x = "y" })
 		log.info("bad", { x = "y" })
 		assert(log.flush())
@@ -368,7 +371,8 @@ describe("outputs", function()
 	it("write what a program left at its end without a flush", function()
 		local path = dir .. "/exit.log"
 		local lua = rawget(_G, "jit") and "luajit" or "lua5.4"
-		proc.output(([[%s -e 'local log = require("zbz").log; log.configure{outputs={{type="file",path="%s"}}} for i=1,1000 do log.info("n", {i=i}) end']])
+		proc.output(([[%s -e 'local log = require("zbz").log; log.configure{outputs={{type="file",path="%s"}}}
+			for i=1,1000 do log.info("n", {i=i}) end']])
 			:format(lua, path))
 		assert.are.equal(1000, select(2, read(path):gsub("\n", "")))
 	end)

@@ -42,7 +42,8 @@ local SERVER = [[
 		for i = 1, 200 do served("many", ngx.worker.id(), i) end
 		ngx.print(ngx.worker.pid()) } }
 	location = /note { content_by_lua_block { zbz.log.logger("note"):info("n"); ngx.print(tostring(zbz.log.flush(5))) } }
-	location = /level { content_by_lua_block { ngx.print(tostring(log:set_level("error")), log:level()); log:info("no"); log:set_level("info") } }
+	location = /level { content_by_lua_block {
+		ngx.print(tostring(log:set_level("error")), log:level()); log:info("no"); log:set_level("info") } }
 ]]
 
 local function lines(path)
@@ -80,7 +81,8 @@ describe("the log in nginx", function()
 	it("takes records in every phase", function()
 		assert.are.equal("ok", (select(2, web.get("/phases"))))
 		assert.are.equal("alive", (select(2, web.get("/balance"))))
-		for _, phase in ipairs{ "init", "init_worker", "timer", "set", "rewrite", "access", "content", "header_filter", "body_filter", "log", "balancer" } do
+		for _, phase in ipairs{ "init", "init_worker", "timer", "set", "rewrite", "access", "content", "header_filter",
+			"body_filter", "log", "balancer" } do
 			await('"phase":"' .. phase .. '"', 1)
 		end
 		assert.are.equal(2, count('"phase":"init_worker"'))

@@ -33,7 +33,9 @@ local function spell_out(x, option)
 		if x:find("[/%.]") then return { type = "file", path = x, name = x } end
 		return { type = x, name = x }
 	end
-	if type(x) ~= "table" then return fail(option, "expects the name of an output, a path, a function or a table of options, got " .. type(x)) end
+	if type(x) ~= "table" then
+		return fail(option, "expects the name of an output, a path, a function or a table of options, got " .. type(x))
+	end
 	if type(x.set) == "function" and x.type == nil then
 		return { type = "storage", bucket = x }
 	end
@@ -115,7 +117,9 @@ local function open(name, spec)
 	if not ok then return nil, err end
 	if spec.type == "function" then
 		for k in pairs(spec) do
-			if not FUNCTION[k] then return fail(tostring(k), O.unknown("option of an output of type function", k, { "fn", "name", "level", "format", "filter" })) end
+			if not FUNCTION[k] then
+				return fail(tostring(k), O.unknown("option of a function's output", k, { "fn", "name", "level", "format", "filter" }))
+			end
 		end
 		if type(spec.fn) ~= "function" then return fail("fn", "an output of type function needs one") end
 		out.fn = spec.fn

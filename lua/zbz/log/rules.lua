@@ -142,7 +142,7 @@ function M.route(r, i, level)
 	if r.logger ~= nil and type(r.logger) ~= "string" then
 		return E.fail("invalid_config", option .. ": logger: expects a name or a glob", { option = "routes" })
 	end
-	local flat, err = { logger = r.logger, to = r.to }, nil
+	local flat, err = { logger = r.logger, to = r.to } -- luacheck: ignore 311
 	if r.level ~= nil then
 		local range
 		range, err = level_range(r.level, option .. ".level")
@@ -176,7 +176,9 @@ local HOW = { mask = "mask", redact = "mask", hash = "hash", partial = "partial"
 M.SENSITIVE = { "password", "passwd", "*_password", "secret", "*_secret", "token", "*_token", "authorization", "cookie", "set-cookie",
 	"api_key", "apikey", "x-api-key", "private_key", "credit_card" }
 
-local function fail(option, text) return E.fail("invalid_config", ("redact: %s: %s"):format(option, text), { option = option, op = "redact" }) end
+local function fail(option, text)
+	return E.fail("invalid_config", ("redact: %s: %s"):format(option, text), { option = option, op = "redact" })
+end
 
 local function add_keys(rules, list, how, option)
 	if list == nil then return end
