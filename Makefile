@@ -88,6 +88,7 @@ help:
 ## make install    PREFIX=/usr/local DESTDIR=: the core, both Lua modules, the plug-ins, the headers
 ## make asan tsan valgrind fuzz    the C tests (and the Lua ones) under the sanitizers; FUZZ_SECONDS=60
 ## make bench      the measurements of the README, as ratios in one run
+## make bench-log  the log beside spdlog, lualogging and lua-cjson
 ## make format     clang-format over every C file
 ## make readme      write the generated parts of the README anew (after a full make test)
 ## make deps       install what build and tests need (Debian packages)
@@ -133,6 +134,9 @@ fuzz:
 bench: all
 	@spec/tools/deps.sh test
 	@eval "$$($(MAKE) -s env)" && spec/bench/run.sh
+bench-log: all
+	@spec/tools/deps.sh bench
+	@eval "$$($(MAKE) -s env)" && spec/bench/log.sh
 readme: all
 	@eval "$$($(MAKE) -s env)" && lua5.4 spec/tools/readme.lua write
 format:
@@ -176,5 +180,5 @@ install-rock-%: rock-%
 clean:
 	rm -rf $(B)
 
-.PHONY: openresty-demo openresty-stop
+.PHONY: openresty-demo openresty-stop bench-log
 .PHONY: all ctests help deps demo test env embed asan tsan valgrind fuzz bench readme format install rock install-rock clean

@@ -4,8 +4,9 @@
 zbz_log *zbz_log_new(const zbz_clock *clock) {
 	static const zbz_log_settings nothing;
 	zbz_log *log = zbz_calloc(1, sizeof(*log));
+	zbz_err err;
 	if (log == NULL) return NULL;
-	if (zbz_snapshot_new(&nothing, &log->now, NULL) != ZBZ_OK) {
+	if (zbz_snapshot_new(&nothing, &log->now, &err) != ZBZ_OK) {
 		zbz_free(log);
 		return NULL;
 	}

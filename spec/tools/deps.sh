@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what is missing, as Debian packages. Usage: deps.sh build | test
+# Installs what is missing, as Debian packages. Usage: deps.sh build | test | bench
+# bench: and the peers of make bench-log.
 # build: what `make demo` needs. test: also the plug-ins' libraries, LuaJIT, the servers and the checkers.
 # Nothing is installed twice, nothing is removed, and no server the packages bring is started.
 set -eu
@@ -11,8 +12,9 @@ lua-redis lua-socket lua-resty-lrucache lua-resty-core lua-nginx-redis procps ng
 
 case "${1:-}" in
 build) want=$build ;;
+bench) want="$test libspdlog-dev lua-logging" ;;
 test) want=$test ;;
-*) echo "usage: deps.sh build | test" >&2; exit 2 ;;
+*) echo "usage: deps.sh build | test | bench" >&2; exit 2 ;;
 esac
 
 missing=""
