@@ -149,7 +149,8 @@ local function configure(opts, level)
 end
 
 --- Sets the root logger, the outputs, and optionally loggers, routes and redaction, all at once or not at all.
---- outputs: those in the list get what no route takes; those under a name only what loggers and routes send them.
+--- outputs: those in the list get what no route takes; those under a name only what loggers and routes send them. Redaction stays
+--- as it is unless it is given.
 ---@param opts table
 ---@return boolean?, zbz.Error?
 function M.configure(opts)
@@ -319,7 +320,8 @@ function M.recover(spec, deadline)
 	return both(core.log_recover(spec, O.duration_arg(deadline == nil and 60 or deadline, "deadline", 2)))
 end
 
---- Flushes and closes the outputs; the next record opens the default ones again. Loggers stay.
+--- Flushes and closes the outputs and forgets the configuration. Loggers stay, silent until the next one; a call of the module itself
+--- opens the default again.
 function M.close(deadline)
 	if not S.configured then return true end
 	local ok, err = M.flush(deadline)

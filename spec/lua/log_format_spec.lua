@@ -39,7 +39,7 @@ local function python(program)
 	local f = assert(io.open(dir .. "/check.py", "w"))
 	f:write(program)
 	f:close()
-	return proc.output(("python3 %s/check.py %s 2>&1"):format(dir, path))
+	return proc.output(("LD_PRELOAD= python3 %s/check.py %s 2>&1"):format(dir, path))
 end
 local function lines()
 	assert(log.flush())

@@ -83,6 +83,13 @@ describe("the log", function()
 		assert.are_not.equal("C", debug.getinfo(log.debug, "S").what)
 	end)
 
+	it("bounds the number of names", function()
+		local lua = rawget(_G, "jit") and "luajit" or "lua5.4"
+		local out = proc.output(lua .. [[ -e 'local log = require("zbz").log; log.configure{ outputs = {} }
+			local n, err = 0; repeat n = n + 1; local l, e = log.logger("n" .. n); err = e until not l; print(n, err.code)' ]])
+		assert.is_truthy(out:find("^10000%s+too_large$"), out)
+	end)
+
 	it("carries bound fields", function()
 		local req = log.logger("web"):with{ request_id = "r1", user = "u" }
 		req:info("a", { user = "other" })
@@ -263,7 +270,7 @@ describe("the log", function()
 		assert.is_truthy(text:find("DEBUG d\n.*INFO  i a=1"))
 		assert.is_nil(text:find("\27"))
 		assert.is_truthy(proc.output(run:format("LOG_LEVEL=loud", lua)):find("INFO", 1, true))
-		local tty = proc.output(("script -qec '%s' /dev/null"):format((run:gsub("2>/dev/null", ""):format("LOG_FORMAT=console TERM=xterm", lua)
+		local tty = proc.output(("LD_PRELOAD= script -qec '%s' /dev/null"):format((run:gsub("2>/dev/null", ""):format("LOG_FORMAT=console TERM=xterm", lua)
 			:gsub("'", "'\\''"))))
 		assert.is_truthy(tty:find("\27[", 1, true), tty)
 	end)

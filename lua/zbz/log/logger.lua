@@ -1,5 +1,6 @@
 --- Loggers: a name, methods per level that are swapped when levels change, bound events.
 local core = require("zbz.core")
+local E = require("zbz.error")
 local O = require("zbz.options")
 local S = require("zbz.log.state")
 local rules = require("zbz.log.rules")
@@ -19,7 +20,8 @@ local function both(a, b) return a, b end
 
 ---@class zbz.Logger
 local Logger = {}
-local classes = {} -- by name: {handle=, methods=, events=}
+local classes, known = {}, 0 -- by name: {handle=, methods=, events=}; they stay
+local MOST = 10000
 
 local is_jit = rawget(_G, "jit") ~= nil
 
@@ -66,6 +68,7 @@ local function class_of(name)
 		for i in ipairs(LEVELS) do class.plain[i] = core.log_plain(class.handle, i) end
 	end
 	classes[name] = class
+	known = known + 1
 	refresh(class)
 	return class
 end
@@ -90,6 +93,10 @@ function M.get(name, opts, level)
 	if type(name) ~= "string" then error("zbz: log.logger: expects a name, got " .. type(name), level + 1) end
 	if #name > 255 then error("zbz: log.logger: a name has at most 255 bytes", level + 1) end
 	S.ensure()
+	if known >= MOST and not classes[name] then
+		local text = ("there are %d loggers: what changes from record to record belongs into a field"):format(known)
+		return E.fail("too_large", text, { op = "logger" })
+	end
 	if opts ~= nil then
 		O.check(opts, M.OPTIONS, "a logger", level + 1)
 		local ok, err = M.check_habits(opts, level + 1)

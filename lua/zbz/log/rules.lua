@@ -215,7 +215,8 @@ function M.redaction(opts, level)
 		or add_keys(out.redact, list, "mask", "the list") or add_keys(out.redact, opts.keys, "mask", "keys")
 	if why then return fail("keys", why) end
 	if opts.mask_ip then add_keys(out.redact, { "ip", "client_ip", "remote_addr" }, "ip", "mask_ip") end
-	for _, name in ipairs(opts.scan or opts.patterns or {}) do
+	local scan = opts.scan or opts.patterns or {}
+	for _, name in ipairs(type(scan) == "table" and scan or { scan }) do
 		if not SCAN[name] then return fail("scan", O.unknown("pattern", name, { "ssn", "card", "email" })) end
 		out.scan = out.scan + (math.floor(out.scan / SCAN[name]) % 2 == 0 and SCAN[name] or 0)
 	end
