@@ -263,7 +263,7 @@ describe("the log", function()
 	end)
 
 	it("reads the environment", function()
-		local run = 'env %s lua%s -e \'require("zbz").log.debug("d") require("zbz").log.info("i", {a=1})\' 2>/dev/null'
+		local run = 'env LD_PRELOAD=$ASAN_PRELOAD %s lua%s -e \'require("zbz").log.debug("d") require("zbz").log.info("i", {a=1})\' 2>/dev/null'
 		local lua = rawget(_G, "jit") and "jit" or "5.4"
 		assert.are.equal("{", proc.output(run:format("LOG_LEVEL=info LOG_FORMAT=json", lua)):sub(1, 1))
 		local text = proc.output(run:format("LOG_LEVEL=debug LOG_FORMAT=console", lua))
