@@ -74,7 +74,7 @@ $(B)/spec/%: spec/c/%.c $(B)/libzbz.so
 $(B)/spec/test_states: spec/c/test_states.c $(call obj,$(BIND_SRC),lua54) $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LUA54_CFLAGS) -o $@ $(filter %.c %.o,$^) -L$(B) -lzbz $(call pkg,--libs,$(LUA54_PC)) -lm '-Wl,-rpath,$$ORIGIN/..'
-ctests: $(CTESTS)
+ctests: $(CTESTS) $(B)/spec/crash_log
 
 # ---- for people
 help:
@@ -87,6 +87,7 @@ help:
 ## make env        print the exports for running programs from this tree: eval "$(make -s env)"
 ## make install    PREFIX=/usr/local DESTDIR=: the core, both Lua modules, the plug-ins, the headers
 ## make asan tsan valgrind fuzz    the C tests (and the Lua ones) under the sanitizers; FUZZ_SECONDS=60
+## make crash-log  150 random deaths of logging processes, then: is every record there, once and whole? TRIALS=150
 ## make bench      the measurements of the README, as ratios in one run
 ## make format     clang-format over every C file
 ## make readme      write the generated parts of the README anew (after a full make test)
@@ -130,6 +131,10 @@ valgrind: all ctests
 	@eval "$$($(MAKE) -s env)" && B=$(B) lua5.4 spec/tools/suite.lua spec/suites_valgrind.lua build/log/valgrind
 fuzz:
 	@$(MAKE) -s -f spec/fuzz/fuzz.mk run SECONDS=$(FUZZ_SECONDS)
+TRIALS ?= 150
+crash-log: $(B)/spec/crash_log
+	@$(B)/spec/crash_log $(TRIALS) /dev/shm
+	@$(B)/spec/crash_log $$(( ($(TRIALS) + 4) / 5 )) $${TMPDIR:-/tmp}
 bench: all
 	@spec/tools/deps.sh test
 	@eval "$$($(MAKE) -s env)" && spec/bench/run.sh
@@ -177,4 +182,5 @@ clean:
 	rm -rf $(B)
 
 .PHONY: openresty-demo openresty-stop
+.PHONY: crash-log
 .PHONY: all ctests help deps demo test env embed asan tsan valgrind fuzz bench readme format install rock install-rock clean

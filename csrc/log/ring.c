@@ -90,6 +90,14 @@ void zbz_ring_unmap(zbz_ring *ring) {
 	ring->fd = -1;
 }
 
+void zbz_ring_warm(const zbz_ring *ring) {
+#ifdef MADV_POPULATE_WRITE
+	madvise(ring->h, ring->mapped, MADV_POPULATE_WRITE);
+#else
+	(void)ring;
+#endif
+}
+
 /* ---- whose ---- */
 
 /* Start of a process in ticks since boot, the 22nd field of its stat; 0 when it cannot be told. */

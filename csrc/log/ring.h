@@ -54,6 +54,8 @@ zbz_status zbz_ring_create(const char *dir, uint64_t size, zbz_ring *out, zbz_er
 /* Another process's. MISS: it is gone; E_CORRUPT; E_UNSUPPORTED: of another layout. */
 zbz_status zbz_ring_attach(const char *dir, const char *name, zbz_ring *out, zbz_err *err);
 void zbz_ring_unmap(zbz_ring *ring); /* and closes; NULL ring->h allowed */
+/* Touches its pages, for the first round of records to meet none that are new. */
+void zbz_ring_warm(const zbz_ring *ring);
 /* Is the owner gone? Only then may the file be removed. */
 bool zbz_ring_dead(const char *dir, const zbz_ring *ring);
 bool zbz_ring_file_dead(const char *dir,

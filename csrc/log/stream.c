@@ -7,10 +7,11 @@
 #define RETRY_NS  INT64_C(1000000000)
 #define NS_PER_MS INT64_C(1000000)
 
-enum { PATIENCE_MS = 100 }; /* beyond the linger, for a thread to come out of its sink */
+enum { RECOVER_MS = 1000, PATIENCE_MS = 100 }; /* beyond the linger, for a thread to come out of its sink */
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static zbz_stream *streams;
+static zbz_visit *visits;
 static zbz_writer *orphans; /* of threads a forked child does not have: never touched, only kept reachable */
 
 void zbz_streams_lock(void) { pthread_mutex_lock(&gate); }
@@ -51,12 +52,38 @@ static void forget(zbz_stream *s) {
 }
 
 static void in_child(void) {
+	for (; visits != NULL; visits = visits->next) { /* by threads that are not here */
+		shut(&visits->journal.fd);
+		shut(&visits->journal.pipe);
+	}
 	for (zbz_stream *s = streams; s != NULL; s = s->next) forget(s);
 	zbz_streams_unlock();
 }
 
 __attribute__((constructor)) static void watch_forks(void) {
 	pthread_atfork(zbz_streams_lock, zbz_streams_unlock, in_child);
+}
+
+/* ---- visits ---- */
+
+zbz_status zbz_visit_begin(zbz_visit *v, const char *dir, zbz_err *err) {
+	zbz_status status;
+	zbz_streams_lock();
+	status = zbz_journal_open(dir, &v->journal, err);
+	if (status == ZBZ_OK) zbz_journal_claim(&v->journal, dir);
+	v->next = visits;
+	visits = v;
+	zbz_streams_unlock();
+	return status;
+}
+
+void zbz_visit_end(zbz_visit *v, const char *dir) {
+	zbz_visit **at = &visits;
+	zbz_streams_lock();
+	while (*at != v) at = &(*at)->next;
+	*at = v->next;
+	zbz_journal_close(&v->journal, dir);
+	zbz_streams_unlock();
 }
 
 /* ---- starting ---- */
@@ -181,14 +208,27 @@ static zbz_stream *make(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *s
 	return s;
 }
 
+/* Before the first record: with the sink that nobody uses yet. What fails is left to the writer. */
+static void recover(const zbz_sink_ops *ops, void *sink, const zbz_stream_options *o, const char *dir,
+                    const zbz_clock *clock, zbz_writer_counts *counts) {
+	zbz_dead dead = { o->dead_letter, o->dead_letter_size };
+	zbz_writer w = { .ops = ops, .sink = sink, .clock = clock, .dir = dir, .dead = &dead, .counts = counts };
+	zbz_call c = { .clock = clock, .now = zbz_wall(clock), .deadline = zbz_mono(clock) + RECOVER_MS };
+	w.group = o->sync != 0;
+	zbz_recover_rings(&w, &c);
+}
+
 zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *setup, zbz_buf *identity,
                            const zbz_clock *clock, zbz_stream **out, zbz_err *err) {
 	const zbz_stream_options *o = setup->values;
+	zbz_writer_counts counts;
 	char *dir = NULL;
 	zbz_status status = ZBZ_OK;
+	memset(&counts, 0, sizeof counts);
 	if (!ops->terminal) {
 		status = zbz_place_name(o->ring, ops->name, zbz_buf_bytes(identity), &dir, err);
 		if (status == ZBZ_OK) status = zbz_place_make(dir, err);
+		if (status == ZBZ_OK) recover(ops, sink, o, dir, clock, &counts);
 	}
 	zbz_streams_lock();
 	*out = status == ZBZ_OK ? known(ops, dir, zbz_buf_bytes(identity)) : NULL;
@@ -197,10 +237,11 @@ zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup
 		sink = NULL;
 	} else if (status == ZBZ_OK) {
 		*out = make(ops, sink, setup, identity, dir, clock);
-		if (*out != NULL)
-			sink = dir = NULL;
-		else
+		if (*out == NULL)
 			status = zbz_fail_nomem(err);
+		else
+			sink = dir = NULL;
+		if (*out != NULL) memcpy(&(*out)->counts, &counts, sizeof counts);
 	}
 	zbz_streams_unlock();
 	if (sink != NULL) ops->close(sink);

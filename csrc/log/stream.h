@@ -69,6 +69,17 @@ void zbz_streams_unlock(void);
 
 void zbz_setup_clear(zbz_stream_setup *setup);
 
+/* The journal of an output that is not opened for logging; a forked child lets go of it. *v stays where it is in between. */
+typedef struct zbz_visit {
+	struct zbz_visit *next;
+	zbz_journal journal; /* writing: the right to write was free */
+} zbz_visit;
+zbz_status zbz_visit_begin(zbz_visit *v, const char *dir, zbz_err *err);
+void zbz_visit_end(zbz_visit *v, const char *dir); /* also after a failed begin */
+
+/* Drains what is in w->dir; w has all but its journal. */
+zbz_status zbz_recover_rings(zbz_writer *w, zbz_call *c);
+
 /* The stream of this identity, or a new one. Takes the setup and the sink over, also on failure. */
 zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *setup, zbz_buf *identity,
                            const zbz_clock *clock, zbz_stream **out, zbz_err *err);

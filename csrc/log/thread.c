@@ -148,6 +148,7 @@ static bool await_turn(zbz_stream *s) {
 static void *run(void *arg) {
 	zbz_stream *s = arg;
 	pthread_setname_np(pthread_self(), "zbz-log");
+	zbz_ring_warm(&s->ring);
 	while (await_turn(s)) {
 		int64_t stop_at;
 		serve(s);

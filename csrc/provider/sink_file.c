@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/uio.h>
@@ -154,16 +153,22 @@ static zbz_status file_mark(void *self, zbz_call *c, zbz_sink_mark *mark, uint64
 	return ZBZ_OK;
 }
 
+/* What is left of the write belongs into the same file, wherever that has gone; the next mark turns to the path again. */
 static zbz_status file_landed(void *self, zbz_call *c, const zbz_sink_mark *mark, uint64_t *bytes) {
 	zbz_log_file *f = self;
 	struct stat st;
-	uint64_t size = 0;
-	(void)c;
-	if (f->fd >= 0 && f->device == mark->device && f->inode == mark->inode && fstat(f->fd, &st) == 0)
-		size = (uint64_t)st.st_size;
-	else
-		zbz_log_file_size(f, mark, &size);
-	*bytes = size > mark->size ? size - mark->size : 0;
+	*bytes = 0;
+	if (f->fd < 0 || f->device != mark->device || f->inode != mark->inode || fstat(f->fd, &st) != 0 ||
+	    st.st_nlink == 0) {
+		shut(f);
+		f->fd = zbz_log_file_find(f, mark);
+		if (f->fd < 0) return ZBZ_OK; /* removed, and what was written with it */
+		f->device = (dev_t)mark->device;
+		f->inode = (ino_t)mark->inode;
+	}
+	if (fstat(f->fd, &st) != 0) return trouble(f, c, "looking at");
+	f->size = (uint64_t)st.st_size;
+	*bytes = f->size > mark->size ? f->size - mark->size : 0;
 	return ZBZ_OK;
 }
 

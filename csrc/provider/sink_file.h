@@ -28,7 +28,7 @@ typedef struct zbz_log_file {
 bool zbz_log_rotate_due(const zbz_log_file *f, int64_t now, uint64_t more);
 /* Gives it its place in the past and closes it; old ones go. */
 zbz_status zbz_log_rotate(zbz_log_file *f, zbz_call *c);
-/* Size of the file with this device and inode, at the path or among its past; false: there is none. */
-bool zbz_log_file_size(const zbz_log_file *f, const zbz_sink_mark *mark, uint64_t *size);
+/* Opens the file of this mark, at the path or among those whose names begin with its name; -1: there is none. */
+int zbz_log_file_find(const zbz_log_file *f, const zbz_sink_mark *mark);
 
 #endif

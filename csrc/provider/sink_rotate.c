@@ -123,16 +123,23 @@ zbz_status zbz_log_rotate(zbz_log_file *f, zbz_call *c) {
 	return ZBZ_OK;
 }
 
-bool zbz_log_file_size(const zbz_log_file *f, const zbz_sink_mark *mark, uint64_t *size) {
+static int open_if(int dir, const char *name, const zbz_sink_mark *mark) {
 	struct stat st;
+	int fd;
+	if (fstatat(dir, name, &st, 0) != 0 || st.st_dev != mark->device || st.st_ino != mark->inode) return -1;
+	fd = openat(dir, name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == mark->device && st.st_ino == mark->inode) return fd;
+	if (fd >= 0) close(fd);
+	return -1;
+}
+
+int zbz_log_file_find(const zbz_log_file *f, const zbz_sink_mark *mark) {
 	const struct dirent *e;
 	size_t n = strlen(base_of(f));
-	bool found = stat(f->path, &st) == 0 && st.st_dev == mark->device && st.st_ino == mark->inode;
-	DIR *d = found ? NULL : open_dir(f);
-	while (!found && d != NULL && (e = readdir(d)) != NULL)
-		found = strncmp(e->d_name, base_of(f), n) == 0 && fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		        st.st_dev == mark->device && st.st_ino == mark->inode;
+	int fd = open_if(AT_FDCWD, f->path, mark);
+	DIR *d = fd < 0 ? open_dir(f) : NULL;
+	while (fd < 0 && d != NULL && (e = readdir(d)) != NULL)
+		if (strncmp(e->d_name, base_of(f), n) == 0) fd = open_if(dirfd(d), e->d_name, mark);
 	if (d != NULL) closedir(d);
-	if (found) *size = (uint64_t)st.st_size;
-	return found;
+	return fd;
 }
