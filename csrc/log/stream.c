@@ -142,7 +142,7 @@ bool zbz_stream_start(zbz_stream *s) {
 /* ---- opening ---- */
 
 void zbz_setup_clear(zbz_stream_setup *setup) {
-	if (setup->values != NULL) zbz_options_clear(setup->list, setup->values);
+	if (setup->values != NULL && setup->list != NULL) zbz_options_clear(setup->list, setup->values);
 	zbz_free(setup->values);
 	zbz_free(setup->list);
 	*setup = (zbz_stream_setup){ NULL, NULL };

@@ -113,6 +113,7 @@ static void serve(zbz_stream *s) {
 		if (zbz_writer_open(w, &s->ring, NULL) == ZBZ_OK) {
 			atomic_store(&s->writes, true);
 			write_on(s, w);
+			zbz_writer_bury(w);
 			atomic_store(&s->writes, false);
 		} else {
 			back_off(s, 1);

@@ -223,8 +223,12 @@ static void adopt(zbz_writer *w) {
 	zbz_ring_tell(d->ring.h);
 }
 
+/* The dead before the living, these in turn. */
 static bool take_next(zbz_writer *w) {
-	zbz_drained *d = w->turn != NULL ? w->turn : w->rings, *first = d;
+	zbz_drained *d, *first;
+	for (d = w->rings; d != NULL; d = d->next)
+		if (d->orphan && zbz_batch_take(w, &d->ring, true)) return true;
+	first = d = w->turn != NULL ? w->turn : w->rings;
 	while (d != NULL) {
 		zbz_drained *next = d->next != NULL ? d->next : w->rings;
 		w->turn = next;
