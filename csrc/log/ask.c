@@ -75,7 +75,9 @@ void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 	zbz_latch_take(&s->latch);
 	out->records = s->records;
 	out->bytes = s->bytes;
-	out->dropped_full = s->dropped_full + atomic_load(&s->dropped_stuck);
+	out->dropped_full = s->dropped_full;
+	for (const zbz_output *each = s->outputs; each != NULL; each = each->next)
+		out->dropped_full += atomic_load(&each->stuck);
 	out->dropped_large = s->dropped_large;
 	out->dropped_closed = s->dropped_closed;
 	if (s->ring.h != NULL) out->lag = (size_t)(s->head - atomic_load(&s->ring.h->taken));

@@ -129,7 +129,7 @@ static zbz_status begin_slot(zbz_writer *w, zbz_call *c, uint32_t first) {
 		set_slot(b, first, b->n - first, NULL);
 		return ZBZ_OK;
 	}
-	status = w->ops->mark(w->sink, c, &mark, &room);
+	status = w->ops->mark(w->sink, c, b->record[first].text_n, &mark, &room);
 	if (status == ZBZ_OK) set_slot(b, first, fitting(b, first, room), &mark);
 	return status;
 }

@@ -185,6 +185,10 @@ static void remove_if_last(const zbz_journal *j, const char *dir) {
 	rmdir(dir);
 }
 
+void zbz_journal_leave(const zbz_journal *j, const char *dir) {
+	if (j->fd >= 0) remove_if_last(j, dir);
+}
+
 void zbz_journal_close(zbz_journal *j, const char *dir) {
 	if (j->page != NULL && j->fd >= 0 && dir != NULL) remove_if_last(j, dir);
 	if (j->page != NULL) munmap(j->page, sizeof *j->page);

@@ -143,29 +143,30 @@ static bool drop_oldest(zbz_output *o, uint64_t need) {
 	return true;
 }
 
-/* Without the latch. Until the tail moves, for a round at most. */
+/* Lets go of the latch until the tail moves, for a round at most. The ring stays while the caller has its handle. */
 static void await_room(zbz_stream *s, int64_t until) {
-	zbz_ring_head *h = s->ring.h; /* stays while the caller has its handle */
-	uint32_t moved;
-	int64_t left = until - zbz_mono_ns();
+	zbz_ring_head *h = s->ring.h;
+	zbz_journal_page *page = s->journal.page;
 	uint64_t tail = s->tail_seen;
+	int64_t left = until - zbz_mono_ns();
+	uint32_t moved;
+	zbz_latch_drop(&s->latch);
 	atomic_fetch_add(&h->waiting, 1);
 	moved = atomic_load(&h->moved);
-	zbz_journal_ring(s->journal.page, ZBZ_NAPPING);
+	zbz_journal_ring(page, ZBZ_NAPPING);
 	if (left > 0 && atomic_load(&h->tail) == tail) zbz_futex_wait(&h->moved, moved, left < ROUND_NS ? left : ROUND_NS);
 	atomic_fetch_sub(&h->waiting, 1);
+	zbz_latch_take(&s->latch);
 }
 
-/* Comes back with the latch held and room, or with neither. */
+/* Under the latch, also when it comes back; NULL: no room. */
 static char *make_room(zbz_output *o, const zbz_record_head *head, size_t most, int64_t until) {
 	zbz_stream *s = o->stream;
 	char *text;
 	if (o->policy == ZBZ_POLICY_DROP_OLDEST && drop_oldest(o, zbz_ring_used(side_of(head) + most)))
 		return zbz_record_begin(s, head, most);
 	while (o->policy == ZBZ_POLICY_BLOCK && !atomic_load(&o->never_wait) && zbz_mono_ns() < until) {
-		zbz_latch_drop(&s->latch);
 		await_room(s, until);
-		zbz_latch_take(&s->latch);
 		if (s->ring.h == NULL) break;
 		text = zbz_record_begin(s, head, most);
 		if (text != NULL) return text;
@@ -205,7 +206,7 @@ char *zbz_output_reserve(zbz_output *o, const zbz_record_head *head, size_t most
 	size_t body = side_of(head) + most;
 	if (!enter(o,
 	           &until)) { /* somebody holds it who does not go on, or this is a signal handler inside its own record */
-		atomic_fetch_add(&s->dropped_stuck, 1);
+		atomic_fetch_add(&o->stuck, 1);
 		return NULL;
 	}
 	if (__builtin_expect(s->ring.h == NULL, 0) && !started(o)) return refuse(o, &s->dropped_closed);

@@ -257,25 +257,19 @@ zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup
 static void end_ring(zbz_stream *s) {
 	char path[PATH_MAX];
 	uint64_t tail, head;
-	if (s->ring.h == NULL) return;
 	if (s->dir != NULL && zbz_ring_span(&s->ring, &tail, &head) && tail == head &&
 	    snprintf(path, sizeof path, "%s/%s", s->dir, s->ring.name) < (int)sizeof path)
 		unlink(path);
 	atomic_store(&s->ring.h->closed, 1);
-	zbz_ring_unmap(&s->ring);
-}
-
-/* Under the gate. */
-static void leave(zbz_stream *s) {
-	zbz_latch_take(&s->latch);
-	end_ring(s);
-	zbz_latch_drop(&s->latch);
-	if (s->journal.page != NULL) zbz_journal_close(&s->journal, s->dir);
-	shut(&s->stop_fd);
 }
 
 static void destroy(zbz_stream *s) {
-	leave(s);
+	if (s->ring.h != NULL) {
+		end_ring(s);
+		zbz_ring_unmap(&s->ring);
+	}
+	if (s->journal.page != NULL) zbz_journal_close(&s->journal, s->dir);
+	shut(&s->stop_fd);
 	if (s->next_sink != NULL) s->ops->close(s->next_sink);
 	if (s->sink != NULL) s->ops->close(s->sink);
 	zbz_setup_clear(&s->next_setup);
@@ -348,6 +342,15 @@ static zbz_stream *unstopped(void) {
 		if (s->handles > 0 && atomic_load(&s->thread) == ZBZ_THREAD_RUNS && atomic_load(&s->stop_at) == 0) break;
 	zbz_streams_unlock();
 	return s;
+}
+
+/* Other threads may still log: they find no ring, and the mappings stay. */
+static void leave(zbz_stream *s) {
+	zbz_latch_take(&s->latch);
+	end_ring(s);
+	s->ring.h = NULL;
+	zbz_latch_drop(&s->latch);
+	if (s->dir != NULL) zbz_journal_leave(&s->journal, s->dir);
 }
 
 __attribute__((destructor)) static void at_exit(void) {

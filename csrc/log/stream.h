@@ -32,7 +32,6 @@ typedef struct zbz_stream {
 	uint64_t head, tail_seen; /* its own head; the tail as it last looked */
 	char *at;                 /* the record being written; NULL none */
 	uint64_t records, bytes, dropped_full, dropped_large, dropped_closed;
-	_Atomic uint64_t dropped_stuck; /* for want of the latch */
 	zbz_output *outputs;
 
 	/* under the gate */

@@ -2,8 +2,7 @@
 #include "stream.h"
 
 #include "base/random.h"
-
-#include <signal.h>
+#include "base/signals.h"
 
 #define STACK_SIZE ((size_t)1 << 20)
 #define NAP_NS     INT64_C(200000)
@@ -161,13 +160,11 @@ static void *run(void *arg) {
 }
 
 bool zbz_thread_start(zbz_stream *s) {
-	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS };
 	sigset_t block, before;
 	pthread_attr_t attr;
 	pthread_t id;
 	int problem;
-	sigfillset(&block);
-	for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&block, faults[i]);
+	zbz_signals_of_threads(&block);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);

@@ -139,10 +139,10 @@ static zbz_status look(zbz_log_file *f, zbz_call *c) {
 	return ZBZ_OK;
 }
 
-static zbz_status file_mark(void *self, zbz_call *c, zbz_sink_mark *mark, uint64_t *room) {
+static zbz_status file_mark(void *self, zbz_call *c, uint64_t least, zbz_sink_mark *mark, uint64_t *room) {
 	zbz_log_file *f = self;
 	zbz_status status = look(f, c);
-	if (status == ZBZ_OK && zbz_log_rotate_due(f, c->now, 1)) {
+	if (status == ZBZ_OK && zbz_log_rotate_due(f, c->now, least)) {
 		status = zbz_log_rotate(f, c);
 		if (status == ZBZ_OK) status = look(f, c);
 	}

@@ -65,7 +65,10 @@ static size_t pad_of(uint64_t seq) { return (size_t)(seq * 7919 % PAD); }
 
 static void die(int how, zbz_output *o) {
 	switch (how) {
-	case BY_SEGV: raise(SIGSEGV); break;
+	case BY_SEGV:
+		signal(SIGSEGV, SIG_DFL);
+		raise(SIGSEGV);
+		break;
 	case BY_ABORT: abort();
 	case BY_EXIT: _exit(0);
 	case IN_ORDER: zbz_output_unref(o); _exit(0);

@@ -122,7 +122,7 @@ static void by_size(void) {
 	write_line(&l, "555\n");
 	write_line(&l, "a record beyond the limit\n");
 	write_line(&l, "666\n");
-	CHECK_STR(others(&l), "a.log.20231114-221321 a.log.20231114-221321.001");
+	CHECK_STR(others(&l), "a.log.20231114-221321.001 a.log.20231114-221321.002");
 	CHECK_STR(read_file(l.path), "666\n");
 	zbz_output_unref(l.o);
 }

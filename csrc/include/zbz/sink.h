@@ -69,10 +69,11 @@ typedef struct zbz_sink_ops {
 	/* Takes records[0..*done) for good, in order. OK: all. A retryable error: the rest is offered again after a back-off. Another error: the record
 	 * at *done can never be taken; it goes to the dead letters and the rest is offered again. */
 	zbz_status (*write)(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done);
-	/* Optional, both or none. Before each write: where it begins; *room comes in as the bytes of the texts to be written and goes out as how many of
-	 * them may be (one record may always: the place to rotate, so that no write goes over two files). After an error or a death: how many bytes
-	 * of the write that began at `mark` are there (texts laid end to end); it goes on from there, in the middle of a text if need be. */
-	zbz_status (*mark)(void *self, zbz_call *c, zbz_sink_mark *mark, uint64_t *room);
+	/* Optional, both or none. Before each write: where it begins. `least` is the size of its first text, *room comes in as that of all of them and goes
+	 * out as how much may be written (the first text always may): the place to rotate, so that no write goes over two files. After an error or a death:
+	 * how many bytes of the write that began at `mark` are there, texts laid end to end; the next write without a mark before it is the rest,
+	 * from the middle of a text if need be, and belongs where the mark is. */
+	zbz_status (*mark)(void *self, zbz_call *c, uint64_t least, zbz_sink_mark *mark, uint64_t *room);
 	zbz_status (*landed)(void *self, zbz_call *c, const zbz_sink_mark *mark, uint64_t *bytes);
 	zbz_status (*sync)(void *self, zbz_call *c);   /* on stable storage; NULL: nothing to do */
 	zbz_status (*reopen)(void *self, zbz_call *c); /* logrotate has moved the file; NULL: nothing to do */
