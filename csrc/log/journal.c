@@ -31,13 +31,8 @@ uint64_t zbz_batch_check(const zbz_batch *b) {
 
 /* ---- making ---- */
 
-static zbz_status trouble(zbz_err *err, int e, const char *dir) {
-	zbz_fail_option(err, "ring", "no journal in %.160s: %s", dir, e == ENOSPC ? "no space left" : "it cannot be used");
-	if (err == NULL) return ZBZ_E_UNAVAILABLE;
-	err->status = ZBZ_E_UNAVAILABLE;
-	err->sys_errno = e;
-	err->retryable = true;
-	return ZBZ_E_UNAVAILABLE;
+static zbz_status trouble(zbz_err *err, int e, const char *path) {
+	return zbz_ring_fail(err, ZBZ_E_UNAVAILABLE, e, path, "cannot be used");
 }
 
 static bool sound(const zbz_journal_head *h, const struct stat *st) {

@@ -54,6 +54,8 @@ ZBZ_API zbz_status zbz_ring_create(const char *dir, uint64_t size, zbz_ring *out
 /* Another process's. MISS: it is gone; E_CORRUPT; E_UNSUPPORTED: of another layout. */
 ZBZ_API zbz_status zbz_ring_attach(const char *dir, const char *name, zbz_ring *out, zbz_err *err);
 ZBZ_API void zbz_ring_unmap(zbz_ring *ring); /* and closes; NULL ring->h allowed */
+/* "PATH what: reason", naming the option ring; e may be 0. */
+zbz_status zbz_ring_fail(zbz_err *err, zbz_status status, int e, const char *path, const char *what);
 /* Touches its pages, for the first round of records to meet none that are new. */
 ZBZ_API void zbz_ring_warm(const zbz_ring *ring);
 /* Is the owner gone? Only then may the file be removed. */

@@ -29,34 +29,36 @@ static const zbz_option file_option_list[] = {
 
 /* ---- open and close ---- */
 
+static zbz_status wrong_path(zbz_err *err, int e, const char *what, const char *path) {
+	zbz_err full;
+	zbz_fail_errno(&full, ZBZ_E_CONFIG, e, "%s %.160s", what, path);
+	snprintf(full.option, sizeof full.option, "path");
+	if (err != NULL) *err = full;
+	return ZBZ_E_CONFIG;
+}
+
+static zbz_status resolve_new(const char *path, char **out, zbz_err *err) {
+	char dir[PATH_MAX], real[PATH_MAX], whole[2 * PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	snprintf(dir, sizeof dir, "%.*s", slash == NULL || slash == path ? 1 : (int)(slash - path),
+	         slash == NULL ? "." : path);
+	if (realpath(dir, real) == NULL || access(real, W_OK | X_OK) != 0)
+		return wrong_path(err, errno, "no file can be made in the directory", dir);
+	snprintf(whole, sizeof whole, "%s/%s", strcmp(real, "/") == 0 ? "" : real, slash != NULL ? slash + 1 : path);
+	*out = zbz_strdup(whole);
+	return *out != NULL ? ZBZ_OK : zbz_fail_nomem(err);
+}
+
 /* The file may not exist, its directory must. */
 static zbz_status resolve(const char *path, char **out, zbz_err *err) {
-	char real[PATH_MAX], dir[PATH_MAX], whole[2 * PATH_MAX];
-	const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
-	if (name[0] == '\0' || strlen(path) >= PATH_MAX) return zbz_fail_option(err, "path", "is no name of a file");
-	if (realpath(path, real) == NULL) {
-		snprintf(dir, sizeof dir, "%.*s",
-		         slash == NULL   ? 1
-		         : slash == path ? 1
-		                         : (int)(slash - path),
-		         slash == NULL ? "." : path);
-		if (realpath(dir, real) == NULL) {
-			int e = errno;
-			zbz_fail_option(err, "path", "the directory %.120s cannot be used", dir);
-			if (err != NULL) err->sys_errno = e;
-			return ZBZ_E_CONFIG;
-		}
-		if (access(real, W_OK | X_OK) != 0)
-			return zbz_fail_option(err, "path", "the directory %.120s cannot be written to", dir);
-		snprintf(whole, sizeof whole, "%s/%s", strcmp(real, "/") == 0 ? "" : real, name);
-		*out = zbz_strdup(whole);
-	} else {
-		struct stat st;
-		if (stat(real, &st) == 0 && S_ISDIR(st.st_mode))
-			return zbz_fail_option(err, "path", "%.120s is a directory", path);
-		if (access(real, W_OK) != 0) return zbz_fail_option(err, "path", "%.120s cannot be written to", path);
-		*out = zbz_strdup(real);
-	}
+	char real[PATH_MAX];
+	struct stat st;
+	size_t n = strlen(path);
+	if (n == 0 || n >= PATH_MAX || path[n - 1] == '/') return zbz_fail_option(err, "path", "is no name of a file");
+	if (realpath(path, real) == NULL) return resolve_new(path, out, err);
+	if (stat(real, &st) == 0 && S_ISDIR(st.st_mode)) return wrong_path(err, EISDIR, "no file can be written at", path);
+	if (access(real, W_OK) != 0) return wrong_path(err, errno, "no file can be written at", path);
+	*out = zbz_strdup(real);
 	return *out != NULL ? ZBZ_OK : zbz_fail_nomem(err);
 }
 

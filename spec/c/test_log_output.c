@@ -1,16 +1,10 @@
 /* Outputs from their handles: records, policies, losses, failing and hanging sinks, forks, several processes, recovery. */
 #include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "faults.h"
 #include "log_help.h"
-
-/* ThreadSanitizer loses its way when the child of a process with threads starts its own: that part is for the other builds. */
-#if defined(__SANITIZE_THREAD__)
-#define CHILD_THREADS 0
-#else
-#define CHILD_THREADS 1
-#endif
 
 static zbz_output *opened(const char *options) {
 	zbz_output *o = NULL;
@@ -604,6 +598,39 @@ static void no_room_for_a_ring(void) {
 	zbz_config_free(cfg);
 }
 
+/* A limit on the size of files stands for a nearly full /dev/shm: a smaller ring is better than none. */
+static void little_room_for_a_ring(void) {
+	pid_t pid = fork();
+	if (pid == 0) {
+		const struct rlimit tight = { 2000000, 2000000 };
+		zbz_output *o;
+		bool ok;
+		signal(SIGXFSZ, SIG_IGN);
+		setrlimit(RLIMIT_FSIZE, &tight);
+		ok = log_open("type=told name=little ring_size=4MB", &o, NULL) == ZBZ_OK && say(o, "x\n") &&
+		     flush(o, 5000) == ZBZ_OK;
+		zbz_output_unref(o);
+		_exit(ok ? 0 : 1);
+	}
+	CHECK(ended(pid) == 0);
+}
+
+/* A program that ends without closing its outputs has them written all the same, and leaves nothing in the directory of rings. */
+static void ended_without_closing(void) {
+	char options[200], path[120];
+	pid_t pid;
+	snprintf(path, sizeof path, "%s/exit.log", work);
+	snprintf(options, sizeof options, "type=file path=%s", path);
+	pid = fork();
+	if (pid == 0) {
+		zbz_output *o = opened(options);
+		for (int i = 0; i < 100; i++) say(o, "line\n");
+		exit(0);
+	}
+	CHECK(ended(pid) == 0);
+	CHECK(strlen(slurp(path)) == 500 && no_rings());
+}
+
 /* ---- memory ---- */
 
 static bool all_of(const char *options) {
@@ -663,6 +690,8 @@ int main(void) {
 		RUN(recovered_on_request);
 		RUN(recovered_at_open);
 		RUN(recovered_when_the_sink_comes_back);
+		RUN(little_room_for_a_ring);
+		RUN(ended_without_closing);
 	}
 	RUN(bad_options);
 	RUN(bad_rings);

@@ -84,8 +84,9 @@ typedef struct zbz_sink_ops {
 	zbz_status (*identity)(void *self, zbz_buf *out, zbz_err *err);
 } zbz_sink_ops;
 
+/* As for caches (cache.h): built in, registered, or in a plug-in NAME.so with the door `const zbz_sink_ops *zbz_sink_plugin(void)`. */
 ZBZ_API zbz_status zbz_sink_register(const zbz_sink_ops *ops, zbz_err *err);
-ZBZ_API zbz_status zbz_sink_find(const char *type, const zbz_sink_ops **ops, zbz_err *err); /* as zbz_cache_find */
+ZBZ_API zbz_status zbz_sink_find(const char *type, const zbz_sink_ops **ops, zbz_err *err);
 ZBZ_API const char *zbz_sink_name_at(size_t index);
 
 /* ---- 2. Outputs ------------------------------------------------------------------------------------------------------------ */
