@@ -53,6 +53,7 @@ static zbz_status send_run(console *t, zbz_call *c, const zbz_record *records, s
 	while ((put = writev(t->fd, v, (int)n)) < 0) {
 		if (errno == EINTR) continue;
 		if (errno != EAGAIN) { /* closed for good: nothing will ever be taken */
+			t->begun = 0;
 			zbz_fail_errno(&c->err, ZBZ_E_CLOSED, errno, "the console is closed");
 			return ZBZ_E_CLOSED;
 		}
