@@ -12,7 +12,7 @@ VERSION := $(shell sed -n 's/^.define ZBZ_VERSION "\(.*\)"/\1/p' csrc/include/zb
 # The core: libc and pthreads only. Providers that need a library are plug-ins.
 CORE_SRC := $(wildcard csrc/base/*.c csrc/core/*.c csrc/cache/*.c csrc/log/*.c csrc/layer/*.c) csrc/provider/cache_memory.c \
             $(wildcard csrc/provider/memory_*.c) csrc/provider/cache_filesystem.c $(wildcard csrc/provider/filesystem_*.c) \
-            csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c) $(patsubst %,csrc/provider/sink_%.c,file rotate console memory null)
+            csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c) $(patsubst %,csrc/provider/sink_%.c,file rotate pack console memory null)
 BIND_SRC := $(wildcard csrc/bind/*.c)
 REDIS_SRC := $(wildcard csrc/provider/cache_redis*.c csrc/provider/redis_*.c csrc/proto/resp*.c csrc/net/*.c)
 MEMCACHED_SRC := $(wildcard csrc/provider/cache_memcached*.c csrc/provider/memcached_*.c csrc/proto/memcache*.c) csrc/net/tcp.c
@@ -31,6 +31,7 @@ TARGETS += $(if $(LUA54_CFLAGS),$(B)/lua54/zbz/core.so)
 TARGETS += $(if $(LUAJIT_CFLAGS),$(B)/luajit/zbz/core.so)
 TARGETS += $(if $(call has,hiredis openssl),$(B)/zbz/provider/redis.so)
 TARGETS += $(if $(call has,libmemcached),$(B)/zbz/provider/memcached.so)
+TARGETS += $(if $(call has,zlib),$(B)/zbz/provider/gzip.so)
 
 all: $(TARGETS)
 
@@ -48,6 +49,9 @@ $(B)/zbz/provider/redis.so: $(call obj,$(REDIS_SRC),plugin) | $(B)/libzbz.so
 $(B)/zbz/provider/memcached.so: $(call obj,$(MEMCACHED_SRC),plugin) | $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,libmemcached) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
+$(B)/zbz/provider/gzip.so: $(call obj,csrc/provider/packer_gzip.c,plugin) | $(B)/libzbz.so
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,zlib) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
 
 $(B)/core/%.o: csrc/%.c
 	@mkdir -p $(@D)

@@ -24,6 +24,8 @@ static const zbz_option file_option_list[] = {
 	  "How many former files stay; 0: all" },
 	{ "keep_for", NULL, ZBZ_OPT_DURATION, offsetof(zbz_file_options, keep_for), NULL, NULL, 0, 0,
 	  "How long former files stay; 0: for ever" },
+	{ "compress", NULL, ZBZ_OPT_ENUM, offsetof(zbz_file_options, compress), "none", "none|gzip", 0, 0,
+	  "Former files are packed, aside of the writing; gzip needs zlib" },
 	{ NULL, NULL, ZBZ_OPT_TEXT, 0, NULL, NULL, 0, 0, NULL }
 };
 
@@ -81,6 +83,12 @@ static zbz_status file_open(void **self, const void *options, const zbz_clock *c
 	f->keep = o->keep;
 	f->keep_for = o->keep_for;
 	f->fd = -1;
+	if (o->compress != 0) status = zbz_log_packing_open(f, err);
+	if (status != ZBZ_OK) {
+		zbz_free(f->path);
+		zbz_free(f);
+		return status;
+	}
 	*self = f;
 	return ZBZ_OK;
 }
@@ -93,6 +101,7 @@ static void shut(zbz_log_file *f) {
 static void file_close(void *self) {
 	zbz_log_file *f = self;
 	shut(f);
+	zbz_log_packing_close(f);
 	zbz_free(f->path);
 	zbz_free(f);
 }
@@ -144,6 +153,8 @@ static zbz_status look(zbz_log_file *f, zbz_call *c) {
 static zbz_status file_mark(void *self, zbz_call *c, uint64_t least, zbz_sink_mark *mark, uint64_t *room) {
 	zbz_log_file *f = self;
 	zbz_status status = look(f, c);
+	if (status == ZBZ_OK && !f->looked) zbz_log_pack(f); /* what the process before this one did not finish */
+	f->looked = true;
 	if (status == ZBZ_OK && zbz_log_rotate_due(f, c->now, least)) {
 		status = zbz_log_rotate(f, c);
 		if (status == ZBZ_OK) status = look(f, c);

@@ -1,6 +1,7 @@
 /* The file sink on real files: rotation, logrotate, and what others do to a file while it is written. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -157,6 +158,52 @@ static void old_ones_go(void) {
 	CHECK(strstr(others(&l), "a.log.20200101-000000.bak") != NULL && strstr(others(&l), "a.log.x") != NULL);
 	CHECK(strstr(others(&l), "b.log.20200101-000000") != NULL && strstr(others(&l), "a.log.2023") != NULL);
 	zbz_output_unref(l.o);
+}
+
+static bool packed_is(const log *l, const char *name, const char *expect) {
+	char cmd[300], text[1000] = "";
+	FILE *f;
+	snprintf(cmd, sizeof cmd, "gzip -dc '%s/%s'", l->dir, name);
+	f = popen(cmd, "r");
+	if (f == NULL) return false;
+	if (fread(text, 1, sizeof text - 1, f) == 0) return false;
+	return pclose(f) == 0 && strcmp(text, expect) == 0;
+}
+
+/* Until the former files have the names that are expected. */
+static bool await_others(const log *l, const char *expect) {
+	zbz_call c = log_call(10000);
+	while (strcmp(others(l), expect) != 0 && zbz_call_left(&c) > 0) sched_yield();
+	return strcmp(others(l), expect) == 0;
+}
+
+static void packed(void) {
+	log l;
+	char path[240];
+	FILE *f;
+	zbz_err err;
+	open_log(&l, "packed", "rotate_size=10B compress=gzip");
+	snprintf(path, sizeof path, "%s.20200101-000000", l.path); /* left by a process that died */
+	f = fopen(path, "w");
+	CHECK(f != NULL && fputs("old\n", f) >= 0 && fclose(f) == 0);
+	write_line(&l, "1111\n");
+	CHECK(await_others(&l, "a.log.20200101-000000.gz"));
+	CHECK(packed_is(&l, "a.log.20200101-000000.gz", "old\n"));
+	write_line(&l, "2222\n");
+	write_line(&l, "3333\n");
+	CHECK(await_others(&l, "a.log.20200101-000000.gz a.log.20231114-231322.gz"));
+	CHECK(packed_is(&l, "a.log.20231114-231322.gz", "1111\n2222\n"));
+	write_line(&l, "4444\n");
+	write_line(&l, "5555\n"); /* in the same second, and the name is taken by a packed one */
+	CHECK(await_others(&l, "a.log.20200101-000000.gz a.log.20231114-231322.001.gz a.log.20231114-231322.gz"));
+	CHECK_STR(read_file(l.path), "5555\n");
+	zbz_output_unref(l.o);
+	open_log(&l, "packed", "rotate_size=10B keep=2"); /* the first of a second goes before its second, packed or not */
+	write_line(&l, "6666666\n");
+	CHECK_STR(others(&l), "a.log.20231114-231322.001.gz a.log.20231114-231322.002");
+	zbz_output_unref(l.o);
+	CHECK(try_open(&l, fake, "compress=lz4", &err) == ZBZ_E_CONFIG);
+	CHECK_STR(err.option, "compress");
 }
 
 /* ---- what others do ---- */
@@ -367,6 +414,7 @@ int main(void) {
 	RUN(by_size);
 	RUN(by_time);
 	RUN(old_ones_go);
+	RUN(packed);
 	RUN(moved_by_logrotate);
 	RUN(emptied_in_place);
 	RUN(directory_removed);
