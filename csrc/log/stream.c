@@ -106,10 +106,20 @@ static zbz_status own_sink(zbz_stream *s, zbz_err *err) {
 	return s->ops->open(&s->sink, (const char *)s->setup.values + ZBZ_SINK_OPTIONS_AT, s->clock, err);
 }
 
+/* The user may be another one than at the open: a server that gives up its rights, a worker of nginx. */
+static zbz_status own_place(zbz_stream *s, zbz_err *err) {
+	char *dir;
+	zbz_status status = zbz_place_name(zbz_stream_opts(s)->ring, s->ops->name, zbz_buf_bytes(&s->identity), &dir, err);
+	if (status != ZBZ_OK) return status;
+	zbz_free(s->dir);
+	s->dir = dir;
+	return zbz_place_make(dir, err);
+}
+
 static zbz_status start(zbz_stream *s, zbz_err *err) {
 	zbz_ring ring;
 	zbz_status status = own_sink(s, err);
-	if (status == ZBZ_OK && s->dir != NULL) status = zbz_place_make(s->dir, err);
+	if (status == ZBZ_OK && s->dir != NULL) status = own_place(s, err);
 	if (status == ZBZ_OK) status = zbz_journal_open(s->dir, &s->journal, err);
 	if (status != ZBZ_OK) return status;
 	status = make_ring(s, &ring, err);

@@ -615,6 +615,24 @@ static void little_room_for_a_ring(void) {
 	CHECK(ended(pid) == 0);
 }
 
+/* Opened as root, used as somebody else, as in nginx: the rings belong to the one who logs. */
+static void rights_given_up(void) {
+	pid_t pid;
+	if (geteuid() != 0) return;
+	CHECK(chmod(rings, 01777) == 0);
+	pid = fork();
+	if (pid == 0) {
+		zbz_output *o = opened("type=told name=nobody");
+		bool ok = setgid(65534) == 0 && setuid(65534) == 0 && say(o, "x\n") && flush(o, 5000) == ZBZ_OK;
+		char dir[200];
+		zbz_output_unref(o);
+		snprintf(dir, sizeof dir, "%s/zbz-log-65534", rings);
+		ok = ok && rmdir(dir) == 0; /* and it is empty */
+		_exit(ok ? 0 : 1);
+	}
+	CHECK(ended(pid) == 0);
+}
+
 /* A program that ends without closing its outputs has them written all the same, and leaves nothing in the directory of rings. */
 static void ended_without_closing(void) {
 	char options[200], path[120];
@@ -649,8 +667,8 @@ static bool all_of(const char *options) {
 /* Opening, and a first record whose thread finds no memory: an error or a dropped record, never a leak. One thread at a time allocates. */
 static void allocation_fails(void) {
 	static const char *const cases[] = { "type=null linger=100ms", "type=memory linger=100ms",
-		                                 "type=told name=alloc linger=100ms" };
-	for (size_t k = 0; k < 3; k++) {
+		                                 "type=told name=alloc linger=100ms", "type=file path=/dev/null linger=100ms" };
+	for (size_t k = 0; k < 4; k++) {
 		bool failed = true;
 		for (long n = 1; failed; n++) {
 			long live;
@@ -691,6 +709,7 @@ int main(void) {
 		RUN(recovered_at_open);
 		RUN(recovered_when_the_sink_comes_back);
 		RUN(little_room_for_a_ring);
+		RUN(rights_given_up);
 		RUN(ended_without_closing);
 	}
 	RUN(bad_options);

@@ -63,7 +63,8 @@ typedef struct zbz_sink_ops {
 	const zbz_option
 	    *options; /* its own; those of every output (level, format, policy, ring, ...) are added by the output */
 
-	/* Checks what can be checked without waiting (a directory that cannot be written to is an error here). */
+	/* Checks what can be checked without waiting (a directory that cannot be written to is an error here). close does not wait either: a fork would
+	 * have to wait for it. A sink that a thread of the parent has used is never closed in a child; it opens its own with the same options. */
 	zbz_status (*open)(void **self, const void *options, const zbz_clock *clock, zbz_err *err);
 	void (*close)(void *self);
 	/* Takes records[0..*done) for good, in order. OK: all. A retryable error: the rest is offered again after a back-off. Another error: the record
