@@ -10,10 +10,12 @@ LDFLAGS_ALL = $(LDFLAGS) -pthread -Wl,-z,nodelete -Wl,--as-needed
 VERSION := $(shell sed -n 's/^.define ZBZ_VERSION "\(.*\)"/\1/p' csrc/include/zbz/zbz.h)
 
 # The core: libc and pthreads only. Providers that need a library are plug-ins.
-CORE_SRC := $(wildcard csrc/base/*.c csrc/core/*.c csrc/cache/*.c csrc/log/*.c csrc/layer/*.c) csrc/provider/cache_memory.c \
+CORE_SRC := $(wildcard csrc/base/*.c csrc/core/*.c csrc/cache/*.c csrc/log/*.c csrc/watch/*.c csrc/layer/*.c) csrc/provider/cache_memory.c \
             $(wildcard csrc/provider/memory_*.c) csrc/provider/cache_filesystem.c $(wildcard csrc/provider/filesystem_*.c) \
-            csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c) $(patsubst %,csrc/provider/sink_%.c,file rotate pack console memory null)
+            csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c csrc/provider/source_*.c) \
+            $(patsubst %,csrc/provider/sink_%.c,file rotate pack console memory null)
 BIND_SRC := $(wildcard csrc/bind/*.c)
+FFI_SRC := $(wildcard csrc/ffi/*.c)
 REDIS_SRC := $(wildcard csrc/provider/cache_redis*.c csrc/provider/redis_*.c csrc/proto/resp*.c csrc/net/*.c)
 MEMCACHED_SRC := $(wildcard csrc/provider/cache_memcached*.c csrc/provider/memcached_*.c csrc/proto/memcache*.c) csrc/net/tcp.c
 
@@ -40,7 +42,7 @@ $(B)/libzbz.so: $(call obj,$(CORE_SRC),core)
 $(B)/lua54/zbz/core.so: $(call obj,$(BIND_SRC),lua54) | $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz -lm '-Wl,-rpath,$$ORIGIN:$$ORIGIN/../..:$$ORIGIN/../../..'
-$(B)/luajit/zbz/core.so: $(call obj,$(BIND_SRC),luajit) | $(B)/libzbz.so
+$(B)/luajit/zbz/core.so: $(call obj,$(BIND_SRC) $(FFI_SRC),luajit) | $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz -lm '-Wl,-rpath,$$ORIGIN:$$ORIGIN/../..:$$ORIGIN/../../..'
 $(B)/zbz/provider/redis.so: $(call obj,$(REDIS_SRC),plugin) | $(B)/libzbz.so
@@ -70,12 +72,13 @@ $(B)/luajit/%.o: csrc/%.c
 
 # C unit tests: one program per spec/c/test_*.c, and the conformance program
 CTESTS := $(patsubst spec/c/%.c,$(B)/spec/%,$(wildcard spec/c/test_*.c)) $(B)/spec/conformance
-CTESTS := $(if $(LUA54_PC),$(CTESTS),$(filter-out %/test_states,$(CTESTS)))
+LUATESTS := $(B)/spec/test_states $(B)/spec/test_parked_memory
+CTESTS := $(if $(LUA54_PC),$(CTESTS),$(filter-out $(LUATESTS),$(CTESTS)))
 $(B)/spec/%: spec/c/%.c $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -o $@ $< -L$(B) -lzbz -pthread '-Wl,-rpath,$$ORIGIN/..'
-# The one that speaks Lua: it links Lua 5.4 and the binding's objects.
-$(B)/spec/test_states: spec/c/test_states.c $(call obj,$(BIND_SRC),lua54) $(B)/libzbz.so
+# Those that speak Lua: they link Lua 5.4 and the binding's objects.
+$(LUATESTS): $(B)/spec/%: spec/c/%.c $(call obj,$(BIND_SRC),lua54) $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LUA54_CFLAGS) -o $@ $(filter %.c %.o,$^) -L$(B) -lzbz $(call pkg,--libs,$(LUA54_PC)) -lm '-Wl,-rpath,$$ORIGIN/..'
 ctests: $(CTESTS) $(B)/spec/crash_log

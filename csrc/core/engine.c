@@ -2,10 +2,10 @@
 #include "pool.h"
 
 #include "base/signals.h"
+#include "base/until.h"
 
 #include <errno.h>
 #include <stdint.h>
-#include <time.h>
 
 #define THREADS_MAX      64
 #define THREADS_DEFAULT  4
@@ -166,20 +166,9 @@ zbz_status zbz_engine_threads(unsigned n, zbz_err *err) {
 
 /* ---- the end of the process ---- */
 
-static struct timespec patience(void) {
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_nsec += EXIT_PATIENCE_MS * 1000000L;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_sec++;
-		ts.tv_nsec -= 1000000000;
-	}
-	return ts;
-}
-
 /* Idle threads leave at once; one in the middle of a long job is left behind, or exit would hang with it. */
 __attribute__((destructor)) static void stop(void) {
-	struct timespec until = patience();
+	struct timespec until = zbz_until(EXIT_PATIENCE_MS);
 	zbz_engine_enter();
 	pool.stopping = true;
 	pthread_cond_broadcast(&pool.work);

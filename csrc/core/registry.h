@@ -2,12 +2,14 @@
 #ifndef ZBZ_CORE_REGISTRY_H
 #define ZBZ_CORE_REGISTRY_H
 
-#include <zbz/cache.h>
+#include <zbz/source.h>
 
 extern const zbz_cache_ops zbz_cache_memory, zbz_cache_ristretto; /* provider/cache_memory.c */
 extern const zbz_cache_ops zbz_cache_filesystem;                  /* provider/cache_filesystem.c */
 extern const zbz_cache_ops zbz_cache_shared;                      /* provider/cache_shared.c */
 extern const zbz_cache_ops zbz_cache_fault;                       /* layer/cache_fault.c */
+extern const zbz_cache_ops zbz_cache_multitier;                   /* layer/cache_multitier.c */
+extern const zbz_source_ops zbz_source_file;                      /* provider/source_file.c */
 
 /* A provider whose library is not part of the core. */
 typedef struct zbz_plugin_info {

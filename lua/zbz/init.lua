@@ -13,6 +13,7 @@ local host = require("zbz.host")
 ---@field VERSION string
 ---@field null lightuserdata  explicit null, the same as cjson.null
 ---@field cache table
+---@field watch table         zbz.watch.sync(source, key, fn, opts), and sources
 ---@field schema table        zbz.schema(spec), zbz.schema.rule(name, fn)
 ---@field on_error fun(err: any)?  gets what callbacks and background work throw; else it goes to stderr
 local zbz = {
@@ -20,6 +21,7 @@ local zbz = {
 	null = core.null,
 	cache = require("zbz.cache"),
 	schema = require("zbz.schema"),
+	watch = require("zbz.watch"),
 	Error = E.Error,
 	bytes = "bytes",
 	waiting = require("zbz.waiting"),

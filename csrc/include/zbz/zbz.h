@@ -5,6 +5,7 @@
 #include "engine.h"
 #include "pack.h"
 #include "table.h"
+#include "watch.h"
 
 #define ZBZ_VERSION "0.1.0"
 
