@@ -1,11 +1,9 @@
 /* Asking an output: flush, reopen, numbers, what it holds. */
 #include "output.h"
 
-#define NS_PER_MS INT64_C(1000000)
-
 static int64_t until_of(const zbz_call *c) {
 	int64_t left = zbz_call_left(c);
-	return left > INT64_MAX / (2 * NS_PER_MS) ? ZBZ_NEVER : zbz_mono_ns() + left * NS_PER_MS;
+	return left > INT64_MAX / (2 * ZBZ_NS_PER_MS) ? ZBZ_NEVER : zbz_mono_ns() + left * ZBZ_NS_PER_MS;
 }
 
 static zbz_status too_late(zbz_call *c, const char *what) {

@@ -3,8 +3,7 @@
 
 #include <sched.h>
 
-#define NS_PER_MS INT64_C(1000000)
-#define SHORT_NS  (10 * NS_PER_MS) /* how long "at once" may take: for a neighbour to end its record */
+#define SHORT_NS (10 * ZBZ_NS_PER_MS) /* how long "at once" may take: for a neighbour to end its record */
 
 enum { HOLD_TRIES = 1000, ROUND_NS = 1000000 };
 
@@ -32,7 +31,7 @@ zbz_status zbz_output_open(const zbz_config *cfg, const zbz_clock *clock, zbz_ou
 	}
 	atomic_init(&made->refs, 1);
 	made->policy = (zbz_policy)o.policy;
-	made->block_for = o.block_for * NS_PER_MS;
+	made->block_for = o.block_for * ZBZ_NS_PER_MS;
 	zbz_latch_take(&made->stream->latch);
 	made->next = made->stream->outputs;
 	made->stream->outputs = made;

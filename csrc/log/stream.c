@@ -4,8 +4,7 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 
-#define RETRY_NS  INT64_C(1000000000)
-#define NS_PER_MS INT64_C(1000000)
+#define RETRY_NS INT64_C(1000000000)
 
 enum { RECOVER_MS = 1000, PATIENCE_MS = 100 }; /* beyond the linger, for a thread to come out of its sink */
 
@@ -323,11 +322,11 @@ void zbz_stream_nudge(zbz_stream *s) {
 static void stop(zbz_stream *s) {
 	int64_t end, left;
 	zbz_streams_lock();
-	end = zbz_mono_ns() + zbz_stream_opts(s)->linger * NS_PER_MS;
+	end = zbz_mono_ns() + zbz_stream_opts(s)->linger * ZBZ_NS_PER_MS;
 	zbz_streams_unlock();
 	atomic_store(&s->stop_at, end);
 	zbz_stream_nudge(s);
-	end += PATIENCE_MS * NS_PER_MS;
+	end += PATIENCE_MS * ZBZ_NS_PER_MS;
 	while (atomic_load(&s->thread) == ZBZ_THREAD_RUNS && (left = end - zbz_mono_ns()) > 0)
 		zbz_futex_wait(&s->ended, 0, left);
 }

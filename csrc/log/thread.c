@@ -7,7 +7,6 @@
 #define STACK_SIZE ((size_t)1 << 20)
 #define NAP_NS     INT64_C(200000)
 #define SLEEP_NS   INT64_C(2000000000)
-#define NS_PER_MS  INT64_C(1000000)
 
 enum { NAPS = 10, FIRST_DELAY_MS = 20, CALL_MS = 10000 };
 
@@ -35,7 +34,7 @@ static void back_off(zbz_stream *s, unsigned failures) {
 	while (--failures > 0 && delay < most) delay *= 2;
 	if (delay > most) delay = most;
 	zbz_random(&dice, sizeof dice, NULL);
-	delay = delay * NS_PER_MS / 2 + delay * NS_PER_MS / 2 / 1000 * (dice % 1001);
+	delay = delay * ZBZ_NS_PER_MS / 2 + delay * ZBZ_NS_PER_MS / 2 / 1000 * (dice % 1001);
 	stop_at = atomic_load(&s->stop_at);
 	if (stop_at != 0 && zbz_mono_ns() + delay > stop_at) delay = stop_at - zbz_mono_ns();
 	if (delay > 0) zbz_futex_wait(&s->nudge, nudge, delay);
@@ -141,7 +140,7 @@ static bool await_turn(zbz_stream *s) {
 			continue;
 		}
 		if (own_empty(s) || zbz_mono_ns() >= stop_at) return false;
-		zbz_futex_wait(&s->nudge, atomic_load(&s->nudge), NS_PER_MS); /* the other one drains our ring */
+		zbz_futex_wait(&s->nudge, atomic_load(&s->nudge), ZBZ_NS_PER_MS); /* the other one drains our ring */
 	}
 }
 
