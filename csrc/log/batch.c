@@ -57,9 +57,10 @@ bool zbz_batch_take(zbz_writer *w, const zbz_ring *ring, bool orphan) {
 	zbz_batch *b = batch_of(w);
 	uint64_t tail, head, to;
 	if (!zbz_ring_span(ring, &tail, &head)) {
-		/* Positions that make no sense in a ring that is in use: what is between them cannot be told any more. */
+		/* What is between positions that make no sense cannot be told any more; the owner, if it lives, brings its own back. */
 		count(&w->counts->damaged, 1);
 		atomic_store(&ring->h->tail, head & ~(uint64_t)7);
+		atomic_store(&ring->h->head, head & ~(uint64_t)7);
 		return true;
 	}
 	if (tail == head || !hold(ring->h, orphan)) return false;

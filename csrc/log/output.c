@@ -203,8 +203,8 @@ char *zbz_output_reserve(zbz_output *o, const zbz_record_head *head, size_t most
 	int64_t until = 0;
 	char *text;
 	size_t body = side_of(head) + most;
-	if (!enter(o,
-	           &until)) { /* somebody holds it who does not go on, or this is a signal handler inside its own record */
+	/* Somebody holds it who does not go on, or this is a signal handler inside its own record. */
+	if (!enter(o, &until)) {
 		atomic_fetch_add(&o->stuck, 1);
 		return NULL;
 	}

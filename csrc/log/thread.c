@@ -93,34 +93,42 @@ static void write_on(zbz_stream *s, zbz_writer *w) {
 	}
 }
 
+static void begin(zbz_stream *s, zbz_writer *w) {
+	zbz_streams_lock();
+	*w = (zbz_writer){ .ops = s->ops,
+		               .sink = s->sink,
+		               .clock = s->clock,
+		               .dir = s->dir,
+		               .journal = &s->journal,
+		               .dead = &s->dead,
+		               .counts = &s->counts,
+		               .group = zbz_stream_opts(s)->sync != 0 };
+	s->sink_used = true;
+	s->writer = w;
+	zbz_streams_unlock();
+}
+
+/* Comes back when it is to stop, or after a while without the memory it needs. */
 static void serve(zbz_stream *s) {
 	zbz_writer *w = zbz_calloc(1, sizeof *w);
+	bool ready = false;
 	if (w != NULL) {
-		zbz_streams_lock();
-		*w = (zbz_writer){ .ops = s->ops,
-			               .sink = s->sink,
-			               .clock = s->clock,
-			               .dir = s->dir,
-			               .journal = &s->journal,
-			               .dead = &s->dead,
-			               .counts = &s->counts,
-			               .group = zbz_stream_opts(s)->sync != 0 };
-		s->sink_used = true;
-		s->writer = w;
-		zbz_streams_unlock();
-		if (zbz_writer_open(w, &s->ring, NULL) == ZBZ_OK) {
-			atomic_store(&s->writes, true);
-			write_on(s, w);
-			zbz_writer_bury(w);
-			atomic_store(&s->writes, false);
-		} else {
-			back_off(s, 1);
-		}
-		zbz_streams_lock();
-		zbz_writer_close(w);
-		s->writer = NULL;
-		zbz_streams_unlock();
+		begin(s, w);
+		ready = zbz_writer_open(w, &s->ring, NULL) == ZBZ_OK;
 	}
+	if (ready) {
+		atomic_store(&s->writes, true);
+		write_on(s, w);
+		zbz_writer_bury(w);
+		atomic_store(&s->writes, false);
+	} else {
+		back_off(s, 1);
+	}
+	if (w == NULL) return;
+	zbz_streams_lock();
+	zbz_writer_close(w);
+	s->writer = NULL;
+	zbz_streams_unlock();
 	zbz_free(w);
 }
 

@@ -206,6 +206,28 @@ static void journal_of_another_layout(void) {
 	clean();
 }
 
+/* A wild store into the positions of a ring in use: the next record puts them right, and what came before it is written. */
+static void positions_of_the_living(void) {
+	char ring[300];
+	zbz_output *o;
+	uint64_t head;
+	int fd;
+	CHECK(log_open("type=told name=ring ring_size=64KB", &o, NULL) == ZBZ_OK);
+	told_reset();
+	say(o, "before\n");
+	CHECK(flush(o, 5000) == ZBZ_OK);
+	find(ring);
+	fd = open(ring, O_RDONLY | O_CLOEXEC);
+	CHECK(pread(fd, &head, sizeof head, offsetof(zbz_ring_head, head)) == (ssize_t)sizeof head);
+	close(fd);
+	head += 3;
+	scribble(ring, offsetof(zbz_ring_head, head), &head, sizeof head);
+	while (numbers(o).damaged == 0) flush(o, 5000);
+	say(o, "after\n");
+	CHECK(flush(o, 5000) == ZBZ_OK && told_is("before\nafter\n"));
+	zbz_output_unref(o);
+}
+
 /* ---- the ring by itself ---- */
 
 static void a_file_and_its_owner(void) {
@@ -265,6 +287,7 @@ int main(void) {
 	RUN(a_file_and_its_owner);
 	RUN(names);
 	RUN(every_bit);
+	RUN(positions_of_the_living);
 	if (CHILD_THREADS) {
 		RUN(sound);
 		RUN(one_record_damaged);
