@@ -6,10 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/uio.h>
 #include <unistd.h>
-
-enum { RUN = 512 };
 
 static const zbz_option file_option_list[] = {
 	{ "path", "filename", ZBZ_OPT_TEXT, offsetof(zbz_file_options, path), NULL, NULL, 0, 0,
@@ -187,34 +184,22 @@ static zbz_status file_landed(void *self, zbz_call *c, const zbz_sink_mark *mark
 
 /* ---- writing ---- */
 
-static zbz_status put_run(zbz_log_file *f, zbz_call *c, const zbz_record *records, size_t n, size_t *sent) {
-	struct iovec v[RUN];
-	ssize_t put;
-	for (size_t i = 0; i < n; i++) v[i] = (struct iovec){ (char *)(uintptr_t)records[i].text.p, records[i].text.n };
-	do put = writev(f->fd, v, (int)n);
-	while (put < 0 && errno == EINTR);
-	*sent = put > 0 ? (size_t)put : 0;
-	return put >= 0 ? ZBZ_OK : trouble(f, c, "writing to");
-}
-
+/* Cut in the middle of a record: `landed` tells where, and the rest of it is what comes next. */
 static zbz_status file_write(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done) {
 	zbz_log_file *f = self;
-	*done = 0;
-	if (f->fd < 0 && open_path(f, c) != ZBZ_OK) return ZBZ_E_UNAVAILABLE;
-	while (*done < n) {
-		size_t run = n - *done < RUN ? n - *done : RUN, sent, whole = 0;
-		zbz_status status = put_run(f, c, records + *done, run, &sent);
-		f->size += sent;
-		while (whole < run && sent >= records[*done + whole].text.n) sent -= records[*done + whole++].text.n;
-		*done += whole;
-		if (status != ZBZ_OK) return status;
-		/* Cut in the middle: `landed` tells where, and the rest of the record is the next to be written. */
-		if (whole < run) {
-			errno = ENOSPC;
-			return trouble(f, c, "writing to");
-		}
+	zbz_bytes run = zbz_record_run(records, n);
+	size_t sent = 0;
+	zbz_status status = f->fd < 0 ? open_path(f, c) : ZBZ_OK;
+	while (status == ZBZ_OK && sent < run.n) {
+		ssize_t put = write(f->fd, run.p + sent, run.n - sent);
+		if (put > 0)
+			sent += (size_t)put;
+		else if (put == 0 || errno != EINTR)
+			status = trouble(f, c, "writing to");
 	}
-	return ZBZ_OK;
+	f->size += sent;
+	*done = status == ZBZ_OK ? n : zbz_record_whole(records, n, &sent);
+	return status;
 }
 
 static zbz_status file_sync(void *self, zbz_call *c) {

@@ -44,6 +44,18 @@ typedef struct zbz_record {
 	zbz_bytes text; /* formatted, ends with \n */
 } zbz_record;
 
+/* The texts of a write, laid end to end. */
+static inline zbz_bytes zbz_record_run(const zbz_record *records, size_t n) {
+	const zbz_bytes *last = &records[n - 1].text;
+	return zbz_b(records[0].text.p, (size_t)(last->p - records[0].text.p) + last->n);
+}
+/* How many whole records are in its first bytes; the rest goes out as *bytes. */
+static inline size_t zbz_record_whole(const zbz_record *records, size_t n, size_t *bytes) {
+	size_t whole = 0;
+	while (whole < n && *bytes >= records[whole].text.n) *bytes -= records[whole++].text.n;
+	return whole;
+}
+
 /* ---- 1. The contract of a sink ------------------------------------------------------------------------------------------ */
 
 /* Where the next write of a sink begins, so that after a death it can be told how much of a batch has arrived. */
@@ -67,7 +79,8 @@ typedef struct zbz_sink_ops {
 	 * have to wait for it. A sink that a thread of the parent has used is never closed in a child; it opens its own with the same options. */
 	zbz_status (*open)(void **self, const void *options, const zbz_clock *clock, zbz_err *err);
 	void (*close)(void *self);
-	/* Takes records[0..*done) for good, in order. OK: all. A retryable error: the rest is offered again after a back-off. Another error: the record
+	/* n is at least 1, and the texts lie end to end in memory (zbz_record_run): a sink of bytes takes them as one.
+	 * Takes records[0..*done) for good, in order. OK: all. A retryable error: the rest is offered again after a back-off. Another error: the record
 	 * at *done can never be taken; it goes to the dead letters and the rest is offered again. */
 	zbz_status (*write)(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done);
 	/* Optional, both or none. Before each write: where it begins. `least` is the size of its first text, *room comes in as that of all of them and goes
