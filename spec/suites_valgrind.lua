@@ -2,7 +2,9 @@
 local kept = {}
 local vg = "valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite "
 for _, s in ipairs(dofile("spec/suites.lua")) do
-	if s.name:match("^c ") then
+	if s.name == "c crash_log" then -- full speed is the point of it
+		s.name = "crash_log"
+	elseif s.name:match("^c ") then
 		s.run = s.run:gsub("(%S*/spec/[%w_]+)", vg .. "%1", 1)
 	elseif s.name:match("^lua5.4 ") then
 		s.run = s.run:gsub("lua5.4 /usr/bin/busted", vg .. "%0")

@@ -40,7 +40,7 @@ static zbz_status check_ops(const zbz_sink_ops *ops, zbz_err *err) {
 	if (ops->name == NULL || !zbz_provider_name_ok(ops->name))
 		return zbz_fail(err, ZBZ_E_ARGUMENT, "a sink's name must be 1 to 23 of a-z 0-9 _");
 	if (ops->open == NULL || ops->close == NULL || ops->write == NULL || ops->options == NULL ||
-	    (ops->mark == NULL) != (ops->landed == NULL))
+	    (ops->mark == NULL) != (ops->landed == NULL) || (ops->identity == NULL && !ops->terminal))
 		return zbz_fail(err, ZBZ_E_ARGUMENT, "sink '%s' lacks a mandatory function or its options", ops->name);
 	return ZBZ_OK;
 }

@@ -541,6 +541,8 @@ static void bad_options(void) {
 	zbz_config_free(cfg);
 	err = refused("type=fiel");
 	CHECK(err.status == ZBZ_E_UNKNOWN_PROVIDER && strstr(err.text, "nearest: file") != NULL);
+	err = refused("type=told");
+	CHECK(err.status == ZBZ_E_ARGUMENT && strstr(err.text, "'told'") != NULL);
 	err = refused("type=null policy=wait");
 	CHECK_STR(err.option, "policy");
 	err = refused("type=file");
@@ -557,6 +559,7 @@ static zbz_err refused_ring(const char *ring) {
 	zbz_output *o;
 	zbz_err err = { .text = "" };
 	CHECK(zbz_config_set_text(cfg, "type", zbz_bstr("told"), NULL) == ZBZ_OK);
+	CHECK(zbz_config_set_text(cfg, "name", zbz_bstr("rings"), NULL) == ZBZ_OK);
 	CHECK(zbz_config_set_text(cfg, "ring", zbz_bstr(ring), NULL) == ZBZ_OK);
 	CHECK(zbz_output_open(cfg, zbz_clock_system(), &o, &err) < 0);
 	zbz_config_free(cfg);

@@ -35,8 +35,8 @@ typedef struct zbz_record_head {
 	int64_t at; /* wall nanoseconds */
 	zbz_level level;
 	zbz_bytes logger; /* at most 255 bytes are kept */
-	zbz_bytes
-	    labels; /* further facts as a flat MessagePack map of texts (trace_id, ...), for sinks with metadata; may be empty */
+	/* Further facts as a flat MessagePack map of texts (trace_id, ...), for sinks with metadata; may be empty; above 65535 bytes they are left out. */
+	zbz_bytes labels;
 } zbz_record_head;
 
 typedef struct zbz_record {
@@ -94,7 +94,7 @@ typedef struct zbz_sink_ops {
 	/* Optional, for memory: appends the texts it holds; clear: and forgets them. From any thread. */
 	zbz_status (*read)(void *self, zbz_call *c, bool clear, zbz_buf *out);
 	/* Bytes that name what this sink writes to (a resolved path, a URL without its password): outputs with the same identity share a writer, and of
-	 * one process a ring; the options of the last one opened hold. NULL, or no bytes: shared with nobody. */
+	 * one process a ring; the options of the last one opened hold. A terminal sink may have none, and is shared with nobody then. */
 	zbz_status (*identity)(void *self, zbz_buf *out, zbz_err *err);
 } zbz_sink_ops;
 
@@ -110,8 +110,9 @@ typedef struct zbz_output zbz_output;
 typedef enum zbz_policy { ZBZ_POLICY_BLOCK, ZBZ_POLICY_DROP_NEWEST, ZBZ_POLICY_DROP_OLDEST } zbz_policy;
 
 /* cfg's "type" names the sink. Options of every output: policy (block | drop_oldest | drop_newest), block_for (longest wait of one record, then it is dropped and
- * counted), ring (directory of the rings; default /dev/shm), ring_size, sync (none | group), max_retry_delay. `level`, `format` and filters are the router's and are
- * taken out before. Recovers first what a dead process of the same output has left. */
+ * counted), ring (directory of the rings; default /dev/shm), ring_size, sync (none | group), max_retry_delay, linger, dead_letter, dead_letter_size. `level`, `format` and
+ * filters are the router's and are taken out before. Recovers first, for a second at most, what dead processes of the same output have left; what is not
+ * done then, or fails, is done by the writer. Starts no thread and makes no ring: that is for the first record, in the process that logs it. */
 ZBZ_API zbz_status zbz_output_open(const zbz_config *cfg, const zbz_clock *clock, zbz_output **out, zbz_err *err);
 ZBZ_API zbz_output *zbz_output_ref(zbz_output *o);
 /* The last one stops the writer after at most `linger` ms of draining; what is left stays in the ring for a recovery. NULL allowed. */
@@ -142,13 +143,14 @@ typedef size_t (*zbz_notice_fn)(void *ud, const zbz_record_head *head, zbz_bytes
 ZBZ_API void zbz_output_on_notice(zbz_output *o, zbz_notice_fn format, void *ud);
 
 typedef struct zbz_output_stats {
-	uint64_t records, bytes;                              /* committed by this process */
-	uint64_t written, written_bytes;                      /* taken by the sink, of all processes this writer serves */
-	uint64_t dropped_full, dropped_large, dropped_closed; /* by this process */
+	uint64_t records, bytes;         /* committed by this process */
+	uint64_t written, written_bytes; /* taken by the sink, of all processes this writer serves */
+	/* By this process. full: by the policy; large: above 1 MiB or half of the ring; closed: there was no ring to be had, or the process is ending. */
+	uint64_t dropped_full, dropped_large, dropped_closed;
 	uint64_t retries, dead_letters, recovered, syncs;
 	uint64_t damaged,
-	    set_aside; /* places in rings where no record could be read; rings nobody can read, kept as aside.* */
-	size_t lag;    /* bytes in this process's ring now */
+	    set_aside; /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
+	size_t lag;    /* bytes of this process's ring that the sink does not have yet */
 	bool writer;   /* does this process write? */
 } zbz_output_stats;
 ZBZ_API void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out);
