@@ -10,10 +10,12 @@ LDFLAGS_ALL = $(LDFLAGS) -pthread -Wl,-z,nodelete -Wl,--as-needed
 VERSION := $(shell sed -n 's/^.define ZBZ_VERSION "\(.*\)"/\1/p' csrc/include/zbz/zbz.h)
 
 # The core: libc and pthreads only. Providers that need a library are plug-ins.
-CORE_SRC := $(wildcard csrc/base/*.c csrc/core/*.c csrc/cache/*.c csrc/log/*.c csrc/layer/*.c) csrc/provider/cache_memory.c \
+CORE_SRC := $(wildcard csrc/base/*.c csrc/core/*.c csrc/cache/*.c csrc/log/*.c csrc/watch/*.c csrc/layer/*.c) csrc/provider/cache_memory.c \
             $(wildcard csrc/provider/memory_*.c) csrc/provider/cache_filesystem.c $(wildcard csrc/provider/filesystem_*.c) \
-            csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c) $(patsubst %,csrc/provider/sink_%.c,file rotate console memory null)
+            csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c csrc/provider/source_*.c) \
+            $(patsubst %,csrc/provider/sink_%.c,file rotate pack console memory null)
 BIND_SRC := $(wildcard csrc/bind/*.c)
+FFI_SRC := $(wildcard csrc/ffi/*.c)
 REDIS_SRC := $(wildcard csrc/provider/cache_redis*.c csrc/provider/redis_*.c csrc/proto/resp*.c csrc/net/*.c)
 MEMCACHED_SRC := $(wildcard csrc/provider/cache_memcached*.c csrc/provider/memcached_*.c csrc/proto/memcache*.c) csrc/net/tcp.c
 
@@ -31,6 +33,7 @@ TARGETS += $(if $(LUA54_CFLAGS),$(B)/lua54/zbz/core.so)
 TARGETS += $(if $(LUAJIT_CFLAGS),$(B)/luajit/zbz/core.so)
 TARGETS += $(if $(call has,hiredis openssl),$(B)/zbz/provider/redis.so)
 TARGETS += $(if $(call has,libmemcached),$(B)/zbz/provider/memcached.so)
+TARGETS += $(if $(call has,zlib),$(B)/zbz/provider/gzip.so)
 
 all: $(TARGETS)
 
@@ -39,7 +42,7 @@ $(B)/libzbz.so: $(call obj,$(CORE_SRC),core)
 $(B)/lua54/zbz/core.so: $(call obj,$(BIND_SRC),lua54) | $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz -lm '-Wl,-rpath,$$ORIGIN:$$ORIGIN/../..:$$ORIGIN/../../..'
-$(B)/luajit/zbz/core.so: $(call obj,$(BIND_SRC),luajit) | $(B)/libzbz.so
+$(B)/luajit/zbz/core.so: $(call obj,$(BIND_SRC) $(FFI_SRC),luajit) | $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz -lm '-Wl,-rpath,$$ORIGIN:$$ORIGIN/../..:$$ORIGIN/../../..'
 $(B)/zbz/provider/redis.so: $(call obj,$(REDIS_SRC),plugin) | $(B)/libzbz.so
@@ -48,6 +51,9 @@ $(B)/zbz/provider/redis.so: $(call obj,$(REDIS_SRC),plugin) | $(B)/libzbz.so
 $(B)/zbz/provider/memcached.so: $(call obj,$(MEMCACHED_SRC),plugin) | $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,libmemcached) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
+$(B)/zbz/provider/gzip.so: $(call obj,csrc/provider/packer_gzip.c,plugin) | $(B)/libzbz.so
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,zlib) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
 
 $(B)/core/%.o: csrc/%.c
 	@mkdir -p $(@D)
@@ -66,15 +72,16 @@ $(B)/luajit/%.o: csrc/%.c
 
 # C unit tests: one program per spec/c/test_*.c, and the conformance program
 CTESTS := $(patsubst spec/c/%.c,$(B)/spec/%,$(wildcard spec/c/test_*.c)) $(B)/spec/conformance
-CTESTS := $(if $(LUA54_PC),$(CTESTS),$(filter-out %/test_states,$(CTESTS)))
+LUATESTS := $(B)/spec/test_states $(B)/spec/test_parked_memory
+CTESTS := $(if $(LUA54_PC),$(CTESTS),$(filter-out $(LUATESTS),$(CTESTS)))
 $(B)/spec/%: spec/c/%.c $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -o $@ $< -L$(B) -lzbz -pthread '-Wl,-rpath,$$ORIGIN/..'
-# The one that speaks Lua: it links Lua 5.4 and the binding's objects.
-$(B)/spec/test_states: spec/c/test_states.c $(call obj,$(BIND_SRC),lua54) $(B)/libzbz.so
+# Those that speak Lua: they link Lua 5.4 and the binding's objects.
+$(LUATESTS): $(B)/spec/%: spec/c/%.c $(call obj,$(BIND_SRC),lua54) $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LUA54_CFLAGS) -o $@ $(filter %.c %.o,$^) -L$(B) -lzbz $(call pkg,--libs,$(LUA54_PC)) -lm '-Wl,-rpath,$$ORIGIN/..'
-ctests: $(CTESTS)
+ctests: $(CTESTS) $(B)/spec/crash_log
 
 # ---- for people
 help:
@@ -87,6 +94,7 @@ help:
 ## make env        print the exports for running programs from this tree: eval "$(make -s env)"
 ## make install    PREFIX=/usr/local DESTDIR=: the core, both Lua modules, the plug-ins, the headers
 ## make asan tsan valgrind fuzz    the C tests (and the Lua ones) under the sanitizers; FUZZ_SECONDS=60
+## make crash-log  150 random deaths of logging processes, then: is every record there, once and whole? TRIALS=150
 ## make bench      the measurements of the README, as ratios in one run
 ## make bench-log  the log beside spdlog, lualogging and lua-cjson
 ## make format     clang-format over every C file
@@ -131,6 +139,10 @@ valgrind: all ctests
 	@eval "$$($(MAKE) -s env)" && B=$(B) lua5.4 spec/tools/suite.lua spec/suites_valgrind.lua build/log/valgrind
 fuzz:
 	@$(MAKE) -s -f spec/fuzz/fuzz.mk run SECONDS=$(FUZZ_SECONDS)
+TRIALS ?= 150
+crash-log: $(B)/spec/crash_log
+	@$(B)/spec/crash_log $(TRIALS) /dev/shm
+	@$(B)/spec/crash_log $$(( ($(TRIALS) + 4) / 5 )) $${TMPDIR:-/tmp}
 bench: all
 	@spec/tools/deps.sh test
 	@eval "$$($(MAKE) -s env)" && spec/bench/run.sh
@@ -181,4 +193,5 @@ clean:
 	rm -rf $(B)
 
 .PHONY: openresty-demo openresty-stop bench-log
+.PHONY: crash-log
 .PHONY: all ctests help deps demo test env embed asan tsan valgrind fuzz bench readme format install rock install-rock clean

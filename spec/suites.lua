@@ -22,12 +22,17 @@ for _, f in ipairs(files("spec/c/test_*.c")) do
 	local name = f:match("([^/]+)%.c$")
 	add("c " .. name, with(name) .. B .. "/spec/" .. name)
 end
+add("c crash_log", B .. "/spec/crash_log 12")
 for _, case in ipairs {
 	{ "memory", "clock=fake" }, { "ristretto", "clock=fake" }, { "shared", "clock=fake" }, { "filesystem", "clock=fake base_dir=$dir" },
+	{ "multitier", "l1.provider=memory l2.provider=memory clock=fake" },
+	{ "multitier over redis", "l1.provider=shared l2.provider=redis l2.url=$REDIS_URL" },
+	{ "multitier over redis by pubsub", "invalidation=pubsub l1.provider=memory l2.provider=redis l2.url=$REDIS_URL" },
+	{ "multitier over memcached", "l1_ttl=1m l1.provider=memory l2.provider=memcached l2.servers=$MEMCACHED_SERVERS" },
 	{ "fault", "inner.provider=memory" }, { "redis", "url=$REDIS_URL" }, { "memcached", "servers=$MEMCACHED_SERVERS" },
 } do
 	local run = [[dir=$(mktemp -d); export dir; %ssh -c '%s/spec/conformance provider=%s %s'; code=$?; rm -rf "$dir"; exit $code]]
-	add("c conformance " .. case[1], run:format(with(case[1]), B, case[1], case[2]))
+	add("c conformance " .. case[1], run:format(with(case[1]), B, case[1]:match("^%S+"), case[2]))
 end
 for _, lua in ipairs(luas) do
 	for _, f in ipairs(files("spec/lua/*_spec.lua")) do

@@ -13,11 +13,15 @@ static uint64_t spread(uint64_t x) { /* the finaliser of SplitMix64 (Steele, Lea
 	return x ^ x >> 31;
 }
 
+void zbz_hash_fix(uint64_t seed) {
+	for (int i = 0; i < 4; i++) zbz_hash_secret[i] = seed = spread(seed);
+}
+
 /* At load time: tables made later, also after a fork, must all agree on the secrets. */
 __attribute__((constructor)) static void draw_secrets(void) {
 	if (zbz_random(zbz_hash_secret, sizeof zbz_hash_secret, NULL) != ZBZ_OK) {
 		uint64_t x = (uint64_t)time(NULL) ^ (uint64_t)(uintptr_t)&x;
-		for (int i = 0; i < 4; i++) zbz_hash_secret[i] = x = spread(x);
+		zbz_hash_fix(x);
 	}
 }
 

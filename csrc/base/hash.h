@@ -1,5 +1,6 @@
-/* One hash of bytes for every table of the core: fast on short keys, keyed with secrets drawn at load time, so that nobody
- * outside the process can choose keys that collide. Values differ from run to run: never store or send one.
+/* One hash of bytes for every table of the core: fast on short keys, keyed with secrets, so that nobody outside can choose keys
+ * that collide. Those of the process are drawn at load time: values differ from run to run, so never store or send one. What
+ * several processes share has secrets of its own.
  *
  * The construction (fold the 128-bit product of two keyed words) is that of Wang Yi's wyhash. */
 #ifndef ZBZ_BASE_HASH_H
@@ -9,6 +10,9 @@
 
 /* For plug-ins, the binding and tests. */
 ZBZ_API uint64_t zbz_hash(zbz_bytes s);
+
+/* For tests that need the same values in every run: the secrets follow from the seed. Before the first store is opened. */
+ZBZ_API void zbz_hash_fix(uint64_t seed);
 
 /* The core's own hot path; the secrets are not visible outside libzbz. */
 extern uint64_t zbz_hash_secret[4] __attribute__((visibility("hidden")));
@@ -38,8 +42,7 @@ static inline uint64_t zbz_hash_read4(const unsigned char *p) {
 	return v;
 }
 
-static inline uint64_t zbz_hash_inline(zbz_bytes s) {
-	const uint64_t *k = zbz_hash_secret;
+static inline uint64_t zbz_hash_keyed(const uint64_t k[4], zbz_bytes s) {
 	const unsigned char *p = (const unsigned char *)s.p;
 	size_t n = s.n;
 	uint64_t a = 0, b = 0, h = k[0];
@@ -59,5 +62,7 @@ static inline uint64_t zbz_hash_inline(zbz_bytes s) {
 	h = zbz_hash_fold(a ^ k[2], b ^ h);
 	return zbz_hash_fold(h ^ k[1], (uint64_t)s.n ^ k[3]);
 }
+
+static inline uint64_t zbz_hash_inline(zbz_bytes s) { return zbz_hash_keyed(zbz_hash_secret, s); }
 
 #endif

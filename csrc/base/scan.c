@@ -52,6 +52,21 @@ static uint64_t scale_fraction(const decimal *d, uint64_t unit, bool *rest) {
 
 static int shown(zbz_bytes s) { return s.n > SHOWN ? SHOWN : (int)s.n; }
 
+bool zbz_parse_integer(zbz_bytes text, int64_t *out) {
+	bool minus = text.n > 0 && text.p[0] == '-';
+	size_t i = minus;
+	int64_t v = 0;
+	if (i == text.n) return false;
+	for (; i < text.n; i++) { /* downwards, where there is one number more */
+		if (!is_digit(text.p[i])) return false;
+		if (__builtin_mul_overflow(v, (int64_t)10, &v) || __builtin_sub_overflow(v, (int64_t)(text.p[i] - '0'), &v))
+			return false;
+	}
+	if (!minus && v == INT64_MIN) return false;
+	*out = minus ? v : -v;
+	return true;
+}
+
 typedef struct unit {
 	const char *name;
 	uint64_t size;

@@ -1,4 +1,4 @@
-/* Durations and sizes: from doubles, and back to text. The parsers of text are public (config.h). */
+/* Durations and sizes: from doubles, and back to text; integers. The other parsers of text are public (config.h). */
 #ifndef ZBZ_BASE_SCAN_H
 #define ZBZ_BASE_SCAN_H
 
@@ -8,6 +8,9 @@
 #define ZBZ_DURATION_MAX ((int64_t)1 << 53)
 
 #define ZBZ_SCAN_TEXT 48 /* room for any formatted duration or size */
+
+/* -?[0-9]+ within 64 bits, and nothing else. */
+ZBZ_API bool zbz_parse_integer(zbz_bytes text, int64_t *out);
 
 /* Seconds as a number, rounded up to a whole millisecond; NaN, infinite, negative and too long are ZBZ_E_CONFIG. */
 ZBZ_API zbz_status zbz_duration_from_seconds(double seconds, int64_t *ms, zbz_err *err);

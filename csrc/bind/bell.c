@@ -1,5 +1,6 @@
 /* What hosts for event loops need beside parked calls: the doorbell of the state's mailbox, and how much is under way. */
 #include "args.h"
+#include "base/fork.h"
 #include "mail.h"
 
 static int push_trouble(lua_State *L, const zbz_err *err, const char *op) {
@@ -39,8 +40,14 @@ static int under_way(lua_State *L) {
 	if (mb != NULL) zbz_mailbox_stats_read(mb, &st);
 	zbz_push_int(L, (int64_t)(st.submitted - st.finished));
 	zbz_push_int(L, (int64_t)st.waiting);
-	lua_pushboolean(L, zbz_bind_of(L)->subscriptions != NULL);
+	lua_pushboolean(L, zbz_bind_of(L)->subscriptions != NULL || zbz_bind_of(L)->watches > 0);
 	return 3;
+}
+
+/* Was the state made by the process that this one was forked from? */
+static int inherited(lua_State *L) {
+	lua_pushboolean(L, zbz_bind_of(L)->generation != zbz_fork_generation());
+	return 1;
 }
 
 static int threads(lua_State *L) {
@@ -57,8 +64,8 @@ static int threads(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-	{ "listen", bell_listen },  { "accept", bell_accept }, { "kick", kick },
-	{ "under_way", under_way }, { "threads", threads },    { NULL, NULL },
+	{ "listen", bell_listen }, { "accept", bell_accept },  { "kick", kick }, { "under_way", under_way },
+	{ "threads", threads },    { "inherited", inherited }, { NULL, NULL },
 };
 
 void zbz_open_bell(lua_State *L) { zbz_functions(L, 1, functions); }

@@ -159,11 +159,13 @@ static void set_known(lua_State *L, const char *name, int64_t v) {
 }
 
 static zbz_status run_stats(zbz_request *r) {
-	static const zbz_provider_stats unknown = { -1, -1, -1, -1, -1, -1 };
-	r->stats = unknown;
 	zbz_store_stats(r->store, &r->c, &r->stats);
 	return ZBZ_OK;
 }
+static const char *const channels[] = {
+	[ZBZ_CHANNEL_NONE] = "none", [ZBZ_CHANNEL_TRACKING] = "tracking", [ZBZ_CHANNEL_PUBSUB] = "pubsub",
+	[ZBZ_CHANNEL_DOWN] = "down", [ZBZ_CHANNEL_REFUSED] = "refused",
+};
 static int push_stats(lua_State *L, zbz_bind *b, zbz_request *r) {
 	lua_createtable(L, 0, 6);
 	set_known(L, "keys", r->stats.keys);
@@ -172,6 +174,17 @@ static int push_stats(lua_State *L, zbz_bind *b, zbz_request *r) {
 	set_known(L, "evictions", r->stats.evictions);
 	set_known(L, "expired", r->stats.expired);
 	set_known(L, "retries", r->stats.retries);
+	set_known(L, "l1_keys", r->stats.l1_keys);
+	set_known(L, "l1_memory", r->stats.l1_memory);
+	set_known(L, "l1_hits", r->stats.l1_hits);
+	set_known(L, "l2_hits", r->stats.l2_hits);
+	set_known(L, "promotions", r->stats.promotions);
+	set_known(L, "invalidations", r->stats.invalidations);
+	set_known(L, "channel_losses", r->stats.channel_losses);
+	if (r->stats.channel >= 0) {
+		lua_pushstring(L, channels[r->stats.channel]);
+		lua_setfield(L, -2, "channel");
+	}
 	return 1;
 }
 static const zbz_verb stats_verb = { "provider_stats", parse_whole, run_stats, push_stats, false, false };

@@ -24,19 +24,7 @@
 
 #include <lua.h>
 
-#include "zbz/bytes.h"
-
-typedef enum zbz_codec {
-	ZBZ_CODEC_BYTES,   /* strings only, as they are */
-	ZBZ_CODEC_STRING,  /* strings of valid UTF-8, as they are */
-	ZBZ_CODEC_JSON,    /* RFC 8259, strict; UTF-8 without escapes but where the RFC demands them */
-	ZBZ_CODEC_MSGPACK, /* valid UTF-8 is written as str, other strings as bin; extension types are E_DECODE */
-	/* By Lua type: integers as decimal digits (so that counters of the backend and values agree), strings as they
-	 * are, everything else as C1 'm' + MessagePack. A string that would be read as one of the others (canonical decimal
-	 * digits, a first byte C1) is C1 's' + its bytes. Canonical digits beyond 64 bits in the bytes stay a string.
-	 * Decoding gives back exactly what was encoded. */
-	ZBZ_CODEC_AUTO
-} zbz_codec;
+#include "codec_plain.h"
 
 #define ZBZ_CODEC_DEPTH 128
 /* Input that JSON, MessagePack and auto refuse to decode (E_TOO_LARGE), and the `max` an encoding buffer should

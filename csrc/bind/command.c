@@ -163,9 +163,22 @@ static int push_inspect(lua_State *L, zbz_bind *b, zbz_request *r) {
 static const zbz_verb inspect_verb = { "inspect", parse_inspect, run_inspect, push_inspect, false, false };
 static int cache_inspect(lua_State *L) { return zbz_request_call(L, &inspect_verb); }
 
-static const zbz_verb *const verbs[] = { &command_verb, &inspect_verb, NULL };
+/* ---- counters of the provider ---- */
+
+static void parse_counters(lua_State *L, zbz_bind *b, zbz_request *r) {
+	zbz_cache_check(L, b, 1, "provider_counters");
+	zbz_ms_arg(L, 2, "provider_counters", "deadline", -1);
+	zbz_request_room(L, 2);
+	r->buf = zbz_scratch_take(L, b);
+	zbz_request_store(L, r, 2);
+}
+static zbz_status run_counters(zbz_request *r) { return zbz_store_counters(r->store, &r->c, r->buf); }
+static const zbz_verb counters_verb = { "provider_counters", parse_counters, run_counters, push_inspect, false, false };
+static int cache_counters(lua_State *L) { return zbz_request_call(L, &counters_verb); }
+
+static const zbz_verb *const verbs[] = { &command_verb, &inspect_verb, &counters_verb, NULL };
 const zbz_verb *const *const zbz_command_verbs = verbs;
 
-const luaL_Reg zbz_cache_native_methods[] = { { "command", cache_command },
-	                                          { "inspect", cache_inspect },
-	                                          { NULL, NULL } };
+const luaL_Reg zbz_cache_native_methods[] = {
+	{ "command", cache_command }, { "inspect", cache_inspect }, { "provider_counters", cache_counters }, { NULL, NULL }
+};

@@ -33,6 +33,7 @@ static zbz_status set_store(lua_State *L, int idx, const reader *r, zbz_config *
 	zbz_bind *b = zbz_bind_of(L);
 	zbz_store_box *store = zbz_box_test(L, b, idx, ZBZ_BOX_STORE);
 	if (store == NULL) return zbz_fail(err, ZBZ_E_ARGUMENT, "no option takes a %s", luaL_typename(L, idx));
+	if (r->keep == NULL) return zbz_fail(err, ZBZ_E_ARGUMENT, "no option takes a store");
 	if (store->store == NULL) return zbz_fail(err, ZBZ_E_ARGUMENT, "the store is closed");
 	if (!zbz_keep_add(r->keep, store->keep)) return zbz_fail_nomem(err);
 	return zbz_config_set_store(cfg, name, store->store, err);

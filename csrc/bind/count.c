@@ -74,8 +74,14 @@ static void set_count(lua_State *L, const char *name, uint64_t v) {
 static int table_counters(lua_State *L) {
 	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "counters");
 	zbz_table_stats st;
+	uint64_t l1_hits = 0;
+	int64_t l1_access = 0;
 	zbz_table_stats_read(t->t, &st);
-	lua_createtable(L, 0, 13);
+	if (t->l1 != NULL) zbz_l1_stats(t->l1, &l1_hits, &l1_access);
+	st.hits += l1_hits;
+	if (l1_access > st.last_access) st.last_access = l1_access;
+	lua_createtable(L, 0, 16);
+	if (t->l1 != NULL) set_count(L, "l1_hits", l1_hits);
 	set_count(L, "hits", st.hits);
 	set_count(L, "misses", st.misses);
 	set_count(L, "sets", st.sets);
@@ -87,6 +93,8 @@ static int table_counters(lua_State *L) {
 	set_count(L, "waits", st.waits);
 	set_count(L, "stale_served", st.stale_served);
 	set_count(L, "fenced", st.fenced);
+	set_count(L, "lock_waits", st.lock_waits);
+	set_count(L, "unlocked", st.unlocked);
 	zbz_push_seconds(L, st.created_at);
 	lua_setfield(L, -2, "created_at");
 	zbz_push_seconds(L, st.last_access);

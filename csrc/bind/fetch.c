@@ -81,7 +81,7 @@ static zbz_status run_entry(zbz_request *r) {
 	return s == ZBZ_OK && r->entry.negative && r->entry.stale ? ZBZ_MISS : s;
 }
 
-static int push_entry(lua_State *L, zbz_bind *b, zbz_request *r) {
+int zbz_entry_push(lua_State *L, zbz_request *r) {
 	const zbz_entry *e = &r->entry;
 	if (r->s != ZBZ_OK || e->negative || e->lease) {
 		lua_pushnil(L);
@@ -92,7 +92,13 @@ static int push_entry(lua_State *L, zbz_bind *b, zbz_request *r) {
 	}
 	lua_pushstring(L, state_of(e));
 	push_times(L, e, r->c.now);
-	push_version(L, &e->version);
+	return 4;
+}
+
+static int push_entry(lua_State *L, zbz_bind *b, zbz_request *r) {
+	int n = zbz_entry_push(L, r);
+	if (n < 4) return n;
+	push_version(L, &r->entry.version);
 	return 5;
 }
 static const zbz_verb entry_verb = { "entry", parse_entry, run_entry, push_entry, false, true };
@@ -174,6 +180,7 @@ static const char *const landings[] = {
 	[ZBZ_LANDED_VALUE] = "value",
 	[ZBZ_LANDED_NEGATIVE] = "negative",
 	[ZBZ_LANDED_FAILED] = "failed",
+	[ZBZ_LANDED_NOTHING] = "nothing",
 };
 
 /* The bytes go through the scratch buffer: they end with the flight, which a finalizer may leave. */
@@ -206,11 +213,12 @@ static int flight_land(lua_State *L) {
 	zbz_landing landing = ZBZ_LANDED_VALUE;
 	zbz_where at = zbz_at("land");
 	zbz_err err;
-	while (landing <= ZBZ_LANDED_FAILED && !zbz_bytes_eq(how, zbz_bstr(landings[landing]))) landing++;
-	if (landing > ZBZ_LANDED_FAILED)
-		return luaL_error(L, "zbz: land: how must be \"value\", \"negative\" or \"failed\"");
+	while (landing <= ZBZ_LANDED_NOTHING && !zbz_bytes_eq(how, zbz_bstr(landings[landing]))) landing++;
+	if (landing > ZBZ_LANDED_NOTHING)
+		return luaL_error(L, "zbz: land: how must be \"value\", \"negative\", \"failed\" or \"nothing\"");
 	if (!box->leads || box->landed) return luaL_error(L, "zbz: land: only the leader lands a flight, and once");
-	if (landing != ZBZ_LANDED_NEGATIVE) result = zbz_string_arg(L, 3, "land", "the result");
+	if (landing == ZBZ_LANDED_VALUE || landing == ZBZ_LANDED_FAILED)
+		result = zbz_string_arg(L, 3, "land", "the result");
 	if (zbz_flight_land(box->flight, landing, result, &err) < 0) return zbz_push_failure(L, &err, &at);
 	box->landed = true;
 	lua_pushboolean(L, 1);
@@ -307,18 +315,22 @@ static const zbz_verb *const verbs[] = { &entry_verb, &lease_verb, &commit_verb,
 const zbz_verb *const *const zbz_fetch_verbs = verbs;
 
 /* Pushes ticket and id for the landing. */
-static int flight_park(lua_State *L) { return zbz_park_flight(L, flight_check(L, 1, "park")->flight); }
+static zbz_status arm(void *flight, void (*fn)(void *ud), void *ud, zbz_err *err) {
+	return zbz_flight_on_land(flight, fn, ud, err);
+}
+static int flight_park(lua_State *L) { return zbz_park_on(L, arm, flight_check(L, 1, "park")->flight); }
 
 static int table_count(lua_State *L) {
 	static const char *const names[] = {
-		[ZBZ_COUNT_LOADS] = "loads",   [ZBZ_COUNT_LOAD_FAILURES] = "load_failures",
-		[ZBZ_COUNT_WAITS] = "waits",   [ZBZ_COUNT_STALE_SERVED] = "stale_served",
-		[ZBZ_COUNT_FENCED] = "fenced",
+		[ZBZ_COUNT_LOADS] = "loads",       [ZBZ_COUNT_LOAD_FAILURES] = "load_failures",
+		[ZBZ_COUNT_WAITS] = "waits",       [ZBZ_COUNT_STALE_SERVED] = "stale_served",
+		[ZBZ_COUNT_FENCED] = "fenced",     [ZBZ_COUNT_LOCK_WAITS] = "lock_waits",
+		[ZBZ_COUNT_UNLOCKED] = "unlocked",
 	};
 	zbz_table_box *t = zbz_table_check(L, zbz_bind_of(L), 1, "count");
 	zbz_bytes which = zbz_string_arg(L, 2, "count", "the counter's name");
 	zbz_counter i;
-	for (i = ZBZ_COUNT_LOADS; i <= ZBZ_COUNT_FENCED; i++) {
+	for (i = ZBZ_COUNT_LOADS; i <= ZBZ_COUNT_UNLOCKED; i++) {
 		if (!zbz_bytes_eq(which, zbz_bstr(names[i]))) continue;
 		zbz_table_count(t->t, i);
 		return 0;

@@ -2,6 +2,7 @@
  * opened. */
 #include <stdatomic.h>
 
+#include "base/fork.h"
 #include "codec.h"
 #include "object.h"
 
@@ -17,6 +18,7 @@ static int bind_close(lua_State *L) {
 	b->closing = true;
 	b->scratch_busy = false;
 	zbz_buf_clear(&b->scratch);
+	zbz_buf_clear(&b->door.buf);
 	zbz_mail_close(b);
 	zbz_log_close(b);
 	return 0;
@@ -26,6 +28,7 @@ static int bind_close(lua_State *L) {
 static void push_bind(lua_State *L) {
 	zbz_bind *b = zbz_newuserdata(L, sizeof(*b));
 	memset(b, 0, sizeof(*b));
+	b->generation = zbz_fork_generation();
 	lua_newtable(L);
 	zbz_setenv(L, -2);
 	lua_createtable(L, 0, 1);
@@ -61,12 +64,16 @@ static int open_areas(lua_State *L) {
 	zbz_open_batch(L);
 	zbz_open_keys(L);
 	zbz_open_fetch(L);
+	zbz_open_lock(L);
 	zbz_open_envelope(L);
 	zbz_open_mailbox(L);
 	zbz_open_subscribe(L);
 	zbz_open_park(L);
+	zbz_open_watch(L);
 	zbz_open_bell(L);
 	zbz_open_signals(L);
+	zbz_open_l1(L);
+	zbz_open_door(L);
 	zbz_open_log(L);
 	return 0;
 }

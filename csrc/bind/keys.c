@@ -1,4 +1,5 @@
 /* Listing and clearing a table. */
+#include "base/page.h"
 #include "request.h"
 
 #define PAGE ((size_t)500)
@@ -6,7 +7,7 @@
 typedef struct listing_box {
 	zbz_box head;
 	zbz_listing *listing;
-	zbz_table_box *table; /* pinned; its userdata is kept by this box's own table */
+	zbz_table *t; /* referenced; its handle is kept by this one's own table, for errors */
 	zbz_keep *keep;
 	zbz_buf page;
 	size_t at; /* next key in the page */
@@ -18,10 +19,10 @@ typedef struct listing_box {
 static void listing_release(lua_State *L, void *self) {
 	listing_box *box = self;
 	zbz_listing *listing = box->listing;
-	zbz_table_box *table = box->table;
+	zbz_table *t = box->t;
 	zbz_keep *keep = box->keep;
 	box->listing = NULL;
-	box->table = NULL;
+	box->t = NULL;
 	box->keep = NULL;
 	zbz_buf_clear(&box->page);
 	box->at = 0;
@@ -32,7 +33,7 @@ static void listing_release(lua_State *L, void *self) {
 	} else {
 		zbz_table_keys_close(listing);
 	}
-	if (table != NULL) zbz_table_unpin(table);
+	zbz_table_free(t);
 	zbz_keep_unref(keep);
 }
 
@@ -42,18 +43,28 @@ static listing_box *listing_at(lua_State *L, zbz_bind *b, int idx) {
 	return zbz_box_check(L, b, idx, ZBZ_BOX_LISTING, "keys");
 }
 
+zbz_table_box *zbz_listing_table(lua_State *L, const zbz_bind *b, int idx) {
+	zbz_table_box *t;
+	if (zbz_box_test(L, b, idx, ZBZ_BOX_LISTING) == NULL) return NULL;
+	zbz_getenv(L, idx);
+	lua_rawgeti(L, -1, 1);
+	t = zbz_box_test(L, b, lua_gettop(L), ZBZ_BOX_TABLE);
+	lua_pop(L, 2);
+	return t;
+}
+
 /* Can the iterator go on without a further page? */
 static bool has_next(const listing_box *box) { return box->listing == NULL || box->at < box->page.n || box->last; }
 
 static void parse_page(lua_State *L, zbz_bind *b, zbz_request *r) {
 	listing_box *box = listing_at(L, b, 1);
-	if (box->listing == NULL || box->table == NULL) {
+	if (box->listing == NULL || box->t == NULL) {
 		memset(&r->c.err, 0, sizeof(r->c.err));
 		r->s = zbz_fail(&r->c.err, ZBZ_E_CLOSED, "the listing has ended");
 		return;
 	}
-	r->box = box->table;
-	r->t = box->table->t;
+	r->box = zbz_listing_table(L, b, 1);
+	r->t = box->t;
 	r->keep = box->keep;
 	r->listing = box->listing;
 	r->lent = &box->lent_to;
@@ -88,13 +99,6 @@ static int push_page(lua_State *L, zbz_bind *b, zbz_request *r) {
 }
 static const zbz_verb page_verb = { "keys", parse_page, run_page, push_page, false, false };
 
-static size_t take_length(listing_box *box) {
-	const unsigned char *p = (const unsigned char *)box->page.p + box->at;
-	size_t n = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
-	box->at += 4;
-	return n;
-}
-
 /* By way of the scratch buffer: a finalizer that runs while the string is made could ask this listing for its next
  * page. */
 static int push_next(lua_State *L, listing_box *box) {
@@ -102,9 +106,8 @@ static int push_next(lua_State *L, listing_box *box) {
 	zbz_buf *key = zbz_scratch_take(L, b);
 	zbz_where at = zbz_at("keys");
 	zbz_err err;
-	size_t n = take_length(box);
-	zbz_status s = zbz_buf_append(key, box->page.p + box->at, n, &err);
-	box->at += n;
+	zbz_bytes next = zbz_page_take(zbz_buf_bytes(&box->page), &box->at);
+	zbz_status s = zbz_buf_append(key, next.p, next.n, &err);
 	if (s == ZBZ_OK) lua_pushlstring(L, key->p, key->n);
 	zbz_scratch_give(b, key);
 	return s == ZBZ_OK ? 1 : zbz_push_failure(L, &err, &at);
@@ -112,7 +115,7 @@ static int push_next(lua_State *L, listing_box *box) {
 
 /* Upvalues: the record, the listing. */
 static int next_key(lua_State *L) {
-	listing_box *box = lua_touserdata(L, lua_upvalueindex(2));
+	listing_box *box = listing_at(L, zbz_bind_of(L), lua_upvalueindex(2));
 	if (!has_next(box)) {
 		lua_settop(L, 0);
 		lua_pushvalue(L, lua_upvalueindex(2));
@@ -151,8 +154,7 @@ static int open_listing(lua_State *L) {
 		box->listing = NULL;
 		return zbz_push_failure(L, &c.err, &at);
 	}
-	box->table = t;
-	t->listings++;
+	box->t = zbz_table_ref(t->t);
 	box->keep = zbz_keep_ref(t->keep);
 	box->deadline = deadline;
 	return 0;

@@ -39,11 +39,18 @@ void zbz_log_close(zbz_bind *b) {
 
 /* ---- loggers ---- */
 
+static zbz_marked_shell *shell_at(lua_State *L, int idx) {
+	zbz_marked_shell *shell;
+	if (zbz_bind_of(L)->mt[ZBZ_BOX_LOGGER] == NULL) return NULL; /* what shells point to is gone */
+	if (lua_type(L, idx) != LUA_TUSERDATA || lua_rawlen(L, idx) != sizeof(*shell)) return NULL;
+	shell = lua_touserdata(L, idx);
+	return shell->mark == &logger_mark && shell->box != NULL ? shell : NULL;
+}
+
 zbz_logger_box *zbz_logger_at(lua_State *L, int idx) {
-	zbz_logger_box *box;
-	if (lua_type(L, idx) != LUA_TUSERDATA || lua_rawlen(L, idx) != sizeof(*box)) return NULL;
-	box = lua_touserdata(L, idx);
-	return box->mark == &logger_mark && box->logger != NULL ? box : NULL;
+	zbz_marked_shell *shell = shell_at(L, idx);
+	zbz_logger_box *box = shell != NULL ? shell->box : NULL;
+	return box != NULL && box->logger != NULL ? box : NULL;
 }
 
 static void logger_release(lua_State *L, void *self) {
@@ -59,14 +66,16 @@ static void logger_release(lua_State *L, void *self) {
 
 /* __gc of the metatables that the Lua part makes. */
 static int logger_gc(lua_State *L) {
-	zbz_logger_box *box = zbz_logger_at(L, 1);
-	if (box != NULL) zbz_box_close(L, &box->head);
+	zbz_marked_shell *shell = shell_at(L, 1);
+	zbz_box *box = shell != NULL ? shell->box : NULL;
+	if (box == NULL) return 0;
+	shell->box = NULL;
+	zbz_box_free(L, box);
 	return 0;
 }
 
 static zbz_logger_box *push_logger(lua_State *L, zbz_log_hub *hub) {
-	zbz_logger_box *box = zbz_box_new(L, ZBZ_BOX_LOGGER, sizeof(*box));
-	box->mark = &logger_mark;
+	zbz_logger_box *box = zbz_box_new_marked(L, ZBZ_BOX_LOGGER, sizeof(*box), &logger_mark);
 	box->hub = hub;
 	return box;
 }
@@ -74,7 +83,7 @@ static zbz_logger_box *push_logger(lua_State *L, zbz_log_hub *hub) {
 /* Takes the logger over; the new one has the metatable and the habits of the one at idx. */
 void zbz_logger_push_like(lua_State *L, int idx, zbz_logger *logger);
 void zbz_logger_push_like(lua_State *L, int idx, zbz_logger *logger) {
-	zbz_logger_box *like = lua_touserdata(L, idx), *box = push_logger(L, like->hub);
+	zbz_logger_box *like = zbz_logger_at(L, idx), *box = push_logger(L, like->hub);
 	box->logger = logger;
 	box->hub->refs++;
 	box->caller = like->caller;

@@ -1,4 +1,4 @@
-/* The log's binding. A Lua state has one log and one view on it; loggers are userdata that C finds by their size and a mark,
+/* The log's binding. A Lua state has one log and one view on it; loggers are shells that C knows by their size and a mark,
  * because each name has a metatable of its own, whose methods the Lua part changes when levels change. */
 #ifndef ZBZ_BIND_LOG_H
 #define ZBZ_BIND_LOG_H
@@ -39,8 +39,7 @@ typedef enum zbz_log_wrap {
 
 typedef struct zbz_logger_box {
 	zbz_box head;
-	const void *mark; /* tells it from other userdata of its size */
-	zbz_logger *logger;
+	zbz_logger *logger; /* NULL: released */
 	zbz_log_hub *hub;
 	bool caller;
 	int traceback; /* from this level on; 0: never */

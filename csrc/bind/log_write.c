@@ -276,9 +276,9 @@ static int log_fatal(lua_State *L) { return write_method(L, ZBZ_LEVEL_FATAL); }
 
 /* Upvalues: the record, the logger, the level. */
 static int log_plain(lua_State *L) {
-	zbz_logger_box *box = lua_touserdata(L, lua_upvalueindex(2));
+	zbz_logger_box *box = zbz_logger_at(L, lua_upvalueindex(2));
 	int msg = lua_type(L, 1) == LUA_TTABLE && lua_type(L, 2) == LUA_TSTRING ? 2 : 1; /* log:info("...") on the module */
-	if (box->logger == NULL) return 0;
+	if (box == NULL) return 0;
 	return write_record(L, zbz_bind_of(L), box, (zbz_level)lua_tointeger(L, lua_upvalueindex(3)), msg);
 }
 
@@ -296,7 +296,7 @@ static int make_plain(lua_State *L) {
 
 typedef struct event_box {
 	zbz_box head;
-	zbz_logger_box *to;
+	const zbz_marked_shell *to; /* the logger's, kept alive as well */
 	zbz_level level;
 	zbz_bytes msg; /* kept alive, as the names, by the box's own table */
 	unsigned turn;
@@ -315,7 +315,7 @@ static void event_release(lua_State *L, void *self) {
 }
 
 /* What the direct way cannot do: the values become a table, and go the other one. */
-static int event_slowly(lua_State *L, event_box *e) {
+static int event_slowly(lua_State *L, event_box *e, zbz_logger_box *to) {
 	int i, given = lua_gettop(L);
 	luaL_checkstack(L, 8, "zbz");
 	lua_pushlstring(L, e->msg.p, e->msg.n);
@@ -325,17 +325,19 @@ static int event_slowly(lua_State *L, event_box *e) {
 		lua_pushvalue(L, i + 1);
 		lua_rawset(L, -3);
 	}
-	return write_record(L, zbz_bind_of(L), e->to, e->level, given + 1);
+	return write_record(L, zbz_bind_of(L), to, e->level, given + 1);
 }
 
 static int log_event(lua_State *L) {
-	event_box *e = lua_touserdata(L, lua_upvalueindex(2));
-	zbz_logger_box *box = e->to;
+	event_box *e = *(event_box **)lua_touserdata(L, lua_upvalueindex(2));
+	zbz_logger_box *box;
 	zbz_log_call c;
 	unsigned turn;
 	int i;
+	if (e == NULL || zbz_bind_of(L)->mt[ZBZ_BOX_EVENT_LINE] == NULL || e->to == NULL) return 0;
+	box = e->to->box;
 	if (box == NULL || box->logger == NULL || !zbz_logger_wants(box->logger, e->level, &turn)) return 0;
-	if (box->hub->own || box->hub->processors || box->caller || box->traceback != 0) return event_slowly(L, e);
+	if (box->hub->own || box->hub->processors || box->caller || box->traceback != 0) return event_slowly(L, e, box);
 	if (turn != e->turn) {
 		for (i = 0; i < e->n; i++) e->names[i].key = zbz_log_key_of(box->hub->view, e->names[i].name);
 		e->turn = turn;
@@ -346,7 +348,7 @@ static int log_event(lua_State *L) {
 	if (lua_gettop(L) < e->n) lua_settop(L, e->n);
 	for (i = 0; i < e->n; i++) {
 		zbz_field *f = &c.fields[i];
-		if (!zbz_log_value(&c, i + 1, f)) return event_slowly(L, e);
+		if (!zbz_log_value(&c, i + 1, f)) return event_slowly(L, e, box);
 		f->key = e->names[i].key;
 	}
 	c.n = (size_t)e->n;
@@ -356,10 +358,9 @@ static int log_event(lua_State *L) {
 
 /* log_event(logger, level, msg, name, ...): a function of the values. */
 static int make_event(lua_State *L) {
-	zbz_logger_box *to = zbz_logger_at(L, 1);
 	int n = lua_gettop(L) - 3, i;
 	event_box *e;
-	if (to == NULL) return luaL_error(L, "zbz: event: a logger expected");
+	if (zbz_logger_at(L, 1) == NULL) return luaL_error(L, "zbz: event: a logger expected");
 	zbz_string_arg(L, 3, "event", "the message");
 	if (n > ZBZ_LOG_FIELDS_MAX) return zbz_raise(L, "zbz: event: more than %d names", ZBZ_LOG_FIELDS_MAX);
 	for (i = 0; i < n; i++) zbz_string_arg(L, 4 + i, "event", "the name of a field");
@@ -371,7 +372,7 @@ static int make_event(lua_State *L) {
 		lua_rawseti(L, -2, i);
 	}
 	zbz_setenv(L, -2);
-	e->to = to;
+	e->to = lua_touserdata(L, 1);
 	e->level = (zbz_level)luaL_checkinteger(L, 2);
 	e->msg = zbz_string_at(L, 3);
 	e->n = n;

@@ -32,6 +32,9 @@ zbz_mailbox *zbz_mail_peek(const zbz_bind *b);
 /* Is it a parked call? Then it is noted as done (or dropped, when nobody asks), and *id is its number. */
 bool zbz_park_drained(zbz_job *job, uint64_t *id);
 
+/* listeners[id] = {fn, box}, of subscriptions and watches; id from the record's subscription_ids. */
+void zbz_keep_listener(lua_State *L, uint64_t id, int fn, int box);
+void zbz_forget_listener(lua_State *L, uint64_t id);
 /* Pushes the function of an open subscription and answers true, or pushes nothing. */
 bool zbz_push_listener(lua_State *L, uint64_t id);
 /* A gap that could not be told with a message: pushes the function and an empty channel and answers 2, or 0. */

@@ -1,13 +1,11 @@
 #include "object.h"
 
 static const char *const kind_names[ZBZ_BOX_KINDS] = {
-	[ZBZ_BOX_STORE] = "zbz.Store",
-	[ZBZ_BOX_CACHE] = "zbz.Cache",
-	[ZBZ_BOX_TABLE] = "zbz.Table",
-	[ZBZ_BOX_FLIGHT] = "zbz.Flight",
-	[ZBZ_BOX_FLIGHTS] = "zbz.Flights",
-	[ZBZ_BOX_CLOCK] = "zbz.Clock",
-	[ZBZ_BOX_SUBSCRIPTION] = "zbz.Subscription",
+	[ZBZ_BOX_STORE] = "zbz.Store",     [ZBZ_BOX_CACHE] = "zbz.Cache",
+	[ZBZ_BOX_TABLE] = "zbz.Table",     [ZBZ_BOX_FLIGHT] = "zbz.Flight",
+	[ZBZ_BOX_FLIGHTS] = "zbz.Flights", [ZBZ_BOX_LOCK] = "zbz.Lock",
+	[ZBZ_BOX_CLOCK] = "zbz.Clock",     [ZBZ_BOX_SUBSCRIPTION] = "zbz.Subscription",
+	[ZBZ_BOX_SOURCE] = "zbz.Source",   [ZBZ_BOX_WATCH] = "zbz.core.Watch",
 	[ZBZ_BOX_OUTPUT] = "zbz.Output",
 };
 
@@ -17,15 +15,24 @@ void zbz_push_slot(lua_State *L, int slot) {
 	lua_remove(L, -2);
 }
 
-void *zbz_box_new(lua_State *L, zbz_kind kind, size_t size) {
+static void **push_shell(lua_State *L, size_t size) {
+	void **shell;
+	luaL_checkstack(L, 4, "zbz");
+	if (zbz_bind_of(L)->closing) luaL_error(L, "zbz: the Lua state is closing");
+	shell = zbz_newuserdata(L, size);
+	memset(shell, 0, size);
+	return shell;
+}
+
+/* The shell is on the top. */
+static void *fill_shell(lua_State *L, void **shell, zbz_kind kind, size_t size) {
 	zbz_bind *b = zbz_bind_of(L);
 	zbz_box *box;
-	luaL_checkstack(L, 4, "zbz");
-	if (b->closing) luaL_error(L, "zbz: the Lua state is closing");
-	box = zbz_newuserdata(L, size);
-	memset(box, 0, size);
 	zbz_push_slot(L, kind);
 	lua_setmetatable(L, -2);
+	box = zbz_calloc(1, size);
+	if (box == NULL) luaL_error(L, "zbz: out of memory");
+	*shell = box;
 	box->release = b->release[kind];
 	box->next = b->boxes;
 	box->at = &b->boxes;
@@ -34,30 +41,54 @@ void *zbz_box_new(lua_State *L, zbz_kind kind, size_t size) {
 	return box;
 }
 
-void zbz_box_close(lua_State *L, zbz_box *box) {
-	if (box->at != NULL) {
-		*box->at = box->next;
-		if (box->next != NULL) box->next->at = box->at;
-		box->at = NULL;
-		box->next = NULL;
-	}
+void *zbz_box_new(lua_State *L, zbz_kind kind, size_t size) {
+	return fill_shell(L, push_shell(L, sizeof(void *)), kind, size);
+}
+
+void *zbz_box_new_marked(lua_State *L, zbz_kind kind, size_t size, const void *mark) {
+	zbz_marked_shell *shell = (zbz_marked_shell *)push_shell(L, sizeof(*shell));
+	shell->mark = mark;
+	return fill_shell(L, &shell->box, kind, size);
+}
+
+void zbz_box_free(lua_State *L, zbz_box *box) {
 	box->release(L, box);
+	*box->at = box->next;
+	if (box->next != NULL) box->next->at = box->at;
+	zbz_free(box);
 }
 
+/* The shells that are still there are no longer ours: there is nothing left that they could point to. */
 void zbz_boxes_close(lua_State *L, zbz_bind *b) {
-	while (b->boxes != NULL) zbz_box_close(L, b->boxes);
+	memset(b->mt, 0, sizeof(b->mt));
+	while (b->boxes != NULL) zbz_box_free(L, b->boxes);
 }
 
-/* __gc, __close and close of every kind. Upvalues: the record, the kind. */
+static zbz_kind kind_upvalue(lua_State *L) { return (zbz_kind)lua_tointeger(L, lua_upvalueindex(2)); }
+
+/* __close and close of every kind. Upvalues: the record, the kind. */
 static int box_close(lua_State *L) {
-	zbz_box *box = zbz_box_test(L, zbz_bind_of(L), 1, (zbz_kind)lua_tointeger(L, lua_upvalueindex(2)));
-	if (box != NULL && box->release != NULL) zbz_box_close(L, box);
+	zbz_box *box = zbz_box_test(L, zbz_bind_of(L), 1, kind_upvalue(L));
+	if (box != NULL) box->release(L, box);
+	return 0;
+}
+
+/* __gc of every kind. Upvalues as above. */
+static int box_collect(lua_State *L) {
+	zbz_box *box = zbz_box_test(L, zbz_bind_of(L), 1, kind_upvalue(L));
+	if (box == NULL) return 0;
+	*(void **)lua_touserdata(L, 1) = NULL;
+	zbz_box_free(L, box);
 	return 0;
 }
 
 int zbz_box_mismatch(lua_State *L, int idx, zbz_kind kind, const char *op) {
+	const zbz_bind *b = zbz_bind_of(L);
 	const char *name = kind_names[kind] != NULL ? kind_names[kind] : "another userdata";
 	const char *hint = idx == 1 && lua_type(L, 1) == LUA_TSTRING ? " (call it with a colon)" : "";
+	if (b->closing) return luaL_error(L, "zbz: %s: everything is closed: the Lua state is closing", op);
+	if (lua_touserdata(L, idx) != NULL && lua_getmetatable(L, idx) && lua_topointer(L, -1) == b->mt[kind])
+		return luaL_error(L, "zbz: %s: the %s is closed", op, name);
 	return luaL_error(L, "zbz: %s: %s expected, got %s%s", op, name, luaL_typename(L, idx), hint);
 }
 
@@ -135,11 +166,11 @@ void zbz_functions(lua_State *L, int idx, const luaL_Reg *list) {
 	}
 }
 
-static void add_close(lua_State *L, int idx, const char *name, zbz_kind kind) {
+static void add_close(lua_State *L, int idx, const char *name, lua_CFunction close, zbz_kind kind) {
 	lua_pushstring(L, name);
 	lua_pushvalue(L, lua_upvalueindex(1));
 	lua_pushinteger(L, kind);
-	lua_pushcclosure(L, box_close, 2);
+	lua_pushcclosure(L, close, 2);
 	lua_rawset(L, idx);
 }
 
@@ -151,11 +182,13 @@ void zbz_class(lua_State *L, zbz_kind kind, const char *name, void (*release)(lu
 	lua_newtable(L);
 	lua_pushstring(L, name);
 	lua_setfield(L, mt, "__name");
-	add_close(L, mt, "__gc", kind);
-	add_close(L, mt, "__close", kind);
+	lua_pushstring(L, name);
+	lua_setfield(L, mt, "__metatable");
+	add_close(L, mt, "__gc", box_collect, kind);
+	add_close(L, mt, "__close", box_close, kind);
 	lua_newtable(L);
 	if (methods != NULL) zbz_functions(L, mt + 1, methods);
-	if (close_name != NULL) add_close(L, mt + 1, close_name, kind);
+	if (close_name != NULL) add_close(L, mt + 1, close_name, box_close, kind);
 	lua_setfield(L, mt, "__index");
 	b->mt[kind] = lua_topointer(L, mt);
 	b->release[kind] = release;

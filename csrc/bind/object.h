@@ -1,8 +1,12 @@
 /* What the files of the binding share: the per-state record, handles, scratch buffers, the two Lua ABIs.
  *
- * A handle ("box") is a userdata that is created closed and zeroed, then opened; its __gc, __close and close are
- * one function that may run twice and in any order. Whatever a C function of ours owns while it calls a Lua
- * function that may raise lives in a box or in the scratch buffer, so a longjmp leaves nothing behind.
+ * A handle ("box") is created closed and zeroed, then opened; what it holds is released by __gc, __close or close, which may run
+ * twice and in any order. Whatever a C function of ours owns while it calls a Lua function that may raise lives in a box or
+ * in the scratch buffer, so a longjmp leaves nothing behind.
+ *
+ * The box is memory of the core. What Lua has is its shell, a userdata that points to it, for a finalizer that finds no memory to
+ * run in is never called: then the shell is freed and the box, to which others may point, stays until the state closes. Only the
+ * collector calls __gc (the metatable is hidden), and from then on the shell points to NULL.
  *
  * Every closure of the binding has the zbz_bind of its Lua state as its first upvalue. */
 #ifndef ZBZ_BIND_OBJECT_H
@@ -13,6 +17,7 @@
 
 #include "zbz/zbz.h"
 
+#include "door.h"
 #include "keep.h"
 
 #if LUA_VERSION_NUM >= 504
@@ -35,12 +40,15 @@ typedef enum zbz_kind {
 	ZBZ_BOX_TABLE,
 	ZBZ_BOX_FLIGHT,
 	ZBZ_BOX_FLIGHTS,
+	ZBZ_BOX_LOCK,
 	ZBZ_BOX_CLOCK,
 	ZBZ_BOX_SUBSCRIPTION,
 	ZBZ_BOX_LISTING,
 	ZBZ_BOX_OUTPUT,
 	ZBZ_BOX_LOGGER,
 	ZBZ_BOX_EVENT_LINE,
+	ZBZ_BOX_SOURCE,
+	ZBZ_BOX_WATCH,
 	ZBZ_BOX_BUFFER, /* the last ones never leave the binding */
 	ZBZ_BOX_CONFIG,
 	ZBZ_BOX_URI,
@@ -62,26 +70,22 @@ struct zbz_mail;
 struct zbz_log_hub;
 struct zbz_subscription_box;
 
-/* Heads every box. The open ones of a state are linked, because a state that closes runs no finalizer of what is
- * made while it does. */
-typedef struct zbz_box {
-	struct zbz_box *next, **at;               /* at NULL: not linked */
-	void (*release)(lua_State *L, void *box); /* gives everything back; may run again */
-} zbz_box;
-
 /* One per Lua state. */
 typedef struct zbz_bind {
 	zbz_box *boxes;
 	zbz_buf scratch;
 	lua_State *scratch_owner;
 	bool scratch_busy;
-	bool closing; /* its own __gc has run: the state is going away */
+	unsigned generation; /* of the process that opened the module in this state */
+	bool closing;        /* its own __gc has run: the state is going away */
 	void (*release[ZBZ_BOX_KINDS])(lua_State *, void *);
 	const void *mt[ZBZ_BOX_KINDS]; /* identity of each kind's metatable, which the record's table keeps alive */
 	const void *item_mt;
 	struct zbz_mail *mail;                      /* NULL until somebody listens */
 	struct zbz_subscription_box *subscriptions; /* the open ones */
 	uint64_t subscription_ids;
+	size_t watches; /* open ones that have a listener */
+	zbz_door door;
 	struct zbz_log_hub *log; /* NULL until the log is opened */
 } zbz_bind;
 
@@ -104,39 +108,36 @@ typedef struct zbz_cache_box {
 	struct zbz_subscription_box *subscriptions;
 } zbz_cache_box;
 
-typedef struct zbz_table_box {
-	zbz_box head;
-	zbz_table *t; /* NULL: closed */
-	zbz_keep *keep;
-	int codec;         /* zbz_codec */
-	unsigned listings; /* open ones; they need `t` */
-	bool closed;       /* no longer to be used; freed with the last listing */
-	size_t name_n;
-	char name[]; /* for errors */
-} zbz_table_box;
-
 typedef struct zbz_clock_box {
 	zbz_box head;
 	zbz_keep *keep; /* owns the clock */
 	zbz_clock *clock;
 } zbz_clock_box;
 
-/* Pushes a zeroed box of that kind, linked, with its metatable. Raises while the state closes. */
+/* Pushes the shell of a zeroed box of that kind, linked, with its metatable; valid while the shell is. Raises while the state
+ * closes, and out of memory. */
 void *zbz_box_new(lua_State *L, zbz_kind kind, size_t size);
-/* Releases and unlinks one; for kinds whose metatables are not the one of the kind. */
-void zbz_box_close(lua_State *L, zbz_box *box);
-/* Releases and unlinks what is still open. */
+/* The same with a mark in the shell, for kinds whose shells have other metatables than that of the kind. */
+typedef struct zbz_marked_shell {
+	void *box;
+	const void *mark;
+} zbz_marked_shell;
+void *zbz_box_new_marked(lua_State *L, zbz_kind kind, size_t size, const void *mark);
+/* Releases and frees one, whose shell the caller has emptied. */
+void zbz_box_free(lua_State *L, zbz_box *box);
+/* Releases and frees all; from then on no shell is known any more. */
 void zbz_boxes_close(lua_State *L, zbz_bind *b);
 /* Raises with the caller's level: "zbz: get: zbz.Table expected, got nil". */
 int zbz_box_mismatch(lua_State *L, int idx, zbz_kind kind, const char *op);
 
+/* NULL: not of that kind, or collected already. */
 static inline void *zbz_box_test(lua_State *L, const zbz_bind *b, int idx, zbz_kind kind) {
-	void *box = lua_touserdata(L, idx);
+	void **shell = lua_touserdata(L, idx);
 	const void *mt;
-	if (box == NULL || !lua_getmetatable(L, idx)) return NULL;
+	if (shell == NULL || !lua_getmetatable(L, idx)) return NULL;
 	mt = lua_topointer(L, -1);
 	lua_pop(L, 1);
-	return mt == b->mt[kind] ? box : NULL;
+	return mt == b->mt[kind] ? *shell : NULL;
 }
 static inline void *zbz_box_check(lua_State *L, const zbz_bind *b, int idx, zbz_kind kind, const char *op) {
 	void *box = zbz_box_test(L, b, idx, kind);
@@ -149,7 +150,7 @@ zbz_store_box *zbz_store_check(lua_State *L, const zbz_bind *b, int idx, const c
 zbz_cache_box *zbz_cache_check(lua_State *L, const zbz_bind *b, int idx, const char *op);
 static inline zbz_table_box *zbz_table_check(lua_State *L, const zbz_bind *b, int idx, const char *op) {
 	zbz_table_box *t = (zbz_table_box *)zbz_box_check(L, b, idx, ZBZ_BOX_TABLE, op);
-	if (t->closed || t->t == NULL) luaL_error(L, "zbz: %s: the table is closed", op);
+	if (t->t == NULL) luaL_error(L, "zbz: %s: the table is closed", op);
 	return t;
 }
 /* nil and none: *keep NULL and the system's clock. */
@@ -233,12 +234,16 @@ void zbz_open_table(lua_State *L);
 void zbz_open_batch(lua_State *L);
 void zbz_open_keys(lua_State *L);
 void zbz_open_fetch(lua_State *L);
+void zbz_open_lock(lua_State *L);
 void zbz_open_envelope(lua_State *L);
 void zbz_open_mailbox(lua_State *L);
 void zbz_open_subscribe(lua_State *L);
 void zbz_open_park(lua_State *L);
 void zbz_open_bell(lua_State *L);
 void zbz_open_signals(lua_State *L);
+void zbz_open_watch(lua_State *L);
+void zbz_open_l1(lua_State *L);
+void zbz_open_door(lua_State *L);
 void zbz_open_log(lua_State *L);
 
 /* Parts of classes that stand in other files. */
@@ -248,6 +253,10 @@ extern const luaL_Reg zbz_table_count_methods[];  /* count.c */
 extern const luaL_Reg zbz_table_batch_methods[];  /* batch.c */
 extern const luaL_Reg zbz_table_keys_methods[];   /* keys.c */
 extern const luaL_Reg zbz_table_fetch_methods[];  /* fetch.c */
+extern const luaL_Reg zbz_table_lock_methods[];   /* lock.c */
+extern const luaL_Reg zbz_table_l1_methods[];     /* l1.c */
+
+extern const char *const zbz_reach_names[]; /* lock.c; by zbz_reach */
 
 /* Ends the subscriptions of a cache. */
 void zbz_subscriptions_close(lua_State *L, zbz_cache_box *cache);

@@ -20,7 +20,7 @@ typedef struct ticket_box {
 
 struct parked {
 	zbz_job job;
-	zbz_request r; /* verb NULL: a flight's landing */
+	zbz_request r; /* verb NULL: the end of somebody else's load */
 	zbz_buf out;
 	const void *self;
 	ticket_box *ticket;    /* NULL: nobody asks any more */
@@ -153,6 +153,7 @@ static bool answers_here(lua_State *L, const zbz_bind *b, int idx) {
 	const zbz_cache_box *c = t != NULL ? NULL : zbz_box_test(L, b, idx, ZBZ_BOX_CACHE);
 	if (t != NULL) return t->t == NULL || zbz_table_inline(t->t);
 	if (c != NULL) return c->cache == NULL || zbz_cache_inline(c->cache);
+	if (zbz_watch_box_waits(L, b, idx)) return false;
 	return zbz_box_test(L, b, idx, ZBZ_BOX_LISTING) == NULL;
 }
 
@@ -167,9 +168,9 @@ static void give_scratch(zbz_bind *b, const zbz_request *r) {
 	if (r->words != NULL) zbz_scratch_give(b, r->words);
 }
 
-static int push_ticket(lua_State *L, int box, const parked *p) {
+static int push_ticket(lua_State *L, int shell, const parked *p) {
 	int64_t deadline = p->r.verb != NULL ? p->r.c.deadline : ZBZ_NEVER;
-	lua_pushvalue(L, box);
+	lua_pushvalue(L, shell);
 	zbz_push_int(L, (int64_t)p->job.ticket);
 	if (deadline == ZBZ_NEVER) return 2;
 	deadline -= zbz_mono(p->r.c.clock);
@@ -178,8 +179,7 @@ static int push_ticket(lua_State *L, int box, const parked *p) {
 }
 
 /* The request goes on its way, or fails here and now. */
-static int send_off(lua_State *L, zbz_bind *b, zbz_request *r, int box) {
-	ticket_box *ticket = lua_touserdata(L, box);
+static int send_off(lua_State *L, zbz_bind *b, zbz_request *r, ticket_box *ticket, int shell) {
 	parked *p = copy_of(r, lua_touserdata(L, 1));
 	zbz_mailbox *mb = p != NULL ? zbz_mail_box(b, &r->c.err) : NULL;
 	if (p == NULL) zbz_fail_nomem(&r->c.err);
@@ -198,35 +198,80 @@ static int send_off(lua_State *L, zbz_bind *b, zbz_request *r, int box) {
 	p->ticket = ticket;
 	ticket->p = p;
 	if (p->r.lent != NULL) *p->r.lent = &p->r;
-	return push_ticket(L, box, p);
+	return push_ticket(L, shell, p);
 }
 
-/* Upvalues: the record, the verb. */
+/* A read that a local tier can answer needs no thread. Nothing has happened when it cannot. */
+static bool answers_now(zbz_request *r) {
+	if (r->t == NULL || !zbz_table_inline_hits(r->t)) return false;
+	r->c.no_wait = true;
+	r->s = r->verb->run(r);
+	r->c.no_wait = false;
+	if (r->s != ZBZ_AGAIN) return true;
+	r->s = ZBZ_OK;
+	return false;
+}
+
+/* The same where nothing can wait: true and the results, or false. */
+static int try_now(lua_State *L) {
+	zbz_bind *b = zbz_bind_of(L);
+	zbz_request r;
+	int n;
+	lua_settop(L, ZBZ_VERB_ARGS);
+	memset(&r.put, 0, sizeof(r) - offsetof(zbz_request, put));
+	zbz_request_clear(&r, lua_touserdata(L, lua_upvalueindex(2)));
+	r.verb->parse(L, b, &r);
+	if (r.s < 0 || answers_now(&r)) {
+		n = zbz_request_push(L, b, &r);
+		lua_pushboolean(L, 1);
+		lua_insert(L, -1 - n);
+		return n + 1;
+	}
+	give_scratch(b, &r);
+	lua_pushboolean(L, 0);
+	return 1;
+}
+
+/* Upvalues: the record, the verb, whether it can be tried first. */
 static int submit(lua_State *L) {
 	zbz_bind *b = zbz_bind_of(L);
 	const zbz_verb *verb = lua_touserdata(L, lua_upvalueindex(2));
+	ticket_box *ticket;
 	zbz_request r;
-	int box = ZBZ_VERB_ARGS + 1;
 	if (answers_here(L, b, 1)) return at_once(L, zbz_request_call(L, verb));
 	lua_settop(L, ZBZ_VERB_ARGS);
-	zbz_box_new(L, ZBZ_BOX_TICKET, sizeof(ticket_box));
+	ticket = zbz_box_new(L, ZBZ_BOX_TICKET, sizeof(*ticket));
 	memset(&r.put, 0, sizeof(r) - offsetof(zbz_request, put));
 	zbz_request_clear(&r, verb);
 	verb->parse(L, b, &r);
-	if (r.s >= 0) return send_off(L, b, &r, box);
+	if (r.s >= 0 && lua_toboolean(L, lua_upvalueindex(3)) && answers_now(&r))
+		return at_once(L, zbz_request_push(L, b, &r));
+	if (r.s >= 0) return send_off(L, b, &r, ticket, ZBZ_VERB_ARGS + 1);
 	if (r.store != NULL) zbz_store_unref(r.store);
 	return at_once(L, zbz_request_push(L, b, &r));
 }
 
-/* ---- a flight's landing ---- */
+bool zbz_park_send(zbz_bind *b, const zbz_request *r) {
+	zbz_mailbox *mb = zbz_mail_peek(b);
+	parked *p = mb != NULL ? copy_of(r, NULL) : NULL;
+	zbz_err err;
+	if (p == NULL) return false;
+	if (zbz_submit(mb, &p->job, &err) == ZBZ_OK) return true;
+	p->r.undo = NULL;
+	parked_free(p);
+	return false;
+}
 
-static void landed(void *ud) { zbz_complete(ud); }
+/* ---- the end of somebody else's load ---- */
 
-int zbz_park_flight(lua_State *L, zbz_flight *flight) {
+static void ended(void *ud) { zbz_complete(ud); }
+
+int zbz_park_on(lua_State *L, zbz_status (*arm)(void *thing, void (*fn)(void *ud), void *ud, zbz_err *err),
+                void *thing) {
 	zbz_bind *b = zbz_bind_of(L);
 	ticket_box *ticket = zbz_box_new(L, ZBZ_BOX_TICKET, sizeof(*ticket));
 	zbz_where at = zbz_at("fetch");
-	int box = lua_gettop(L);
+	int shell = lua_gettop(L);
 	zbz_err err;
 	zbz_mailbox *mb = zbz_mail_box(b, &err);
 	parked *p = mb != NULL ? zbz_calloc(1, sizeof(*p)) : NULL;
@@ -241,24 +286,29 @@ int zbz_park_flight(lua_State *L, zbz_flight *flight) {
 	}
 	p->ticket = ticket;
 	ticket->p = p;
-	if (zbz_flight_on_land(flight, landed, &p->job, &err) < 0) {
+	if (arm(thing, ended, &p->job, &err) < 0) {
 		zbz_complete(&p->job); /* wakes at once; the caller looks and asks again */
 	}
-	return push_ticket(L, box, p);
+	return push_ticket(L, shell, p);
 }
 
 /* ---- the end of a wait ---- */
 
-static parked *ticket_at(lua_State *L, const char *op) {
-	ticket_box *box = zbz_box_check(L, zbz_bind_of(L), 1, ZBZ_BOX_TICKET, op);
-	if (box->p == NULL) luaL_error(L, "zbz: %s: the ticket was used already", op);
-	return box->p;
+/* The handle at index 1 is that of the call, and may have been collected meanwhile in a state that closes. */
+static void find_box(lua_State *L, const zbz_bind *b, zbz_request *r) {
+	if (r->box == NULL) return;
+	r->box = zbz_box_test(L, b, 1, ZBZ_BOX_TABLE);
+	if (r->box == NULL) r->box = zbz_listing_table(L, b, 1);
+	if (r->box == NULL) zbz_box_mismatch(L, 1, ZBZ_BOX_TABLE, "finish");
 }
 
 /* finish(ticket, handle): with the handle at index 1, as in a blocking call. */
 static int finish(lua_State *L) {
-	parked *p = ticket_at(L, "finish");
+	zbz_bind *b = zbz_bind_of(L);
+	ticket_box *ticket = zbz_box_check(L, b, 1, ZBZ_BOX_TICKET, "finish");
+	parked *p = ticket->p;
 	int n;
+	if (p == NULL) return luaL_error(L, "zbz: finish: the ticket was used already");
 	if (!p->done) return luaL_error(L, "zbz: finish: the call is still under way");
 	lua_settop(L, 2);
 	lua_insert(L, 1);
@@ -266,10 +316,11 @@ static int finish(lua_State *L) {
 		n = 0;
 	} else {
 		if (lua_touserdata(L, 1) != p->self) return luaL_error(L, "zbz: finish: another handle than that of the call");
-		n = zbz_request_push(L, zbz_bind_of(L), &p->r);
+		find_box(L, b, &p->r);
+		n = zbz_request_push(L, b, &p->r);
 	}
 	/* A finalizer that ran meanwhile has not taken it: it stands on our stack. */
-	((ticket_box *)lua_touserdata(L, 2))->p = NULL;
+	ticket->p = NULL;
 	parked_free(p);
 	return n;
 }
@@ -282,20 +333,43 @@ static int abandon(lua_State *L) {
 	return 0;
 }
 
-/* is it a handle whose calls answer without waiting? */
+/* Is it a handle whose calls answer without waiting, or wait for nobody else? */
 static int is_inline(lua_State *L) {
-	lua_pushboolean(L, answers_here(L, zbz_bind_of(L), 1));
+	zbz_bind *b = zbz_bind_of(L);
+	lua_pushboolean(L, answers_here(L, b, 1) || zbz_watch_box_local(L, b, 1));
 	return 1;
 }
 
 /* ---- doors ---- */
 
+static bool can_be_tried(const zbz_verb *verb) {
+	static const char *const names[] = { "get", "get_raw", "get_with", "get_multi", "entry", "exists", "ttl" };
+	size_t i;
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(verb->name, names[i]) == 0) return true;
+	return false;
+}
+
+static void push_closure(lua_State *L, lua_CFunction fn, const zbz_verb *verb) {
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_pushlightuserdata(L, (void *)(uintptr_t)verb);
+	lua_pushboolean(L, can_be_tried(verb));
+	lua_pushcclosure(L, fn, 3);
+}
+
+/* Adds to the table at `idx` what may be tried where nothing can wait. */
+static void add_tries(lua_State *L, int idx, const zbz_verb *const *verbs) {
+	for (; *verbs != NULL; verbs++) {
+		if (!can_be_tried(*verbs)) continue;
+		push_closure(L, try_now, *verbs);
+		lua_setfield(L, idx, (*verbs)->name);
+	}
+}
+
 /* Adds submit closures to the table at `idx`, and to the one at `idx` + 1 the names of those that write. */
 static void add_doors(lua_State *L, int idx, const zbz_verb *const *verbs) {
 	for (; *verbs != NULL; verbs++) {
-		lua_pushvalue(L, lua_upvalueindex(1));
-		lua_pushlightuserdata(L, (void *)(uintptr_t)*verbs);
-		lua_pushcclosure(L, submit, 2);
+		push_closure(L, submit, *verbs);
 		lua_setfield(L, idx, (*verbs)->name);
 		if (!(*verbs)->writes) continue;
 		lua_pushboolean(L, 1);
@@ -320,8 +394,15 @@ void zbz_open_park(lua_State *L) {
 	add_doors(L, at, zbz_batch_verbs);
 	add_doors(L, at, zbz_keys_verbs);
 	add_doors(L, at, zbz_fetch_verbs);
+	add_doors(L, at, zbz_lock_verbs);
+	add_doors(L, at, zbz_l1_verbs);
 	lua_setfield(L, 1, "queueable");
 	lua_setfield(L, 1, "table_doors");
+	lua_newtable(L);
+	add_tries(L, at, zbz_table_verbs);
+	add_tries(L, at, zbz_batch_verbs);
+	add_tries(L, at, zbz_fetch_verbs);
+	lua_setfield(L, 1, "table_tries");
 	lua_newtable(L);
 	lua_newtable(L);
 	add_doors(L, at, zbz_cache_verbs);
@@ -329,5 +410,10 @@ void zbz_open_park(lua_State *L) {
 	add_doors(L, at, zbz_mail_verbs);
 	lua_pop(L, 1);
 	lua_setfield(L, 1, "cache_doors");
+	lua_newtable(L);
+	lua_newtable(L);
+	add_doors(L, at, zbz_watch_verbs);
+	lua_pop(L, 1);
+	lua_setfield(L, 1, "watch_doors");
 	zbz_functions(L, 1, functions);
 }

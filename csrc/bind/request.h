@@ -26,7 +26,7 @@ struct zbz_request {
 	const zbz_verb *verb;
 	zbz_status s;
 	zbz_call c;
-	zbz_table_box *box; /* of a table; only where Lua is */
+	zbz_table_box *box; /* of a table, or NULL; only where Lua is, and while the handle at index 1 is */
 	zbz_table *t;
 	zbz_store *store; /* of a cache: referenced from parse on, dropped after run */
 	zbz_keep *keep;
@@ -42,6 +42,7 @@ struct zbz_request {
 	zbz_version version; /* put.version; what a lease gives */
 	zbz_entry entry;
 	zbz_flight *flight;
+	zbz_lock *lock;
 	zbz_listing *listing;
 	struct zbz_request **lent; /* where the flight's or the listing's box notes that a parked request uses it */
 	bool orphaned;             /* that box is gone: the request gives the thing up at its end */
@@ -55,6 +56,7 @@ struct zbz_request {
 	size_t *ends; /* of commands: keys are their words */
 	size_t commands;
 	zbz_provider_stats stats;
+	zbz_kept kept;
 	void *ud, *opened;
 	zbz_store *held;
 };
@@ -80,6 +82,10 @@ static inline void zbz_request_room(lua_State *L, int n) {
 	if (lua_gettop(L) < n) lua_settop(L, n);
 }
 
+/* Pushes value, state, age, left of the table entry that was read; nil alone when there was none. r->s tells of a value that cannot be
+ * decoded: nothing is pushed then. */
+int zbz_entry_push(lua_State *L, zbz_request *r);
+
 /* For a cache at index 1: begins the call on its current store, or fails. The last thing of a parse. */
 void zbz_request_store(lua_State *L, zbz_request *r, int deadline_idx);
 
@@ -88,12 +94,25 @@ int zbz_request_call(lua_State *L, const zbz_verb *verb);
 /* The last one: results, or nil and the error. Gives the scratch buffer back. */
 int zbz_request_push(lua_State *L, zbz_bind *b, zbz_request *r);
 
-/* Pushes a ticket and its id: the mailbox tells when the flight has landed. Or nil and the error. */
-int zbz_park_flight(lua_State *L, zbz_flight *flight);
+/* The table of the listing at idx, while both handles live; NULL: it is none. */
+zbz_table_box *zbz_listing_table(lua_State *L, const zbz_bind *b, int idx);
+
+/* Pushes a ticket and its id: the mailbox tells when `thing` calls back, which `arm` asks it to. Or nil and the error. */
+int zbz_park_on(lua_State *L, zbz_status (*arm)(void *thing, void (*fn)(void *ud), void *ud, zbz_err *err),
+                void *thing);
+
+/* Runs it in the pool of a host that has one; nobody asks for the answer, r->undo is called at the end. False: not done, all is as before. */
+bool zbz_park_send(zbz_bind *b, const zbz_request *r);
 
 /* The verbs that can be parked, NULL at the end: of tables, of caches. */
 extern const zbz_verb *const *const zbz_table_verbs, *const *const zbz_count_verbs, *const *const zbz_batch_verbs;
-extern const zbz_verb *const *const zbz_keys_verbs, *const *const zbz_fetch_verbs;
+extern const zbz_verb *const *const zbz_keys_verbs, *const *const zbz_fetch_verbs, *const *const zbz_lock_verbs,
+                                                                                       *const *const zbz_l1_verbs;
 extern const zbz_verb *const *const zbz_cache_verbs, *const *const zbz_command_verbs, *const *const zbz_mail_verbs;
+extern const zbz_verb *const *const zbz_watch_verbs;
+
+/* Is it an open watch, whose first look waits? Does that ask no other machine? */
+bool zbz_watch_box_waits(lua_State *L, const zbz_bind *b, int idx);
+bool zbz_watch_box_local(lua_State *L, const zbz_bind *b, int idx);
 
 #endif

@@ -68,7 +68,7 @@ static const struct {
 	{ ZBZ_CAN_TTL, "ttl" },         { ZBZ_CAN_EXPIRE, "expire" },   { ZBZ_CAN_ADD, "add" },
 	{ ZBZ_CAN_PRESENT, "present" }, { ZBZ_CAN_VERSION, "version" }, { ZBZ_CAN_INCR, "incr" },
 	{ ZBZ_CAN_KEYS, "keys" },       { ZBZ_CAN_CLEAR, "clear" },     { ZBZ_CAN_NATIVE, "native" },
-	{ ZBZ_CAN_BATCH, "batch" },
+	{ ZBZ_CAN_BATCH, "batch" },     { ZBZ_CAN_TRACK, "track" },
 };
 
 static void set_bool(lua_State *L, const char *name, bool v) {
@@ -89,7 +89,7 @@ static int store_caps(lua_State *L) {
 	int emulated = 0;
 	memset(&caps, 0, sizeof(caps));
 	zbz_store_caps(s->store, &caps);
-	lua_createtable(L, 0, 20);
+	lua_createtable(L, 0, 22);
 	for (i = 0; i < sizeof(can_names) / sizeof(can_names[0]); i++) {
 		set_bool(L, can_names[i].name, (caps.can & can_names[i].bit) != 0);
 	}
@@ -101,9 +101,13 @@ static int store_caps(lua_State *L) {
 	}
 	lua_setfield(L, -2, "emulated");
 	set_bool(L, "inline", caps.inline_ok);
+	set_bool(L, "inline_hits", caps.inline_hits);
 	set_bool(L, "shared", caps.shared);
 	set_bool(L, "unsigned_incr", caps.unsigned_incr);
 	set_bool(L, "exclusive", caps.exclusive);
+	lua_pushstring(L, zbz_reach_names[zbz_lock_reach(&caps, ZBZ_REACH_CLUSTER)]);
+	lua_setfield(L, -2, "lock");
+	set_bool(L, "lock_wake", caps.lock_wake);
 	zbz_push_int(L, (int64_t)caps.ttl_resolution_ms);
 	lua_setfield(L, -2, "ttl_resolution_ms");
 	set_size(L, "max_key", caps.max_key);

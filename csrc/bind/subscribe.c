@@ -47,6 +47,7 @@ static bool post(feed *f, zbz_bytes channel, zbz_bytes payload, bool gap) {
 
 static void on_message(void *ud, zbz_bytes channel, zbz_bytes payload) {
 	feed *f = ud;
+	if (channel.p == NULL) return; /* lost: the gap is told once there is something to read again */
 	if (atomic_exchange(&f->gap, false) && !post(f, channel, zbz_b(NULL, 0), true)) atomic_store(&f->gap, true);
 	if (!post(f, channel, payload, payload.p == NULL)) atomic_store(&f->gap, true);
 }
@@ -75,7 +76,7 @@ static void subscription_release(zbz_subscription_box *box) {
 }
 
 /* Clears an entry that is there: this allocates nothing. */
-static void forget(lua_State *L, uint64_t id) {
+void zbz_forget_listener(lua_State *L, uint64_t id) {
 	zbz_push_slot(L, ZBZ_SLOT_SUBSCRIPTIONS);
 	lua_pushnil(L);
 	lua_rawseti(L, -2, (int)id);
@@ -85,7 +86,7 @@ static void forget(lua_State *L, uint64_t id) {
 static void end_subscription(lua_State *L, zbz_subscription_box *box) {
 	uint64_t id = box->feed->id;
 	subscription_release(box);
-	forget(L, id);
+	zbz_forget_listener(L, id);
 }
 
 void zbz_subscriptions_close(lua_State *L, zbz_cache_box *cache) {
@@ -141,20 +142,24 @@ static void link_box(zbz_subscription_box *box, zbz_bind *b, zbz_cache_box *cach
 	b->subscriptions = box;
 }
 
-/* subscriptions[id] = {fn, box}; the box's own table keeps the cache. */
-static void anchor(lua_State *L, int box, uint64_t id) {
-	lua_createtable(L, 1, 0);
-	lua_pushvalue(L, 1);
-	lua_rawseti(L, -2, 1);
-	zbz_setenv(L, box);
+void zbz_keep_listener(lua_State *L, uint64_t id, int fn, int box) {
 	zbz_push_slot(L, ZBZ_SLOT_SUBSCRIPTIONS);
 	lua_createtable(L, 2, 0);
-	lua_pushvalue(L, 4);
+	lua_pushvalue(L, fn);
 	lua_rawseti(L, -2, 1);
 	lua_pushvalue(L, box);
 	lua_rawseti(L, -2, 2);
 	lua_rawseti(L, -2, (int)id);
 	lua_pop(L, 1);
+}
+
+/* The box's own table keeps the cache. */
+static void anchor(lua_State *L, int box, uint64_t id) {
+	lua_createtable(L, 1, 0);
+	lua_pushvalue(L, 1);
+	lua_rawseti(L, -2, 1);
+	zbz_setenv(L, box);
+	zbz_keep_listener(L, id, 4, box);
 }
 
 static void feed_free(feed *f) {
@@ -181,7 +186,7 @@ static void undo_subscribe(zbz_request *r) {
 	feed_free(r->ud);
 }
 
-static void forget_request(lua_State *L, zbz_request *r) { forget(L, (uint64_t)r->number); }
+static void forget_request(lua_State *L, zbz_request *r) { zbz_forget_listener(L, (uint64_t)r->number); }
 
 /* The box waits closed in the state's table of subscriptions. */
 static void parse_subscribe(lua_State *L, zbz_bind *b, zbz_request *r) {
@@ -239,7 +244,7 @@ static int push_subscription(lua_State *L, zbz_bind *b, zbz_request *r) {
 	zbz_push_slot(L, ZBZ_SLOT_SUBSCRIPTIONS);
 	lua_rawgeti(L, -1, (int)r->number);
 	lua_rawgeti(L, -1, 2);
-	box = lua_touserdata(L, -1);
+	box = zbz_box_check(L, b, lua_gettop(L), ZBZ_BOX_SUBSCRIPTION, "subscribe");
 	box->feed = r->ud;
 	box->store = r->held;
 	box->subscription = r->opened;

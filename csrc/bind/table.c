@@ -3,28 +3,24 @@
 
 #include <math.h>
 
-static void release(zbz_table_box *box) {
+static void table_release(lua_State *L, void *self) {
+	zbz_table_box *box = self;
 	zbz_table *t = box->t;
 	zbz_keep *keep = box->keep;
-	box->closed = true;
-	if (box->listings > 0) return;
+	zbz_l1_free(box->l1);
+	box->l1 = NULL;
 	box->t = NULL;
 	box->keep = NULL;
 	zbz_table_free(t);
 	zbz_keep_unref(keep);
 }
 
-void zbz_table_unpin(zbz_table_box *box) {
-	if (--box->listings == 0 && box->closed) release(box);
-}
-
-static void table_release(lua_State *L, void *box) { release(box); }
-
 /* ---- making one ---- */
 
 typedef struct table_in {
 	zbz_table_opts core;
 	zbz_bytes codec;
+	int64_t l1;
 } table_in;
 
 static const zbz_arg table_args[] = {
@@ -35,6 +31,7 @@ static const zbz_arg table_args[] = {
 	{ "stale_ttl", ZBZ_ARG_MS, offsetof(table_in, core.stale_ttl) },
 	{ "envelope", ZBZ_ARG_BOOL, offsetof(table_in, core.envelope) },
 	{ "codec", ZBZ_ARG_TEXT, offsetof(table_in, codec) },
+	{ "l1", ZBZ_ARG_INT, offsetof(table_in, l1) },
 	{ "env", ZBZ_ARG_ANY, 0 },
 	{ NULL, ZBZ_ARG_ANY, 0 },
 };
@@ -52,6 +49,7 @@ static void read_table_options(lua_State *L, table_in *in) {
 	in->core.ttl = in->core.deadline = -1;
 	zbz_args_read(L, 2, "new_table", table_args, in);
 	if (in->core.stale_ttl < 0) zbz_raise(L, "zbz: new_table: stale_ttl must not be negative");
+	if (in->l1 < 0 || in->l1 > UINT32_MAX) zbz_raise(L, "zbz: new_table: l1 must be a number of places");
 }
 
 /* The handle keeps the cache's: collecting that one would close the cache. */
@@ -92,6 +90,7 @@ static int new_table(lua_State *L) {
 		return zbz_push_failure(L, &err, &at);
 	}
 	box->keep = zbz_keep_ref(cache->keep);
+	if (in.l1 > 0 && zbz_l1_new(box->t, (uint32_t)in.l1, &box->l1, &err) < 0) return zbz_push_failure(L, &err, &at);
 	return 1;
 }
 
@@ -204,6 +203,10 @@ static void push_info(lua_State *L, const zbz_entry *e, int64_t now) {
 	if (e->stored_at > 0) {
 		zbz_push_seconds(L, now > e->stored_at ? now - e->stored_at : 0);
 		lua_setfield(L, -2, "age");
+	}
+	if (e->tier > 0) {
+		lua_pushfstring(L, "l%d", (int)e->tier);
+		lua_setfield(L, -2, "tier");
 	}
 	lua_pushboolean(L, 0);
 	lua_setfield(L, -2, "stale");
@@ -334,6 +337,8 @@ void zbz_open_table(lua_State *L) {
 	zbz_functions(L, top + 1, zbz_table_batch_methods);
 	zbz_functions(L, top + 1, zbz_table_keys_methods);
 	zbz_functions(L, top + 1, zbz_table_fetch_methods);
+	zbz_functions(L, top + 1, zbz_table_lock_methods);
+	zbz_functions(L, top + 1, zbz_table_l1_methods);
 	lua_setfield(L, 1, "table_methods");
 	zbz_push_slot(L, ZBZ_BOX_TABLE);
 	lua_setfield(L, 1, "table_mt");

@@ -37,7 +37,4 @@ static inline void zbz_value_check(lua_State *L, const zbz_bind *b, int idx, con
 	if (type <= LUA_TNIL || (type == LUA_TTABLE && zbz_is_item(L, b, idx))) zbz_no_value(L, idx, op);
 }
 
-/* A listing holds the table's core object; the last one to let go frees what was closed meanwhile. */
-void zbz_table_unpin(zbz_table_box *box);
-
 #endif

@@ -45,6 +45,11 @@ static void build_keys(batch *b, const zbz_bytes *keys) {
 		}
 		memcpy(p, prefix.p, prefix.n);
 		memcpy(p + prefix.n, keys[i].p, keys[i].n);
+		if (key_reserved(zbz_b(p, prefix.n + keys[i].n))) {
+			zbz_key_refuse_reserved(&b->op.c->err);
+			refuse(b, i, ZBZ_E_KEY);
+			continue;
+		}
 		b->keys[b->good++] = zbz_b(p, prefix.n + keys[i].n);
 		p += prefix.n + keys[i].n;
 	}
@@ -118,7 +123,7 @@ static void spread_found(const batch *b, zbz_found *found) {
 		if (b->verdict[i] == ZBZ_OK)
 			found[i] = found[--j];
 		else
-			found[i] = (zbz_found){ b->verdict[i], 0, 0 };
+			found[i] = (zbz_found){ .status = b->verdict[i] };
 	}
 }
 
@@ -151,7 +156,7 @@ zbz_status zbz_table_get_many(zbz_table *t, zbz_call *c, const zbz_bytes *keys, 
 		finish_found(&b, out, found);
 	} else {
 		out->n = start;
-		count_add(&b.op.counts->errors, b.good);
+		if (s != ZBZ_AGAIN) count_add(&b.op.counts->errors, b.good);
 	}
 	end(&b);
 	return s;

@@ -1,7 +1,8 @@
 /* A cache instance: which store its tables use, and how that changes while they are used. */
+#include "await.h"
 #include "front.h"
 
-#include <time.h>
+#include "base/until.h"
 
 /* ---- counting in and out ---- */
 
@@ -85,14 +86,6 @@ static void retire(zbz_cache *cache, cache_slot *slot) {
 static void lock_for_fork(atfork_node *node) { pthread_mutex_lock(&((zbz_cache *)node)->lock); }
 static void unlock_for_fork(atfork_node *node) { pthread_mutex_unlock(&((zbz_cache *)node)->lock); }
 
-static void make_cond(zbz_cache *cache) {
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&cache->drained, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 static void forget_calls(cache_slot *slot) {
 	unsigned i;
 	for (i = 0; i < STRIPES; i++) atomic_store(&slot->stripes[i].calls, 0);
@@ -102,7 +95,7 @@ static void forget_calls(cache_slot *slot) {
 static void renew_in_child(atfork_node *node) {
 	zbz_cache *cache = (zbz_cache *)node;
 	cache_slot *slot = atomic_load(&cache->slot);
-	make_cond(cache);
+	zbz_await_init(&cache->drained);
 	if (slot != NULL) forget_calls(slot);
 	for (slot = cache->retired; slot != NULL; slot = slot->next) forget_calls(slot);
 	pthread_mutex_unlock(&cache->lock);
@@ -139,9 +132,10 @@ zbz_status zbz_cache_new(zbz_store *store, const zbz_cache_opts *opts, zbz_cache
 	cache->deadline = o->deadline;
 	atomic_store(&cache->refs, 1);
 	atomic_store(&cache->inline_ok, slot->caps.inline_ok);
+	atomic_store(&cache->inline_hits, slot->caps.inline_hits);
 	atomic_store(&cache->slot, slot);
 	pthread_mutex_init(&cache->lock, NULL);
-	make_cond(cache);
+	zbz_await_init(&cache->drained);
 	cache->fork.lock = lock_for_fork;
 	cache->fork.unlock = unlock_for_fork;
 	cache->fork.renew = renew_in_child;
@@ -157,27 +151,18 @@ static zbz_status replace(zbz_cache *cache, zbz_store *next, cache_slot **old, z
 	slot = free_slot(cache);
 	if (slot == NULL) return zbz_fail_nomem(err);
 	fill_slot(slot, next);
+	atomic_fetch_add(&cache->epoch, 1);
 	atomic_store(&cache->inline_ok, slot->caps.inline_ok);
+	atomic_store(&cache->inline_hits, slot->caps.inline_hits);
 	atomic_store(&cache->slot, slot);
+	atomic_fetch_add(&cache->epoch, 1);
 	retire(cache, *old);
 	return ZBZ_OK;
 }
 
 /* False at the deadline, which is real time from now on even if the clock is not. */
 static bool await_drain(zbz_cache *cache, cache_slot *slot, int64_t left) {
-	enum { A_DAY = 24 * 3600 * 1000 };
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	if (left < A_DAY) {
-		until.tv_sec += (time_t)(left / 1000);
-		until.tv_nsec += (long)(left % 1000) * 1000000L;
-		if (until.tv_nsec >= 1000000000L) {
-			until.tv_nsec -= 1000000000L;
-			until.tv_sec++;
-		}
-	} else {
-		until.tv_sec += A_DAY / 1000;
-	}
+	struct timespec until = zbz_until(left);
 	while (!is_drained(slot))
 		if (pthread_cond_timedwait(&cache->drained, &cache->lock, &until) != 0) return is_drained(slot);
 	return true;
@@ -220,6 +205,7 @@ void zbz_cache_close(zbz_cache *cache) {
 	cache_slot *slot;
 	pthread_mutex_lock(&cache->lock);
 	slot = atomic_load(&cache->slot);
+	atomic_fetch_or(&cache->epoch, 1);
 	atomic_store(&cache->slot, NULL);
 	retire(cache, slot);
 	for (slot = cache->retired; slot != NULL; slot = slot->next) {

@@ -4,6 +4,7 @@
  *
  * The idea of one caller loading while the others wait for its answer is that of Go's singleflight; the fence is the
  * lease of "Scaling Memcache at Facebook" (Nishtala et al., 2013), kept in the process. */
+#include "await.h"
 #include "base/hash.h"
 #include "trip.h"
 
@@ -13,14 +14,6 @@ enum { FIRST_BUCKETS = 16 };
 
 static void lock_for_fork(atfork_node *node) { pthread_mutex_lock(&((zbz_flights *)node)->lock); }
 static void unlock_for_fork(atfork_node *node) { pthread_mutex_unlock(&((zbz_flights *)node)->lock); }
-
-static void make_cond(pthread_cond_t *cond) {
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
 
 /* The callbacks belong to event loops of the parent: they are forgotten, not called. The nodes go with the trip. */
 static void renew_in_child(atfork_node *node) {
@@ -34,7 +27,7 @@ static void renew_in_child(atfork_node *node) {
 			t->orphan = t->landed = t->moved = true;
 			t->committing = false;
 			t->how = ZBZ_LANDED_FAILED;
-			make_cond(&t->cond);
+			zbz_await_init(&t->cond);
 		}
 		fs->buckets[i] = NULL;
 	}
@@ -125,7 +118,7 @@ void zbz_trip_unref_and_unlock(zbz_flights *fs, trip *t) {
 static trip *new_trip(zbz_flights *fs, uint64_t hash, zbz_bytes key, const void *owner) {
 	trip *t = zbz_calloc(1, sizeof *t + key.n);
 	if (t == NULL) return NULL;
-	make_cond(&t->cond);
+	zbz_await_init(&t->cond);
 	t->fs = fs;
 	t->hash = hash;
 	t->owner = owner;

@@ -38,6 +38,8 @@ struct zbz_cache {
 	atfork_node fork;
 	_Atomic(cache_slot *) slot; /* NULL once closed */
 	atomic_bool inline_ok;      /* of the current store: no deadline needs to be reckoned */
+	atomic_bool inline_hits;
+	atomic_uint epoch; /* odd while the store is being replaced, and once closed: copies of values do not count */
 	atomic_size_t refs;
 	const zbz_clock *clock;
 	int64_t default_ttl, deadline;
@@ -61,7 +63,7 @@ typedef struct table_stripe { /* fills a line */
 
 struct zbz_table {
 	table_stripe stripes[STRIPES];
-	atomic_uint_least64_t fetch[5]; /* by zbz_counter */
+	atomic_uint_least64_t fetch[ZBZ_COUNT_UNLOCKED + 1]; /* by zbz_counter */
 	atomic_size_t refs;
 	zbz_cache *cache;
 	const zbz_clock *clock;
@@ -97,6 +99,11 @@ zbz_status zbz_op_open(table_op *op, zbz_table *t, zbz_call *c);
 void zbz_op_end(table_op *op);
 /* OK, or why this key or value is refused. */
 zbz_status zbz_op_check_key(const table_op *op, size_t key_n, zbz_err *err);
+/* A full key that zbz keeps for itself? */
+static inline bool key_reserved(zbz_bytes full) {
+	return full.p[0] == ZBZ_RESERVED[0] && zbz_bytes_has_prefix(full, zbz_bstr(ZBZ_RESERVED));
+}
+zbz_status zbz_key_refuse_reserved(zbz_err *err);
 zbz_status zbz_op_check_value(const table_op *op, size_t stored_n, zbz_err *err);
 zbz_status zbz_op_need(const table_op *op, uint32_t bit, const char *what);
 /* Counts what a failed write means, and returns status. */
@@ -122,6 +129,11 @@ extern const zbz_put zbz_put_defaults;
  * lies in them. *physical (may be NULL) is the provider's own expiry, -1 unknown. */
 zbz_status zbz_op_read(table_op *op, zbz_buf *out, bool want_meta, zbz_bytes *value, zbz_entry *entry,
                        int64_t *physical);
+/* The value alone is to stay in the buffer, where the stored bytes were. */
+void zbz_op_strip(zbz_buf *out, size_t start, zbz_bytes value);
+/* A read does not always tell when the entry ends, and the caller wants to know. */
+zbz_status zbz_op_ask_ttl(table_op *op, zbz_entry *entry);
+void zbz_op_count_read(table_op *op, zbz_status s);
 static inline bool entry_live(const zbz_entry *e) { return !e->stale && !e->negative && !e->lease; }
 
 /* May an entry be there that only its envelope tells dead? Once the table has seen a sealed one; and where other

@@ -1,22 +1,9 @@
 /* Counters. The provider counts in decimal text; a number in an envelope is counted here, by version. */
 #include "front.h"
 
-#include <stdio.h>
+#include "base/scan.h"
 
-/* -?[0-9]+ within 64 bits, and nothing else. */
-static bool parse_integer(zbz_bytes text, int64_t *value) {
-	bool minus = text.n > 0 && text.p[0] == '-';
-	uint64_t u = 0, limit = minus ? (uint64_t)INT64_MAX + 1 : (uint64_t)INT64_MAX;
-	size_t i = minus ? 1 : 0;
-	if (i == text.n) return false;
-	for (; i < text.n; i++) {
-		unsigned digit = (unsigned)((unsigned char)text.p[i] - '0');
-		if (digit > 9 || u > (limit - digit) / 10) return false;
-		u = u * 10 + digit;
-	}
-	*value = minus ? (int64_t)(0 - u) : (int64_t)u;
-	return true;
-}
+#include <stdio.h>
 
 static bool add(int64_t a, int64_t b, int64_t *sum) {
 	if (b > 0 ? a > INT64_MAX - b : a < INT64_MIN - b) return false;
@@ -49,7 +36,7 @@ static zbz_status count_over(table_op *op, const zbz_incr *how, zbz_bytes text, 
 	bool live = entry_live(entry);
 	int64_t number = how->has_initial ? how->initial : how->delta;
 	zbz_status s;
-	if (!entry->sealed || entry->version.n == 0 || (live && !parse_integer(text, &number))) return ZBZ_E_TYPE;
+	if (!entry->sealed || entry->version.n == 0 || (live && !zbz_parse_integer(text, &number))) return ZBZ_E_TYPE;
 	if (live && !add(number, how->delta, &number))
 		return zbz_fail(&op->c->err, ZBZ_E_TOO_LARGE, "the counter would leave the range of 64 bits");
 	if (op->slot->caps.unsigned_incr && number < 0) number = 0;

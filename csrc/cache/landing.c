@@ -1,6 +1,5 @@
 /* The two ends of a flight: its leader commits and lands, its waiters wait and take the result. */
-#include <time.h>
-
+#include "await.h"
 #include "trip.h"
 
 /* ---- the leader ---- */
@@ -48,16 +47,12 @@ static zbz_status keep_result(trip *t, zbz_bytes result, zbz_err *err) {
 
 /* Lands with the lock held, and releases it before the callbacks run. */
 static void land_and_tell(trip *t, zbz_landing how) {
-	callback *cb, *next;
+	callback *list;
 	land_locked(t, how);
-	cb = t->callbacks;
+	list = t->callbacks;
 	t->callbacks = NULL;
 	pthread_mutex_unlock(&t->fs->lock);
-	for (; cb != NULL; cb = next) {
-		next = cb->next;
-		cb->fn(cb->ud);
-		zbz_free(cb);
-	}
+	callbacks_run(list);
 }
 
 static zbz_status may_land(const zbz_flight *f, zbz_err *err) {
@@ -86,34 +81,11 @@ zbz_status zbz_flight_land(zbz_flight *f, zbz_landing how, zbz_bytes result, zbz
 
 /* ---- the waiter ---- */
 
-static struct timespec in_ms(int64_t ms) {
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += (time_t)(ms / 1000);
-	ts.tv_nsec += (long)(ms % 1000) * 1000000L;
-	if (ts.tv_nsec >= 1000000000L) {
-		ts.tv_nsec -= 1000000000L;
-		ts.tv_sec++;
-	}
-	return ts;
-}
-
-/* An injected clock says how long to wait, real time passes meanwhile: a fake clock does not move by itself. */
 zbz_status zbz_flight_wait(zbz_flight *f, const zbz_clock *clock, int64_t deadline, zbz_err *err) {
-	enum { LONGEST_MS = 1000000000 }; /* keeps the sum below any time_t; a wait that long is taken in pieces */
 	trip *t = f->of;
-	int64_t left = deadline == ZBZ_NEVER ? ZBZ_NEVER : deadline - zbz_mono(clock);
-	struct timespec until = in_ms(left <= 0 ? 0 : left > LONGEST_MS ? LONGEST_MS : left);
 	bool landed;
 	pthread_mutex_lock(&t->fs->lock);
-	while (!t->landed) {
-		if (left <= 0) break;
-		if (pthread_cond_timedwait(&t->cond, &t->fs->lock, &until) == 0) continue;
-		if (left <= LONGEST_MS) break;
-		if (left != ZBZ_NEVER) left -= LONGEST_MS;
-		until = in_ms(left > LONGEST_MS ? LONGEST_MS : left);
-	}
-	landed = t->landed;
+	landed = zbz_await(&t->cond, &t->fs->lock, &t->landed, clock, deadline);
 	pthread_mutex_unlock(&t->fs->lock);
 	return landed ? ZBZ_OK : zbz_fail(err, ZBZ_E_TIMEOUT, "the load under way did not end before the deadline");
 }
@@ -138,7 +110,7 @@ zbz_status zbz_flight_result(zbz_flight *f, bool joined_moved, zbz_landing *how,
 	trip *t = f->of;
 	zbz_status s = ZBZ_AGAIN;
 	pthread_mutex_lock(&t->fs->lock);
-	if (t->landed && !t->orphan && !f->leads && !joined_moved && !f->joined_moved) {
+	if (t->landed && t->how != ZBZ_LANDED_NOTHING && !t->orphan && !f->leads && !joined_moved && !f->joined_moved) {
 		static const char lost[] = "the result could not be handed over: out of memory";
 		*how = t->how;
 		*result = t->result != NULL ? zbz_b(t->result, t->result_n) : zbz_bstr(lost);
@@ -150,11 +122,9 @@ zbz_status zbz_flight_result(zbz_flight *f, bool joined_moved, zbz_landing *how,
 
 zbz_status zbz_flight_on_land(zbz_flight *f, void (*fn)(void *ud), void *ud, zbz_err *err) {
 	trip *t = f->of;
-	callback *cb = zbz_malloc(sizeof *cb);
+	callback *cb = callback_new(fn, ud);
 	bool landed;
 	if (cb == NULL) return zbz_fail_nomem(err);
-	cb->fn = fn;
-	cb->ud = ud;
 	pthread_mutex_lock(&t->fs->lock);
 	landed = t->landed;
 	if (!landed) {
@@ -162,10 +132,7 @@ zbz_status zbz_flight_on_land(zbz_flight *f, void (*fn)(void *ud), void *ud, zbz
 		t->callbacks = cb;
 	}
 	pthread_mutex_unlock(&t->fs->lock);
-	if (landed) {
-		zbz_free(cb);
-		fn(ud);
-	}
+	if (landed) callbacks_run(cb);
 	return ZBZ_OK;
 }
 

@@ -1,6 +1,8 @@
 /* Listing and clearing a table's keys. */
 #include "front.h"
 
+#include "base/page.h"
+
 struct zbz_listing {
 	zbz_cache *cache;
 	zbz_store *store; /* the one it began on, whatever the cache uses by now */
@@ -47,31 +49,21 @@ zbz_status zbz_table_keys_open(zbz_table *t, zbz_call *c, zbz_bytes pattern, zbz
 	return s;
 }
 
-static uint32_t read_u32(const char *p) {
-	const unsigned char *u = (const unsigned char *)p;
-	return (uint32_t)u[0] | (uint32_t)u[1] << 8 | (uint32_t)u[2] << 16 | (uint32_t)u[3] << 24;
-}
-
-static void write_u32(char *p, uint32_t v) {
-	int i;
-	for (i = 0; i < 4; i++) p[i] = (char)(v >> (8 * i) & 0xFF);
-}
-
 /* Keeps what matches, without the prefix; in place, for it only gets shorter. */
 static zbz_status narrow(const zbz_listing *l, zbz_buf *out, size_t start, size_t *kept, zbz_err *err) {
 	size_t from = start, to = start, n = 0;
 	while (from < out->n) {
 		zbz_bytes key, rest;
 		if (out->n - from < 4) return zbz_fail(err, ZBZ_E_CORRUPT, "a listing with a length cut short");
-		key = zbz_b(out->p + from + 4, read_u32(out->p + from));
+		key = zbz_b(out->p + from + 4, zbz_u32_get(out->p + from));
 		if (key.n > out->n - from - 4)
 			return zbz_fail(err, ZBZ_E_CORRUPT, "a listing with a key of %zu bytes beyond its page", key.n);
 		from += 4 + key.n;
-		if (key.n <= l->prefix.n || !zbz_bytes_has_prefix(key, l->prefix)) continue;
+		if (key.n <= l->prefix.n || !zbz_bytes_has_prefix(key, l->prefix) || key_reserved(key)) continue;
 		rest = zbz_b(key.p + l->prefix.n, key.n - l->prefix.n);
 		if (!zbz_glob_match(l->pattern, rest)) continue;
 		memmove(out->p + to + 4, rest.p, rest.n);
-		write_u32(out->p + to, (uint32_t)rest.n);
+		zbz_u32_put(out->p + to, (uint32_t)rest.n);
 		to += 4 + rest.n;
 		n++;
 	}

@@ -43,7 +43,7 @@ static zbz_status write_note(table_op *op, int64_t lease_ms, lease_note *note) {
 /* Whatever is there now, ours or not: the load begins after this, so this is what it may replace. MISS: nothing. */
 static zbz_status version_now(table_op *op, zbz_version *version) {
 	zbz_buf bytes = { 0 };
-	zbz_meta meta = { -1, { 0, { 0 } } };
+	zbz_meta meta = { -1, { 0, { 0 } }, 0 };
 	zbz_status s = zbz_store_get(op->slot->store, op->c, op->key, &bytes, &meta);
 	zbz_buf_clear(&bytes);
 	if (s == ZBZ_OK) *version = meta.version;

@@ -57,11 +57,16 @@ static zbz_status build_key(table_op *op, zbz_bytes key) {
 	return ZBZ_OK;
 }
 
+zbz_status zbz_key_refuse_reserved(zbz_err *err) {
+	return zbz_fail(err, ZBZ_E_KEY, "the key begins with bytes that zbz keeps for itself");
+}
+
 zbz_status zbz_op_begin(table_op *op, zbz_table *t, zbz_call *c, zbz_bytes key) {
 	zbz_status s = zbz_op_open(op, t, c);
 	if (s == ZBZ_OK) {
 		s = zbz_op_check_key(op, key.n, &c->err);
 		if (s == ZBZ_OK) s = build_key(op, key);
+		if (s == ZBZ_OK && key_reserved(op->key)) s = zbz_key_refuse_reserved(&c->err);
 		if (s == ZBZ_OK) return s;
 		zbz_op_end(op);
 	}

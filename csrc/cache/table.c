@@ -62,6 +62,9 @@ zbz_table *zbz_table_ref(zbz_table *t) {
 }
 
 bool zbz_table_inline(const zbz_table *t) { return zbz_cache_inline(t->cache); }
+bool zbz_table_inline_hits(const zbz_table *t) {
+	return atomic_load_explicit(&t->cache->inline_hits, memory_order_relaxed);
+}
 
 zbz_bytes zbz_table_prefix(const zbz_table *t) { return t->prefix; }
 
@@ -71,14 +74,14 @@ void zbz_table_begin(zbz_table *t, zbz_call *c, int64_t timeout_ms) {
 	c->now = zbz_wall(t->clock);
 	c->deadline = ZBZ_NEVER;
 	c->err.status = ZBZ_OK;
+	c->no_wait = c->want_expiry = false;
 	if (ms > 0 && !atomic_load_explicit(&t->cache->inline_ok, memory_order_relaxed))
 		c->deadline = zbz_expire_at(zbz_mono(t->clock), ms);
 }
 
 /* ---- reading ---- */
 
-/* The value alone is to stay in the buffer, where the stored bytes were. */
-static void strip(zbz_buf *out, size_t start, zbz_bytes value) {
+void zbz_op_strip(zbz_buf *out, size_t start, zbz_bytes value) {
 	if (value.n != 0 && value.p != out->p + start) memmove(out->p + start, value.p, value.n);
 	out->n = start + value.n;
 }
@@ -90,11 +93,12 @@ static zbz_status open_live(zbz_table *t, zbz_call *c, zbz_buf *out, size_t star
 	if (s != ZBZ_OK) return s;
 	atomic_store_explicit(&t->sealed, true, memory_order_relaxed);
 	if (!entry_live(&entry)) return ZBZ_MISS;
-	strip(out, start, value);
+	zbz_op_strip(out, start, value);
 	return ZBZ_OK;
 }
 
-static void count_read(table_op *op, zbz_status s) {
+void zbz_op_count_read(table_op *op, zbz_status s) {
+	if (s == ZBZ_AGAIN) return;
 	count_add(s == ZBZ_OK ? &op->counts->hits : s == ZBZ_MISS ? &op->counts->misses : &op->counts->errors, 1);
 }
 
@@ -106,14 +110,14 @@ zbz_status zbz_table_get(zbz_table *t, zbz_call *c, zbz_bytes key, zbz_buf *out)
 	s = zbz_store_get(op.slot->store, c, op.key, out, NULL);
 	if (s == ZBZ_OK && zbz_envelope_is(zbz_b(out->p + start, out->n - start))) s = open_live(t, c, out, start);
 	if (s != ZBZ_OK) out->n = start;
-	count_read(&op, s);
+	zbz_op_count_read(&op, s);
 	zbz_op_end(&op);
 	return s;
 }
 
 zbz_status zbz_op_read(table_op *op, zbz_buf *out, bool want_meta, zbz_bytes *value, zbz_entry *entry,
                        int64_t *physical) {
-	zbz_meta meta = { -1, { 0, { 0 } } };
+	zbz_meta meta = { -1, { 0, { 0 } }, 0 };
 	size_t start = out->n;
 	zbz_status s = zbz_store_get(op->slot->store, op->c, op->key, out, want_meta ? &meta : NULL);
 	if (s != ZBZ_OK) return s;
@@ -127,12 +131,12 @@ zbz_status zbz_op_read(table_op *op, zbz_buf *out, bool want_meta, zbz_bytes *va
 	else
 		entry->expire_at = meta.expire_at;
 	entry->version = meta.version;
+	entry->tier = meta.tier;
 	if (physical != NULL) *physical = meta.expire_at;
 	return ZBZ_OK;
 }
 
-/* A read does not always tell when the entry ends, and the caller wants to know. */
-static zbz_status ask_ttl(table_op *op, zbz_entry *entry) {
+zbz_status zbz_op_ask_ttl(table_op *op, zbz_entry *entry) {
 	zbz_status s;
 	if (entry->sealed || entry->expire_at != -1 || !slot_can(op->slot, ZBZ_CAN_TTL)) return ZBZ_OK;
 	s = zbz_store_ttl(op->slot->store, op->c, op->key, &entry->expire_at);
@@ -149,12 +153,12 @@ zbz_status zbz_table_entry(zbz_table *t, zbz_call *c, zbz_bytes key, bool want_m
 	if (s != ZBZ_OK) return s;
 	s = zbz_op_read(&op, out, want_meta, &value, entry, NULL);
 	if (s == ZBZ_OK) {
-		strip(out, start, value);
-		if (want_meta) s = ask_ttl(&op, entry);
+		zbz_op_strip(out, start, value);
+		if (want_meta) s = zbz_op_ask_ttl(&op, entry);
 	}
 	hit = s == ZBZ_OK && !entry->stale && !entry->lease;
 	if (s != ZBZ_OK) out->n = start;
-	count_read(&op, s == ZBZ_OK && !hit ? ZBZ_MISS : s);
+	zbz_op_count_read(&op, s == ZBZ_OK && !hit ? ZBZ_MISS : s);
 	zbz_op_end(&op);
 	return s;
 }
@@ -174,7 +178,7 @@ zbz_status zbz_table_get_raw(zbz_table *t, zbz_call *c, zbz_bytes key, zbz_buf *
 	s = zbz_store_get(op.slot->store, c, op.key, out, NULL);
 	if (s == ZBZ_OK && is_lease(zbz_b(out->p + start, out->n - start), c->now)) s = ZBZ_MISS;
 	if (s != ZBZ_OK) out->n = start;
-	count_read(&op, s);
+	zbz_op_count_read(&op, s);
 	zbz_op_end(&op);
 	return s;
 }
@@ -244,5 +248,7 @@ void zbz_table_stats_read(const zbz_table *t, zbz_table_stats *out) {
 	out->waits = read_counter(&t->fetch[ZBZ_COUNT_WAITS]);
 	out->stale_served = read_counter(&t->fetch[ZBZ_COUNT_STALE_SERVED]);
 	out->fenced = read_counter(&t->fetch[ZBZ_COUNT_FENCED]);
+	out->lock_waits = read_counter(&t->fetch[ZBZ_COUNT_LOCK_WAITS]);
+	out->unlocked = read_counter(&t->fetch[ZBZ_COUNT_UNLOCKED]);
 	out->created_at = t->created_at;
 }

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "atfork.h"
+#include "callback.h"
 #include "flight.h"
 
 typedef struct trip trip;
@@ -15,12 +16,6 @@ struct zbz_flight {
 	bool leads;
 	bool joined_moved;
 };
-
-typedef struct callback {
-	struct callback *next;
-	void (*fn)(void *ud);
-	void *ud;
-} callback;
 
 struct trip {
 	zbz_flights *fs;

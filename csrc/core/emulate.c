@@ -1,6 +1,8 @@
 /* Operations a provider lacks, built from those it has. */
 #include "emulate.h"
 
+#include "base/page.h"
+
 #define PAGE 256 /* keys listed and deleted at a time */
 
 zbz_status zbz_emulate_exists(zbz_store *s, zbz_call *c, zbz_bytes key) {
@@ -31,10 +33,12 @@ static void count(tally *t, zbz_status status) {
 zbz_status zbz_emulate_get_many(zbz_store *s, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out,
                                 zbz_found *found) {
 	tally t = { n == 0, ZBZ_OK };
+	zbz_meta meta;
 	for (size_t i = 0; i < n; i++) {
 		zbz_status status = late(c);
 		found[i].off = out->n;
-		if (status == ZBZ_OK) status = zbz_store_get(s, c, keys[i], out, NULL);
+		if (status == ZBZ_OK) status = zbz_store_get(s, c, keys[i], out, c->want_expiry ? &meta : NULL);
+		if (status == ZBZ_OK && c->want_expiry) found[i].expire_at = meta.expire_at;
 		found[i].status = status;
 		found[i].n = out->n - found[i].off;
 		count(&t, status);
@@ -64,16 +68,11 @@ zbz_status zbz_emulate_del_many(zbz_store *s, zbz_call *c, const zbz_bytes *keys
 
 /* ---- clear ---- */
 
-static uint32_t read_u32(const char *p) {
-	const unsigned char *b = (const unsigned char *)p;
-	return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
-}
-
 /* Takes up to PAGE keys off the front of a listing's page. */
 static size_t cut_keys(zbz_bytes *page, zbz_bytes keys[PAGE]) {
 	size_t n = 0;
 	while (n < PAGE && page->n >= 4) {
-		size_t len = read_u32(page->p);
+		size_t len = zbz_u32_get(page->p);
 		if (len > page->n - 4) break;
 		keys[n++] = zbz_b(page->p + 4, len);
 		page->p += 4 + len;

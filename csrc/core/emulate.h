@@ -11,5 +11,9 @@ zbz_status zbz_emulate_set_many(zbz_store *s, zbz_call *c, const zbz_write *writ
 zbz_status zbz_emulate_del_many(zbz_store *s, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_status *status);
 /* Listing and deleting: keys written meanwhile may survive. */
 zbz_status zbz_emulate_clear(zbz_store *s, zbz_call *c, zbz_bytes prefix, uint64_t *removed);
+/* emulate_lock.c. E_UNSUPPORTED without ADD and VERSION. */
+zbz_status zbz_emulate_lock(zbz_store *s, zbz_call *c, zbz_bytes name, const uint8_t *token, int64_t lease_ms,
+                            zbz_holder *holder);
+zbz_status zbz_emulate_unlock(zbz_store *s, zbz_call *c, zbz_bytes name, const uint8_t *token, zbz_outcome outcome);
 
 #endif

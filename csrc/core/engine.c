@@ -1,10 +1,11 @@
 /* The pool of threads that do the blocking work. Threads start when jobs wait for them, and stay until the process ends. */
 #include "pool.h"
 
+#include "base/signals.h"
+#include "base/until.h"
+
 #include <errno.h>
-#include <signal.h>
 #include <stdint.h>
-#include <time.h>
 
 #define THREADS_MAX      64
 #define THREADS_DEFAULT  4
@@ -104,19 +105,12 @@ static void *work(void *arg) {
 	return NULL;
 }
 
-/* All but those a fault raises in the thread itself: a program's crash handler wants to see them. */
-static void blocked_signals(sigset_t *set) {
-	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS };
-	sigfillset(set);
-	for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(set, faults[i]);
-}
-
 static int start_thread(void) {
 	sigset_t block, before;
 	pthread_attr_t attr;
 	int problem;
 	size_t slot = pool.started;
-	blocked_signals(&block);
+	zbz_signals_of_threads(&block);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	pthread_sigmask(SIG_SETMASK, &block, &before); /* inherited, so there is no moment without it */
@@ -172,20 +166,9 @@ zbz_status zbz_engine_threads(unsigned n, zbz_err *err) {
 
 /* ---- the end of the process ---- */
 
-static struct timespec patience(void) {
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_nsec += EXIT_PATIENCE_MS * 1000000L;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_sec++;
-		ts.tv_nsec -= 1000000000;
-	}
-	return ts;
-}
-
 /* Idle threads leave at once; one in the middle of a long job is left behind, or exit would hang with it. */
 __attribute__((destructor)) static void stop(void) {
-	struct timespec until = patience();
+	struct timespec until = zbz_until(EXIT_PATIENCE_MS);
 	zbz_engine_enter();
 	pool.stopping = true;
 	pthread_cond_broadcast(&pool.work);

@@ -2,10 +2,10 @@
 #include "store.h"
 
 #include "base/fork.h"
+#include "base/until.h"
 
 #include <errno.h>
 #include <sched.h>
-#include <time.h>
 
 static bool init(zbz_gate *g) {
 	pthread_condattr_t attr;
@@ -45,26 +45,13 @@ void zbz_gate_free(zbz_gate *g) {
 	zbz_free(g);
 }
 
-static struct timespec in_ms(int64_t ms) {
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	if (ms > 86400000) ms = 86400000; /* a day is for ever, and cannot overflow */
-	ts.tv_sec += (time_t)(ms / 1000);
-	ts.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_sec++;
-		ts.tv_nsec -= 1000000000;
-	}
-	return ts;
-}
-
 zbz_status zbz_gate_enter(zbz_gate *g, const zbz_call *c, zbz_err *err) {
 	zbz_status status = ZBZ_OK;
 	fork_check(g);
 	pthread_mutex_lock(&g->lock);
 	if (g->busy) {
 		int64_t left = c != NULL ? zbz_call_left(c) : INT64_MAX;
-		struct timespec until = in_ms(left);
+		struct timespec until = zbz_until(left);
 		while (g->busy && status == ZBZ_OK) {
 			if (left == INT64_MAX)
 				pthread_cond_wait(&g->freed, &g->lock);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 static const zbz_cache_ops *const built_in[] = { &zbz_cache_memory, &zbz_cache_ristretto, &zbz_cache_filesystem,
-	                                             &zbz_cache_shared, &zbz_cache_fault };
+	                                             &zbz_cache_shared, &zbz_cache_multitier, &zbz_cache_fault };
 #define BUILT_IN (sizeof built_in / sizeof *built_in)
 
 static const zbz_plugin_info plugins[] = {

@@ -81,11 +81,14 @@ static void read_caps(zbz_store *s) {
 	bool lists = ops->scan_open != NULL && ops->scan_next != NULL;
 	ops->caps(s->self, caps);
 	if (ops->layer) return;
+	/* On one host the core's own locks serve, which wake. */
+	caps->lock_wake = ops->on_unlock != NULL || caps->one_host || !caps->shared;
 	drop_bit(caps, ZBZ_CAN_TTL, ops->ttl != NULL);
 	drop_bit(caps, ZBZ_CAN_EXPIRE, ops->expire != NULL);
 	drop_bit(caps, ZBZ_CAN_INCR, ops->incr != NULL);
 	drop_bit(caps, ZBZ_CAN_KEYS, lists);
 	drop_bit(caps, ZBZ_CAN_NATIVE, ops->command != NULL);
+	drop_bit(caps, ZBZ_CAN_TRACK, ops->track != NULL);
 	drop_bit(caps, ZBZ_CAN_BATCH, ops->get_many != NULL || ops->set_many != NULL || ops->del_many != NULL);
 	if (ops->clear == NULL) {
 		drop_bit(caps, ZBZ_CAN_CLEAR, false);
@@ -102,12 +105,13 @@ static zbz_status open_parts(zbz_store *s, const zbz_config *cfg, const wanted *
 	if (status == ZBZ_OK && s->ops->layer) status = find_inner(s, err);
 	if (status != ZBZ_OK) return status;
 	if (s->ops->single_thread && (s->gate = zbz_gate_new()) == NULL) return zbz_fail_nomem(err);
-	if ((s->flights = zbz_flights_new()) == NULL) return zbz_fail_nomem(err);
+	if ((s->flights = zbz_flights_new()) == NULL || (s->locks = zbz_locks_new()) == NULL) return zbz_fail_nomem(err);
 	return s->ops->open(&s->self, s->options, s->clock, err);
 }
 
 static void free_store(zbz_store *s) {
 	zbz_flights_free(s->flights);
+	zbz_locks_free(s->locks);
 	zbz_gate_free(s->gate);
 	zbz_options_clear(s->ops->options, s->options);
 	zbz_free(s->options);
@@ -161,6 +165,7 @@ zbz_store *zbz_store_ref(zbz_store *store) {
 
 void zbz_store_unref(zbz_store *store) {
 	if (store == NULL || atomic_fetch_sub_explicit(&store->refs, 1, memory_order_acq_rel) != 1) return;
+	zbz_locks_end(store->locks, store);
 	store->ops->close(store->self);
 	free_store(store);
 }

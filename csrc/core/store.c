@@ -57,6 +57,7 @@ zbz_status zbz_store_get(zbz_store *s, zbz_call *c, zbz_bytes key, zbz_buf *out,
 	if (meta != NULL) {
 		meta->expire_at = -1;
 		meta->version.n = 0;
+		meta->tier = 0;
 	}
 	return done_out(s, c, CALL(s, c, s->ops->get(s->self, c, key, out, meta)), out, mark);
 }
@@ -100,7 +101,8 @@ zbz_status zbz_store_incr(zbz_store *s, zbz_call *c, zbz_bytes key, const zbz_in
 
 zbz_status zbz_store_get_many(zbz_store *s, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out,
                               zbz_found *found) {
-	size_t mark = out->n;
+	size_t mark = out->n, i;
+	for (i = 0; c->want_expiry && i < n; i++) found[i].expire_at = -1;
 	ROUTE(s, get_many);
 	if (s->ops->get_many == NULL) return done(s, c, zbz_emulate_get_many(s, c, keys, n, out, found));
 	return done_out(s, c, CALL(s, c, s->ops->get_many(s->self, c, keys, n, out, found)), out, mark);
@@ -174,7 +176,7 @@ zbz_status zbz_store_version(zbz_store *s, zbz_call *c, zbz_buf *out) {
 }
 
 void zbz_store_stats(zbz_store *s, zbz_call *c, zbz_provider_stats *out) {
-	*out = (zbz_provider_stats){ -1, -1, -1, -1, -1, -1 };
+	memset(out, 0xFF, sizeof *out); /* all -1 */
 	ROUTE(s, stats);
 	if (s->ops->stats == NULL) return;
 	if (s->gate != NULL && zbz_gate_enter(s->gate, c, NULL) != ZBZ_OK) return;
@@ -187,6 +189,13 @@ zbz_status zbz_store_inspect(zbz_store *s, zbz_call *c, zbz_bytes key, zbz_buf *
 	ROUTE(s, inspect);
 	if (s->ops->inspect == NULL) return lacks(s, c, "inspect");
 	return done_out(s, c, CALL(s, c, s->ops->inspect(s->self, c, key, out)), out, mark);
+}
+
+zbz_status zbz_store_counters(zbz_store *s, zbz_call *c, zbz_buf *out) {
+	size_t mark = out->n;
+	ROUTE(s, counters);
+	if (s->ops->counters == NULL) return ZBZ_MISS;
+	return done_out(s, c, CALL(s, c, s->ops->counters(s->self, c, out)), out, mark);
 }
 
 zbz_status zbz_store_command(zbz_store *s, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count,
@@ -214,11 +223,15 @@ void zbz_store_unsubscribe(zbz_store *s, void *subscription) {
 	if (s->gate != NULL) zbz_gate_leave(s->gate);
 }
 
+bool zbz_store_promises(const zbz_store *s) {
+	ROUTE(s, get);
+	return s->ops->get_seen != NULL;
+}
+
 zbz_status zbz_store_get_seen(zbz_store *s, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_seen *seen) {
 	size_t mark = out->n;
-	seen->word = NULL;
-	while (s->ops->get == NULL && s->inner != NULL)
-		s = s->inner; /* who changes what get answers must answer here too */
+	memset(seen, 0, sizeof *seen);
+	ROUTE(s, get); /* who changes what get answers must answer here too */
 	if (s->ops->get_seen == NULL) return lacks(s, c, "get_seen");
 	return done_out(s, c, CALL(s, c, s->ops->get_seen(s->self, c, key, out, seen)), out, mark);
 }
@@ -237,4 +250,56 @@ void zbz_store_untrack(zbz_store *s, void *tracking) {
 	if (s->gate != NULL) zbz_gate_enter(s->gate, NULL, NULL);
 	s->ops->untrack(s->self, tracking);
 	if (s->gate != NULL) zbz_gate_leave(s->gate);
+}
+
+/* ---- locks ---- */
+
+zbz_status zbz_store_lock(zbz_store *s, zbz_call *c, zbz_bytes name, const uint8_t *token, int64_t lease_ms,
+                          zbz_holder *holder) {
+	ROUTE(s, lock);
+	holder->left = -1;
+	holder->outcome = ZBZ_OUTCOME_UNKNOWN;
+	if (s->ops->lock == NULL) return done(s, c, zbz_emulate_lock(s, c, name, token, lease_ms, holder));
+	return done(s, c, CALL(s, c, s->ops->lock(s->self, c, name, token, lease_ms, holder)));
+}
+
+zbz_status zbz_store_unlock(zbz_store *s, zbz_call *c, zbz_bytes name, const uint8_t *token, zbz_outcome outcome) {
+	ROUTE(s, lock);
+	if (s->ops->unlock == NULL) return done(s, c, zbz_emulate_unlock(s, c, name, token, outcome));
+	return done(s, c, CALL(s, c, s->ops->unlock(s->self, c, name, token, outcome)));
+}
+
+zbz_status zbz_store_on_unlock(zbz_store *s, zbz_call *c,
+                               void (*fn)(void *ud, zbz_bytes name, const uint8_t *token, zbz_outcome outcome),
+                               void *ud, void **watch) {
+	*watch = NULL;
+	ROUTE(s, lock);
+	if (s->ops->on_unlock == NULL) return lacks(s, c, "telling of unlocks");
+	return done(s, c, CALL(s, c, s->ops->on_unlock(s->self, c, fn, ud, watch)));
+}
+
+void zbz_store_off_unlock(zbz_store *s, void *watch) {
+	ROUTE(s, lock);
+	if (watch == NULL || s->ops->off_unlock == NULL) return;
+	if (s->gate != NULL) zbz_gate_enter(s->gate, NULL, NULL);
+	s->ops->off_unlock(s->self, watch);
+	if (s->gate != NULL) zbz_gate_leave(s->gate);
+}
+
+static zbz_status echo_options(const zbz_store *s, zbz_buf *out, zbz_err *err) {
+	const zbz_option *o = s->ops->options;
+	zbz_status status = ZBZ_OK;
+	for (; status == ZBZ_OK && o != NULL && o->name != NULL; o++) {
+		status = zbz_buf_putc(out, '\0', err);
+		if (status == ZBZ_OK) status = zbz_option_echo(o, s->options, out, err);
+	}
+	return status;
+}
+
+zbz_status zbz_store_identity(zbz_store *s, zbz_buf *out, zbz_err *err) {
+	zbz_status status;
+	ROUTE(s, identity);
+	status = zbz_buf_printf(out, err, "%s%c", s->ops->name, '\0');
+	if (status != ZBZ_OK) return status;
+	return s->ops->identity != NULL ? s->ops->identity(s->self, out, err) : echo_options(s, out, err);
 }

@@ -24,11 +24,14 @@ struct zbz_store {
 	zbz_caps caps; /* as they were at open */
 	atomic_uint refs;
 	zbz_flights *flights;
+	zbz_locks *locks;
 	void *options;
 };
 
 /* Which keys of this store are being loaded. */
 static inline zbz_flights *zbz_store_flights(const zbz_store *s) { return s->flights; }
+/* How it hears of released locks. */
+static inline zbz_locks *zbz_store_locks(const zbz_store *s) { return s->locks; }
 
 zbz_gate *zbz_gate_new(void); /* NULL when out of memory */
 void zbz_gate_free(zbz_gate *g);

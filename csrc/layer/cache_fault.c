@@ -9,6 +9,8 @@
 
 #include <zbz/cache.h>
 
+#include "base/until.h"
+
 extern const zbz_cache_ops zbz_cache_fault;
 
 enum { /* in the order of op_names */
@@ -29,11 +31,13 @@ enum { /* in the order of op_names */
 	   OP_INSPECT,
 	   OP_COMMAND,
 	   OP_SUBSCRIBE,
+	   OP_LOCK,
+	   OP_UNLOCK,
 	   OPS
 };
-static const char *const op_names[OPS] = { "get",  "set",      "del",      "exists",   "ttl",      "expire",
-	                                       "incr", "get_many", "set_many", "del_many", "scan",     "clear",
-	                                       "ping", "version",  "inspect",  "command",  "subscribe" };
+static const char *const op_names[OPS] = { "get",      "set",      "del",       "exists", "ttl",   "expire", "incr",
+	                                       "get_many", "set_many", "del_many",  "scan",   "clear", "ping",   "version",
+	                                       "inspect",  "command",  "subscribe", "lock",   "unlock" };
 
 typedef struct fault_options {
 	zbz_store *inner;
@@ -131,14 +135,7 @@ static zbz_status failure(const fault *f, zbz_call *c, unsigned op) {
 
 static zbz_status wait_delay(const fault *f, zbz_call *c) {
 	int64_t left = zbz_call_left(c), ms = f->o->delay < left ? f->o->delay : left;
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(ms / 1000);
-	until.tv_nsec += (long)(ms % 1000) * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_nsec -= 1000000000L;
-		until.tv_sec++;
-	}
+	struct timespec until = zbz_until(ms);
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0) {}
 	return f->o->delay < left ? ZBZ_OK : zbz_fail(&c->err, ZBZ_E_TIMEOUT, "made to wait until the deadline");
 }
@@ -257,6 +254,20 @@ static void fault_unsubscribe(void *self, void *subscription) {
 	zbz_store_unsubscribe(((fault *)self)->inner, subscription);
 }
 
+static zbz_status fault_lock(void *self, zbz_call *c, zbz_bytes name, const uint8_t *token, int64_t lease_ms,
+                             zbz_holder *holder) {
+	PASS(OP_LOCK, zbz_store_lock(f->inner, c, name, token, lease_ms, holder));
+}
+static zbz_status fault_unlock(void *self, zbz_call *c, zbz_bytes name, const uint8_t *token, zbz_outcome outcome) {
+	PASS(OP_UNLOCK, zbz_store_unlock(f->inner, c, name, token, outcome));
+}
+static zbz_status fault_on_unlock(void *self, zbz_call *c,
+                                  void (*fn)(void *ud, zbz_bytes name, const uint8_t *token, zbz_outcome outcome),
+                                  void *ud, void **watch) {
+	return zbz_store_on_unlock(((fault *)self)->inner, c, fn, ud, watch);
+}
+static void fault_off_unlock(void *self, void *watch) { zbz_store_off_unlock(((fault *)self)->inner, watch); }
+
 const zbz_cache_ops zbz_cache_fault = {
 	.abi = ZBZ_ABI,
 	.name = "fault",
@@ -288,4 +299,8 @@ const zbz_cache_ops zbz_cache_fault = {
 	.command = fault_command,
 	.subscribe = fault_subscribe,
 	.unsubscribe = fault_unsubscribe,
+	.lock = fault_lock,
+	.unlock = fault_unlock,
+	.on_unlock = fault_on_unlock,
+	.off_unlock = fault_off_unlock,
 };

@@ -1,43 +1,52 @@
 /* Asking an output: flush, reopen, numbers, what it holds. */
 #include "output.h"
 
-#define NS_PER_MS INT64_C(1000000)
-
 static int64_t until_of(const zbz_call *c) {
 	int64_t left = zbz_call_left(c);
-	return left > INT64_MAX / (2 * NS_PER_MS) ? ZBZ_NEVER : zbz_mono_ns() + left * NS_PER_MS;
+	return left > INT64_MAX / (2 * ZBZ_NS_PER_MS) ? ZBZ_NEVER : zbz_mono_ns() + left * ZBZ_NS_PER_MS;
 }
 
 static zbz_status too_late(zbz_call *c, const char *what) {
 	return zbz_fail(&c->err, ZBZ_E_TIMEOUT, "the output did not %s within the deadline", what);
 }
 
-zbz_status zbz_output_flush(zbz_output *o, zbz_call *c) {
-	zbz_stream *s = o->stream;
+static zbz_status await_taken(zbz_stream *s, zbz_ring_head *h, uint64_t goal, zbz_call *c) {
 	int64_t until = until_of(c);
-	zbz_ring_head *h;
-	uint64_t goal;
-	zbz_latch_take(&s->latch);
-	zbz_output_report(o);
-	h = s->ring.h;
-	goal = s->head;
-	zbz_latch_drop(&s->latch);
-	if (h == NULL) return ZBZ_OK;
-	zbz_stream_start(s); /* the thread, if there was none to be had before */
+	zbz_status status = ZBZ_OK;
 	atomic_fetch_add(&h->waiting, 1);
 	zbz_stream_nudge(s);
-	for (;;) {
+	while (status == ZBZ_OK) {
 		uint32_t moved = atomic_load(&h->moved);
 		int64_t left = until == ZBZ_NEVER ? -1 : until - zbz_mono_ns();
 		if ((int64_t)(atomic_load(&h->taken) - goal) >= 0) break;
-		if (until != ZBZ_NEVER && left <= 0) {
-			atomic_fetch_sub(&h->waiting, 1);
-			return too_late(c, "take all records");
-		}
-		zbz_futex_wait(&h->moved, moved, left);
+		if (until != ZBZ_NEVER && left <= 0)
+			status = too_late(c, "take all records");
+		else
+			zbz_futex_wait(&h->moved, moved, left);
 	}
 	atomic_fetch_sub(&h->waiting, 1);
-	return ZBZ_OK;
+	return status;
+}
+
+/* A second time when there was no room to tell of losses before. */
+zbz_status zbz_output_flush(zbz_output *o, zbz_call *c) {
+	zbz_stream *s = o->stream;
+	zbz_status status = ZBZ_OK;
+	bool untold = true;
+	for (int i = 0; i < 2 && untold && status == ZBZ_OK; i++) {
+		zbz_ring_head *h;
+		uint64_t goal;
+		zbz_latch_take(&s->latch);
+		zbz_output_report(o);
+		untold = o->lost > 0;
+		h = s->ring.h;
+		goal = s->head;
+		zbz_latch_drop(&s->latch);
+		if (h == NULL) return ZBZ_OK;
+		zbz_stream_start(s); /* the thread, if there was none to be had before */
+		status = await_taken(s, h, goal, c);
+	}
+	return status;
 }
 
 zbz_status zbz_output_reopen(zbz_output *o, zbz_call *c) {
@@ -64,7 +73,9 @@ void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 	zbz_latch_take(&s->latch);
 	out->records = s->records;
 	out->bytes = s->bytes;
-	out->dropped_full = s->dropped_full + atomic_load(&s->dropped_stuck);
+	out->dropped_full = s->dropped_full;
+	for (const zbz_output *each = s->outputs; each != NULL; each = each->next)
+		out->dropped_full += atomic_load(&each->stuck);
 	out->dropped_large = s->dropped_large;
 	out->dropped_closed = s->dropped_closed;
 	if (s->ring.h != NULL) out->lag = (size_t)(s->head - atomic_load(&s->ring.h->taken));

@@ -57,9 +57,10 @@ bool zbz_batch_take(zbz_writer *w, const zbz_ring *ring, bool orphan) {
 	zbz_batch *b = batch_of(w);
 	uint64_t tail, head, to;
 	if (!zbz_ring_span(ring, &tail, &head)) {
-		/* Positions that make no sense in a ring that is in use: what is between them cannot be told any more. */
+		/* What is between positions that make no sense cannot be told any more; the owner, if it lives, brings its own back. */
 		count(&w->counts->damaged, 1);
 		atomic_store(&ring->h->tail, head & ~(uint64_t)7);
+		atomic_store(&ring->h->head, head & ~(uint64_t)7);
 		return true;
 	}
 	if (tail == head || !hold(ring->h, orphan)) return false;
@@ -129,7 +130,7 @@ static zbz_status begin_slot(zbz_writer *w, zbz_call *c, uint32_t first) {
 		set_slot(b, first, b->n - first, NULL);
 		return ZBZ_OK;
 	}
-	status = w->ops->mark(w->sink, c, &mark, &room);
+	status = w->ops->mark(w->sink, c, b->record[first].text_n, &mark, &room);
 	if (status == ZBZ_OK) set_slot(b, first, fitting(b, first, room), &mark);
 	return status;
 }

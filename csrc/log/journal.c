@@ -13,14 +13,21 @@
 #define PIPE  "writer"
 
 enum { BYTE_WRITER, BYTE_USERS, BYTE_MAKING };
-enum { OPEN_TRIES = 100, WAIT_MS = 1000 };
+enum { OPEN_TRIES = 100, LOCK_TRIES = 2000, WAIT_MS = 1000 };
 
-/* wait: only for what others hold for a moment. */
-static int lock_byte(int fd, int byte, short type, bool wait) {
+static int lock_byte(int fd, int byte, short type) {
 	struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
-	int got;
-	do got = fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &lock);
-	while (got != 0 && errno == EINTR);
+	return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+/* What others hold for microseconds; one that was stopped in the middle shall not stop this process too. */
+static int await_byte(int fd, int byte, short type) {
+	static const struct timespec nap = { 0, 1000000 };
+	int got = lock_byte(fd, byte, type);
+	for (int i = 0; got != 0 && (errno == EAGAIN || errno == EACCES || errno == EINTR) && i < LOCK_TRIES; i++) {
+		nanosleep(&nap, NULL);
+		got = lock_byte(fd, byte, type);
+	}
 	return got;
 }
 
@@ -31,13 +38,8 @@ uint64_t zbz_batch_check(const zbz_batch *b) {
 
 /* ---- making ---- */
 
-static zbz_status trouble(zbz_err *err, int e, const char *dir) {
-	zbz_fail_option(err, "ring", "no journal in %.160s: %s", dir, e == ENOSPC ? "no space left" : "it cannot be used");
-	if (err == NULL) return ZBZ_E_UNAVAILABLE;
-	err->status = ZBZ_E_UNAVAILABLE;
-	err->sys_errno = e;
-	err->retryable = true;
-	return ZBZ_E_UNAVAILABLE;
+static zbz_status trouble(zbz_err *err, int e, const char *path) {
+	return zbz_ring_fail(err, ZBZ_E_UNAVAILABLE, e, path, "cannot be used");
 }
 
 static bool sound(const zbz_journal_head *h, const struct stat *st) {
@@ -56,7 +58,7 @@ static zbz_status prepare(int fd, const char *path, bool *again, zbz_err *err) {
 	if (fstat(fd, &st) != 0) return trouble(err, errno, path);
 	*again = st.st_nlink == 0;
 	if (*again || (st.st_size > 0 && pread(fd, &head, sizeof head, 0) == n && sound(&head, &st))) return ZBZ_OK;
-	if (st.st_size > 0 && lock_byte(fd, BYTE_USERS, F_WRLCK, false) != 0)
+	if (st.st_size > 0 && lock_byte(fd, BYTE_USERS, F_WRLCK) != 0)
 		return zbz_fail(err, ZBZ_E_UNAVAILABLE, "%s is in use by another version of zbz", path);
 	if (st.st_size > 0) {
 		snprintf(aside, sizeof aside, "%s.aside", path);
@@ -79,11 +81,10 @@ static zbz_status open_once(const char *path, int *fd, zbz_err *err) {
 	zbz_status status;
 	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (*fd < 0) return trouble(err, errno, path);
-	if (lock_byte(*fd, BYTE_MAKING, F_WRLCK, true) != 0) return trouble(err, errno, path);
+	if (await_byte(*fd, BYTE_MAKING, F_WRLCK) != 0) return trouble(err, errno, path);
 	status = prepare(*fd, path, &again, err);
-	if (status == ZBZ_OK && !again && lock_byte(*fd, BYTE_USERS, F_RDLCK, true) != 0)
-		status = trouble(err, errno, path);
-	lock_byte(*fd, BYTE_MAKING, F_UNLCK, false);
+	if (status == ZBZ_OK && !again && await_byte(*fd, BYTE_USERS, F_RDLCK) != 0) status = trouble(err, errno, path);
+	lock_byte(*fd, BYTE_MAKING, F_UNLCK);
 	return again && status == ZBZ_OK ? ZBZ_AGAIN : status;
 }
 
@@ -138,7 +139,7 @@ static void close_pipe(zbz_journal *j) {
 
 bool zbz_journal_claim(zbz_journal *j, const char *dir) {
 	if (j->writing || j->fd < 0) return true;
-	if (lock_byte(j->fd, BYTE_WRITER, F_WRLCK, false) != 0) return false;
+	if (lock_byte(j->fd, BYTE_WRITER, F_WRLCK) != 0) return false;
 	close_pipe(j);
 	j->pipe = open_pipe(dir, O_RDWR); /* without it the others look once a second */
 	return j->writing = true;
@@ -174,15 +175,18 @@ static bool deserted(const char *dir) {
 
 static void remove_if_last(const zbz_journal *j, const char *dir) {
 	char path[PATH_MAX], pipe[PATH_MAX];
-	if (lock_byte(j->fd, BYTE_MAKING, F_WRLCK, true) != 0) return;
-	if (lock_byte(j->fd, BYTE_USERS, F_WRLCK, false) != 0 || atomic_load(&j->page->batch.state) != ZBZ_BATCH_EMPTY)
-		return;
+	if (await_byte(j->fd, BYTE_MAKING, F_WRLCK) != 0) return;
+	if (lock_byte(j->fd, BYTE_USERS, F_WRLCK) != 0 || atomic_load(&j->page->batch.state) != ZBZ_BATCH_EMPTY) return;
 	if (!deserted(dir) || snprintf(path, sizeof path, "%s/" NAME, dir) >= (int)sizeof path ||
 	    snprintf(pipe, sizeof pipe, "%s/" PIPE, dir) >= (int)sizeof pipe)
 		return;
 	unlink(pipe);
 	unlink(path);
 	rmdir(dir);
+}
+
+void zbz_journal_leave(const zbz_journal *j, const char *dir) {
+	if (j->fd >= 0) remove_if_last(j, dir);
 }
 
 void zbz_journal_close(zbz_journal *j, const char *dir) {

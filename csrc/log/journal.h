@@ -68,6 +68,8 @@ typedef struct zbz_journal {
 zbz_status zbz_journal_open(const char *dir, zbz_journal *out, zbz_err *err);
 /* Leaves no trace when nobody else uses the directory and nothing is left in it. dir NULL: only closes. */
 void zbz_journal_close(zbz_journal *j, const char *dir);
+/* The same at the end of a process, whose other threads may still use the page. */
+void zbz_journal_leave(const zbz_journal *j, const char *dir);
 /* The right to write; false: somebody else has it. */
 bool zbz_journal_claim(zbz_journal *j, const char *dir);
 /* Returns when it may have become free, when `stop` (an eventfd) is readable, or after a second. */

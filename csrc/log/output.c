@@ -3,8 +3,7 @@
 
 #include <sched.h>
 
-#define NS_PER_MS INT64_C(1000000)
-#define SHORT_NS  (10 * NS_PER_MS) /* how long "at once" may take: for a neighbour to end its record */
+#define SHORT_NS (10 * ZBZ_NS_PER_MS) /* how long "at once" may take: for a neighbour to end its record */
 
 enum { HOLD_TRIES = 1000, ROUND_NS = 1000000 };
 
@@ -32,7 +31,7 @@ zbz_status zbz_output_open(const zbz_config *cfg, const zbz_clock *clock, zbz_ou
 	}
 	atomic_init(&made->refs, 1);
 	made->policy = (zbz_policy)o.policy;
-	made->block_for = o.block_for * NS_PER_MS;
+	made->block_for = o.block_for * ZBZ_NS_PER_MS;
 	zbz_latch_take(&made->stream->latch);
 	made->next = made->stream->outputs;
 	made->stream->outputs = made;
@@ -143,29 +142,30 @@ static bool drop_oldest(zbz_output *o, uint64_t need) {
 	return true;
 }
 
-/* Without the latch. Until the tail moves, for a round at most. */
+/* Lets go of the latch until the tail moves, for a round at most. The ring stays while the caller has its handle. */
 static void await_room(zbz_stream *s, int64_t until) {
-	zbz_ring_head *h = s->ring.h; /* stays while the caller has its handle */
-	uint32_t moved;
-	int64_t left = until - zbz_mono_ns();
+	zbz_ring_head *h = s->ring.h;
+	zbz_journal_page *page = s->journal.page;
 	uint64_t tail = s->tail_seen;
+	int64_t left = until - zbz_mono_ns();
+	uint32_t moved;
+	zbz_latch_drop(&s->latch);
 	atomic_fetch_add(&h->waiting, 1);
 	moved = atomic_load(&h->moved);
-	zbz_journal_ring(s->journal.page, ZBZ_NAPPING);
+	zbz_journal_ring(page, ZBZ_NAPPING);
 	if (left > 0 && atomic_load(&h->tail) == tail) zbz_futex_wait(&h->moved, moved, left < ROUND_NS ? left : ROUND_NS);
 	atomic_fetch_sub(&h->waiting, 1);
+	zbz_latch_take(&s->latch);
 }
 
-/* Comes back with the latch held and room, or with neither. */
+/* Under the latch, also when it comes back; NULL: no room. */
 static char *make_room(zbz_output *o, const zbz_record_head *head, size_t most, int64_t until) {
 	zbz_stream *s = o->stream;
 	char *text;
 	if (o->policy == ZBZ_POLICY_DROP_OLDEST && drop_oldest(o, zbz_ring_used(side_of(head) + most)))
 		return zbz_record_begin(s, head, most);
 	while (o->policy == ZBZ_POLICY_BLOCK && !atomic_load(&o->never_wait) && zbz_mono_ns() < until) {
-		zbz_latch_drop(&s->latch);
 		await_room(s, until);
-		zbz_latch_take(&s->latch);
 		if (s->ring.h == NULL) break;
 		text = zbz_record_begin(s, head, most);
 		if (text != NULL) return text;
@@ -203,9 +203,9 @@ char *zbz_output_reserve(zbz_output *o, const zbz_record_head *head, size_t most
 	int64_t until = 0;
 	char *text;
 	size_t body = side_of(head) + most;
-	if (!enter(o,
-	           &until)) { /* somebody holds it who does not go on, or this is a signal handler inside its own record */
-		atomic_fetch_add(&s->dropped_stuck, 1);
+	/* Somebody holds it who does not go on, or this is a signal handler inside its own record. */
+	if (!enter(o, &until)) {
+		atomic_fetch_add(&o->stuck, 1);
 		return NULL;
 	}
 	if (__builtin_expect(s->ring.h == NULL, 0) && !started(o)) return refuse(o, &s->dropped_closed);

@@ -29,15 +29,6 @@ zbz_status zbz_place_name(const char *ring, const char *sink, zbz_bytes identity
 	return ZBZ_OK;
 }
 
-static zbz_status wrong(zbz_err *err, zbz_status status, int e, const char *path, const char *why) {
-	zbz_fail_option(err, "ring", "%.160s %s", path, why);
-	if (err == NULL) return status;
-	err->status = status;
-	err->sys_errno = e;
-	err->retryable = status == ZBZ_E_UNAVAILABLE;
-	return status;
-}
-
 /* The directory of all rings of this user. In a place where anybody may write somebody else may have made it. */
 zbz_status zbz_place_make(const char *dir, zbz_err *err) {
 	char path[PATH_MAX];
@@ -45,9 +36,9 @@ zbz_status zbz_place_make(const char *dir, zbz_err *err) {
 	const char *slash = strrchr(dir, '/');
 	snprintf(path, sizeof path, "%.*s", (int)(slash - dir), dir);
 	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		return wrong(err, errno == ENOSPC ? ZBZ_E_UNAVAILABLE : ZBZ_E_CONFIG, errno, path, "cannot be made");
-	if (lstat(path, &st) != 0) return wrong(err, ZBZ_E_UNAVAILABLE, errno, path, "cannot be looked at");
+		return zbz_ring_fail(err, errno == ENOSPC ? ZBZ_E_UNAVAILABLE : ZBZ_E_CONFIG, errno, path, "cannot be made");
+	if (lstat(path, &st) != 0) return zbz_ring_fail(err, ZBZ_E_UNAVAILABLE, errno, path, "cannot be looked at");
 	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0)
-		return wrong(err, ZBZ_E_DENIED, 0, path, "is not a directory of this user alone");
+		return zbz_ring_fail(err, ZBZ_E_DENIED, 0, path, "is not a directory of this user alone");
 	return ZBZ_OK;
 }

@@ -1,76 +1,63 @@
-/* What dead processes have left is written without opening the output for logging. */
+/* What dead processes have left is written without logging anything. */
 #include "output.h"
-
-#define NS_PER_MS INT64_C(1000000)
-
-typedef struct job {
-	const zbz_sink_ops *ops;
-	zbz_stream_setup setup;
-	void *sink;
-	char *dir;
-	zbz_journal journal;
-	zbz_writer_counts counts;
-	zbz_dead dead;
-} job;
 
 /* Nothing to be looked at, nothing to be made. */
 static bool nothing_left(const char *dir) { return access(dir, F_OK) != 0 && errno == ENOENT; }
 
-static zbz_status prepare(job *j, const zbz_config *cfg, const zbz_clock *clock, zbz_err *err) {
-	const zbz_stream_options *o;
-	zbz_buf identity = { 0 };
-	zbz_status status = zbz_setup_parse(cfg, &j->ops, &j->setup, err);
-	if (status != ZBZ_OK) return status;
-	if (j->ops->terminal) return ZBZ_END;
-	status = zbz_setup_open(j->ops, &j->setup, clock, &j->sink, &identity, err);
-	if (status != ZBZ_OK) return status;
-	o = j->setup.values;
-	j->dead = (zbz_dead){ o->dead_letter, o->dead_letter_size };
-	status = zbz_place_name(o->ring, j->ops->name, zbz_buf_bytes(&identity), &j->dir, err);
-	zbz_buf_clear(&identity);
-	if (status == ZBZ_OK && nothing_left(j->dir)) return ZBZ_END;
-	return status == ZBZ_OK ? zbz_place_make(j->dir, err) : status;
-}
-
-static zbz_status drain(job *j, zbz_call *c) {
-	zbz_writer w = { .ops = j->ops,
-		             .sink = j->sink,
-		             .clock = c->clock,
-		             .dir = j->dir,
-		             .journal = &j->journal,
-		             .dead = &j->dead,
-		             .counts = &j->counts,
-		             .group = ((const zbz_stream_options *)j->setup.values)->sync != 0 };
-	zbz_status status = zbz_writer_open(&w, NULL, &c->err);
-	while (status == ZBZ_OK && zbz_call_left(c) > 0) status = zbz_writer_step(&w, c);
-	if (status == ZBZ_AGAIN) status = zbz_writer_sync(&w, c);
-	if (status == ZBZ_OK) zbz_writer_bury(&w);
-	zbz_writer_close(&w);
+static zbz_status drain(zbz_writer *w, zbz_call *c) {
+	zbz_status status = zbz_writer_open(w, NULL, &c->err);
+	while (status == ZBZ_OK && zbz_call_left(c) > 0) status = zbz_writer_step(w, c);
+	if (status == ZBZ_OK) status = zbz_fail(&c->err, ZBZ_E_TIMEOUT, "the rings are not empty yet");
+	if (status == ZBZ_AGAIN) status = zbz_writer_sync(w, c);
+	if (status == ZBZ_OK) zbz_writer_bury(w);
+	zbz_writer_close(w);
 	return status;
 }
 
-static void clear(job *j) {
-	if (j->journal.page != NULL) zbz_journal_close(&j->journal, j->dir);
-	if (j->sink != NULL) j->ops->close(j->sink);
-	zbz_setup_clear(&j->setup);
-	zbz_free(j->dir);
+zbz_status zbz_recover_rings(zbz_writer *w, zbz_call *c) {
+	zbz_visit *visit;
+	zbz_status status;
+	if (nothing_left(w->dir)) return ZBZ_OK;
+	visit = zbz_calloc(1, sizeof *visit);
+	if (visit == NULL) return zbz_fail_nomem(&c->err);
+	w->journal = &visit->journal;
+	status = zbz_visit_begin(visit, w->dir, &c->err);
+	if (status == ZBZ_OK && visit->journal.writing)
+		status = drain(w, c); /* else whoever writes is alive, and does it */
+	zbz_visit_end(visit, w->dir);
+	w->journal = NULL;
+	zbz_free(visit);
+	return status;
 }
 
-/* Under the gate as far as locks are taken and given: a child that is forked meanwhile must not keep one. */
 zbz_status zbz_output_recover(const zbz_config *cfg, zbz_call *c, uint64_t *records) {
-	job j = { .journal = { .fd = -1, .pipe = -1 } };
-	zbz_status status = prepare(&j, cfg, c->clock, &c->err);
+	zbz_writer_counts counts;
+	zbz_writer w = { .clock = c->clock, .counts = &counts };
+	zbz_stream_setup setup;
+	const zbz_stream_options *o;
+	zbz_buf identity = { 0 };
+	zbz_dead dead;
+	char *dir = NULL;
+	zbz_status status = zbz_setup_parse(cfg, &w.ops, &setup, &c->err);
 	*records = 0;
-	if (status == ZBZ_OK) {
-		zbz_streams_lock();
-		status = zbz_journal_open(j.dir, &j.journal, &c->err);
-		/* Who holds it is alive, and does it. */
-		if (status == ZBZ_OK) status = zbz_journal_claim(&j.journal, j.dir) ? drain(&j, c) : ZBZ_OK;
-		clear(&j);
-		zbz_streams_unlock();
-		*records = atomic_load(&j.counts.recovered);
-	} else {
-		clear(&j);
+	if (status != ZBZ_OK) return status;
+	o = setup.values;
+	memset(&counts, 0, sizeof counts);
+	if (!w.ops->terminal) {
+		status = zbz_setup_open(w.ops, &setup, c->clock, &w.sink, &identity, &c->err);
+		if (status == ZBZ_OK) status = zbz_place_name(o->ring, w.ops->name, zbz_buf_bytes(&identity), &dir, &c->err);
+		if (status == ZBZ_OK) {
+			dead = (zbz_dead){ o->dead_letter, o->dead_letter_size };
+			w.dead = &dead;
+			w.dir = dir;
+			w.group = o->sync != 0;
+			status = zbz_recover_rings(&w, c);
+		}
+		*records = atomic_load(&counts.recovered);
 	}
-	return status < 0 ? status : ZBZ_OK;
+	if (w.sink != NULL) w.ops->close(w.sink);
+	zbz_buf_clear(&identity);
+	zbz_setup_clear(&setup);
+	zbz_free(dir);
+	return status;
 }

@@ -62,6 +62,14 @@ uint64_t zbz_ring_resume(const zbz_ring *ring, uint64_t pos, uint64_t end) {
 	return end;
 }
 
+zbz_status zbz_ring_fail(zbz_err *err, zbz_status status, int e, const char *path, const char *what) {
+	zbz_err full;
+	zbz_fail_errno(&full, status, e, "%.160s %s", path, what);
+	snprintf(full.option, sizeof full.option, "ring");
+	if (err != NULL) *err = full;
+	return status;
+}
+
 /* ---- mapping ---- */
 
 static zbz_status map(int fd, uint64_t page, uint64_t size, zbz_ring *out, zbz_err *err) {
@@ -88,6 +96,14 @@ void zbz_ring_unmap(zbz_ring *ring) {
 	if (ring->fd >= 0) close(ring->fd);
 	ring->h = NULL;
 	ring->fd = -1;
+}
+
+void zbz_ring_warm(const zbz_ring *ring) {
+#ifdef MADV_POPULATE_WRITE
+	madvise(ring->h, ring->mapped, MADV_POPULATE_WRITE);
+#else
+	(void)ring;
+#endif
 }
 
 /* ---- whose ---- */
@@ -150,16 +166,7 @@ bool zbz_ring_name_ok(const char *name) {
 /* ---- making ---- */
 
 static zbz_status no_room(zbz_err *err, int e, const char *dir) {
-	zbz_fail_option(err, "ring", "no ring in %s", dir != NULL ? dir : "memory");
-	if (err != NULL) {
-		size_t n = strlen(err->text);
-		snprintf(err->text + n, sizeof err->text - n, ": %s",
-		         e == ENOSPC ? "no space left" : "it cannot be written to");
-		err->status = ZBZ_E_UNAVAILABLE;
-		err->sys_errno = e;
-		err->retryable = true;
-	}
-	return ZBZ_E_UNAVAILABLE;
+	return zbz_ring_fail(err, ZBZ_E_UNAVAILABLE, e, dir != NULL ? dir : "memory", "takes no ring");
 }
 
 static int claim(int fd, uint64_t size) {

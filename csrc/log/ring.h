@@ -50,21 +50,25 @@ typedef struct zbz_ring_record {
 
 /* dir NULL: memory of this process that nobody else sees. E_UNAVAILABLE naming the option ring. Its pages are claimed at once: a full
  * file system must be an error here, not a signal later. A forked child does not have the mapping. */
-zbz_status zbz_ring_create(const char *dir, uint64_t size, zbz_ring *out, zbz_err *err);
+ZBZ_API zbz_status zbz_ring_create(const char *dir, uint64_t size, zbz_ring *out, zbz_err *err);
 /* Another process's. MISS: it is gone; E_CORRUPT; E_UNSUPPORTED: of another layout. */
-zbz_status zbz_ring_attach(const char *dir, const char *name, zbz_ring *out, zbz_err *err);
-void zbz_ring_unmap(zbz_ring *ring); /* and closes; NULL ring->h allowed */
+ZBZ_API zbz_status zbz_ring_attach(const char *dir, const char *name, zbz_ring *out, zbz_err *err);
+ZBZ_API void zbz_ring_unmap(zbz_ring *ring); /* and closes; NULL ring->h allowed */
+/* "PATH what: reason", naming the option ring; e may be 0. */
+zbz_status zbz_ring_fail(zbz_err *err, zbz_status status, int e, const char *path, const char *what);
+/* Touches its pages, for the first round of records to meet none that are new. */
+ZBZ_API void zbz_ring_warm(const zbz_ring *ring);
 /* Is the owner gone? Only then may the file be removed. */
-bool zbz_ring_dead(const char *dir, const zbz_ring *ring);
+ZBZ_API bool zbz_ring_dead(const char *dir, const zbz_ring *ring);
 bool zbz_ring_file_dead(const char *dir,
                         const char *name); /* the same for a file that cannot be attached: its lock alone */
-bool zbz_ring_name_ok(const char *name);
+ZBZ_API bool zbz_ring_name_ok(const char *name);
 
 /* The record at `pos`, checked; NULL: what stands there is none. `end`: head. */
-const zbz_ring_record *zbz_ring_at(const zbz_ring *ring, uint64_t pos, uint64_t end);
+ZBZ_API const zbz_ring_record *zbz_ring_at(const zbz_ring *ring, uint64_t pos, uint64_t end);
 /* The next position after `pos` at which a record stands; `end` when there is none. */
 uint64_t zbz_ring_resume(const zbz_ring *ring, uint64_t pos, uint64_t end);
-uint32_t zbz_ring_check(uint64_t pos, const zbz_ring_record *r);
+ZBZ_API uint32_t zbz_ring_check(uint64_t pos, const zbz_ring_record *r);
 uint64_t zbz_ring_sum(uint64_t seed, const void *bytes,
                       size_t n); /* the sum behind it: equal in all processes, no secret */
 

@@ -63,6 +63,8 @@ zbz_status zbz_setup_open(const zbz_sink_ops *ops, const zbz_stream_setup *setup
 	zbz_status status = ops->open(sink, (const char *)setup->values + ZBZ_SINK_OPTIONS_AT, clock, err);
 	if (status != ZBZ_OK) return status;
 	if (ops->identity != NULL) status = ops->identity(*sink, identity, err);
+	if (status == ZBZ_OK && !ops->terminal && identity->n == 0)
+		status = zbz_fail(err, ZBZ_E_ARGUMENT, "the sink '%s' does not tell what it writes to", ops->name);
 	if (status == ZBZ_OK) return ZBZ_OK;
 	ops->close(*sink);
 	zbz_buf_clear(identity);

@@ -40,7 +40,7 @@ static zbz_status check_ops(const zbz_sink_ops *ops, zbz_err *err) {
 	if (ops->name == NULL || !zbz_provider_name_ok(ops->name))
 		return zbz_fail(err, ZBZ_E_ARGUMENT, "a sink's name must be 1 to 23 of a-z 0-9 _");
 	if (ops->open == NULL || ops->close == NULL || ops->write == NULL || ops->options == NULL ||
-	    (ops->mark == NULL) != (ops->landed == NULL))
+	    (ops->mark == NULL) != (ops->landed == NULL) || (ops->identity == NULL && !ops->terminal))
 		return zbz_fail(err, ZBZ_E_ARGUMENT, "sink '%s' lacks a mandatory function or its options", ops->name);
 	return ZBZ_OK;
 }
@@ -74,16 +74,33 @@ static zbz_status unknown(const char *type, zbz_err *err) {
 		if (d < least) least = d, best = name;
 		if (n < sizeof list) n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i > 0 ? ", " : "", name);
 	}
-	zbz_fail_option(err, "type", "unknown output '%.40s' (nearest: %s; known: %s)", type, best, list);
-	if (err != NULL) err->status = ZBZ_E_UNKNOWN_PROVIDER;
+	zbz_fail(err, ZBZ_E_UNKNOWN_PROVIDER, "unknown output '%.40s' (nearest: %s; known: %s)", type, best, list);
+	if (err != NULL) snprintf(err->option, sizeof err->option, "type");
 	return ZBZ_E_UNKNOWN_PROVIDER;
+}
+
+static zbz_status load(const char *type, const zbz_sink_ops **ops, zbz_err *err) {
+	const void *table;
+	zbz_status status = zbz_plugin_table(type, NULL, "zbz_sink_plugin", &table, err);
+	if (status == ZBZ_MISS) return unknown(type, err);
+	if (status != ZBZ_OK) return status;
+	*ops = table;
+	status = check_ops(*ops, err);
+	if (status == ZBZ_OK && !answers_to(*ops, type))
+		return zbz_fail(err, ZBZ_E_UNSUPPORTED, "the plug-in %s.so holds a sink called '%.23s'", type, (*ops)->name);
+	if (status != ZBZ_OK) return status;
+	enter();
+	status = add(*ops, err);
+	leave();
+	return status;
 }
 
 zbz_status zbz_sink_find(const char *type, const zbz_sink_ops **ops, zbz_err *err) {
 	enter();
 	*ops = loaded(type);
 	leave();
-	return *ops != NULL ? ZBZ_OK : unknown(type, err);
+	if (*ops != NULL) return ZBZ_OK;
+	return zbz_provider_name_ok(type) ? load(type, ops, err) : unknown(type, err);
 }
 
 const char *zbz_sink_name_at(size_t index) {

@@ -4,13 +4,13 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 
-#define RETRY_NS  INT64_C(1000000000)
-#define NS_PER_MS INT64_C(1000000)
+#define RETRY_NS INT64_C(1000000000)
 
-enum { PATIENCE_MS = 100 }; /* beyond the linger, for a thread to come out of its sink */
+enum { RECOVER_MS = 1000, PATIENCE_MS = 100 }; /* beyond the linger, for a thread to come out of its sink */
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static zbz_stream *streams;
+static zbz_visit *visits;
 static zbz_writer *orphans; /* of threads a forked child does not have: never touched, only kept reachable */
 
 void zbz_streams_lock(void) { pthread_mutex_lock(&gate); }
@@ -51,12 +51,38 @@ static void forget(zbz_stream *s) {
 }
 
 static void in_child(void) {
+	for (; visits != NULL; visits = visits->next) { /* by threads that are not here */
+		shut(&visits->journal.fd);
+		shut(&visits->journal.pipe);
+	}
 	for (zbz_stream *s = streams; s != NULL; s = s->next) forget(s);
 	zbz_streams_unlock();
 }
 
 __attribute__((constructor)) static void watch_forks(void) {
 	pthread_atfork(zbz_streams_lock, zbz_streams_unlock, in_child);
+}
+
+/* ---- visits ---- */
+
+zbz_status zbz_visit_begin(zbz_visit *v, const char *dir, zbz_err *err) {
+	zbz_status status;
+	zbz_streams_lock();
+	status = zbz_journal_open(dir, &v->journal, err);
+	if (status == ZBZ_OK) zbz_journal_claim(&v->journal, dir);
+	v->next = visits;
+	visits = v;
+	zbz_streams_unlock();
+	return status;
+}
+
+void zbz_visit_end(zbz_visit *v, const char *dir) {
+	zbz_visit **at = &visits;
+	zbz_streams_lock();
+	while (*at != v) at = &(*at)->next;
+	*at = v->next;
+	zbz_journal_close(&v->journal, dir);
+	zbz_streams_unlock();
 }
 
 /* ---- starting ---- */
@@ -79,10 +105,20 @@ static zbz_status own_sink(zbz_stream *s, zbz_err *err) {
 	return s->ops->open(&s->sink, (const char *)s->setup.values + ZBZ_SINK_OPTIONS_AT, s->clock, err);
 }
 
+/* The user may be another one than at the open: a server that gives up its rights, a worker of nginx. */
+static zbz_status own_place(zbz_stream *s, zbz_err *err) {
+	char *dir;
+	zbz_status status = zbz_place_name(zbz_stream_opts(s)->ring, s->ops->name, zbz_buf_bytes(&s->identity), &dir, err);
+	if (status != ZBZ_OK) return status;
+	zbz_free(s->dir);
+	s->dir = dir;
+	return zbz_place_make(dir, err);
+}
+
 static zbz_status start(zbz_stream *s, zbz_err *err) {
 	zbz_ring ring;
 	zbz_status status = own_sink(s, err);
-	if (status == ZBZ_OK && s->dir != NULL) status = zbz_place_make(s->dir, err);
+	if (status == ZBZ_OK && s->dir != NULL) status = own_place(s, err);
 	if (status == ZBZ_OK) status = zbz_journal_open(s->dir, &s->journal, err);
 	if (status != ZBZ_OK) return status;
 	status = make_ring(s, &ring, err);
@@ -115,7 +151,7 @@ bool zbz_stream_start(zbz_stream *s) {
 /* ---- opening ---- */
 
 void zbz_setup_clear(zbz_stream_setup *setup) {
-	if (setup->values != NULL) zbz_options_clear(setup->list, setup->values);
+	if (setup->values != NULL && setup->list != NULL) zbz_options_clear(setup->list, setup->values);
 	zbz_free(setup->values);
 	zbz_free(setup->list);
 	*setup = (zbz_stream_setup){ NULL, NULL };
@@ -181,14 +217,27 @@ static zbz_stream *make(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *s
 	return s;
 }
 
+/* Before the first record: with the sink that nobody uses yet. What fails is left to the writer. */
+static void recover(const zbz_sink_ops *ops, void *sink, const zbz_stream_options *o, const char *dir,
+                    const zbz_clock *clock, zbz_writer_counts *counts) {
+	zbz_dead dead = { o->dead_letter, o->dead_letter_size };
+	zbz_writer w = { .ops = ops, .sink = sink, .clock = clock, .dir = dir, .dead = &dead, .counts = counts };
+	zbz_call c = { .clock = clock, .now = zbz_wall(clock), .deadline = zbz_mono(clock) + RECOVER_MS };
+	w.group = o->sync != 0;
+	zbz_recover_rings(&w, &c);
+}
+
 zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *setup, zbz_buf *identity,
                            const zbz_clock *clock, zbz_stream **out, zbz_err *err) {
 	const zbz_stream_options *o = setup->values;
+	zbz_writer_counts counts;
 	char *dir = NULL;
 	zbz_status status = ZBZ_OK;
+	memset(&counts, 0, sizeof counts);
 	if (!ops->terminal) {
 		status = zbz_place_name(o->ring, ops->name, zbz_buf_bytes(identity), &dir, err);
 		if (status == ZBZ_OK) status = zbz_place_make(dir, err);
+		if (status == ZBZ_OK) recover(ops, sink, o, dir, clock, &counts);
 	}
 	zbz_streams_lock();
 	*out = status == ZBZ_OK ? known(ops, dir, zbz_buf_bytes(identity)) : NULL;
@@ -197,10 +246,11 @@ zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup
 		sink = NULL;
 	} else if (status == ZBZ_OK) {
 		*out = make(ops, sink, setup, identity, dir, clock);
-		if (*out != NULL)
-			sink = dir = NULL;
-		else
+		if (*out == NULL)
 			status = zbz_fail_nomem(err);
+		else
+			sink = dir = NULL;
+		if (*out != NULL) memcpy(&(*out)->counts, &counts, sizeof counts);
 	}
 	zbz_streams_unlock();
 	if (sink != NULL) ops->close(sink);
@@ -216,25 +266,19 @@ zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup
 static void end_ring(zbz_stream *s) {
 	char path[PATH_MAX];
 	uint64_t tail, head;
-	if (s->ring.h == NULL) return;
 	if (s->dir != NULL && zbz_ring_span(&s->ring, &tail, &head) && tail == head &&
 	    snprintf(path, sizeof path, "%s/%s", s->dir, s->ring.name) < (int)sizeof path)
 		unlink(path);
 	atomic_store(&s->ring.h->closed, 1);
-	zbz_ring_unmap(&s->ring);
-}
-
-/* Under the gate. */
-static void leave(zbz_stream *s) {
-	zbz_latch_take(&s->latch);
-	end_ring(s);
-	zbz_latch_drop(&s->latch);
-	if (s->journal.page != NULL) zbz_journal_close(&s->journal, s->dir);
-	shut(&s->stop_fd);
 }
 
 static void destroy(zbz_stream *s) {
-	leave(s);
+	if (s->ring.h != NULL) {
+		end_ring(s);
+		zbz_ring_unmap(&s->ring);
+	}
+	if (s->journal.page != NULL) zbz_journal_close(&s->journal, s->dir);
+	shut(&s->stop_fd);
 	if (s->next_sink != NULL) s->ops->close(s->next_sink);
 	if (s->sink != NULL) s->ops->close(s->sink);
 	zbz_setup_clear(&s->next_setup);
@@ -278,11 +322,11 @@ void zbz_stream_nudge(zbz_stream *s) {
 static void stop(zbz_stream *s) {
 	int64_t end, left;
 	zbz_streams_lock();
-	end = zbz_mono_ns() + zbz_stream_opts(s)->linger * NS_PER_MS;
+	end = zbz_mono_ns() + zbz_stream_opts(s)->linger * ZBZ_NS_PER_MS;
 	zbz_streams_unlock();
 	atomic_store(&s->stop_at, end);
 	zbz_stream_nudge(s);
-	end += PATIENCE_MS * NS_PER_MS;
+	end += PATIENCE_MS * ZBZ_NS_PER_MS;
 	while (atomic_load(&s->thread) == ZBZ_THREAD_RUNS && (left = end - zbz_mono_ns()) > 0)
 		zbz_futex_wait(&s->ended, 0, left);
 }
@@ -307,6 +351,15 @@ static zbz_stream *unstopped(void) {
 		if (s->handles > 0 && atomic_load(&s->thread) == ZBZ_THREAD_RUNS && atomic_load(&s->stop_at) == 0) break;
 	zbz_streams_unlock();
 	return s;
+}
+
+/* Other threads may still log: they find no ring, and the mappings stay. */
+static void leave(zbz_stream *s) {
+	zbz_latch_take(&s->latch);
+	end_ring(s);
+	s->ring.h = NULL;
+	zbz_latch_drop(&s->latch);
+	if (s->dir != NULL) zbz_journal_leave(&s->journal, s->dir);
 }
 
 __attribute__((destructor)) static void at_exit(void) {

@@ -32,7 +32,6 @@ typedef struct zbz_stream {
 	uint64_t head, tail_seen; /* its own head; the tail as it last looked */
 	char *at;                 /* the record being written; NULL none */
 	uint64_t records, bytes, dropped_full, dropped_large, dropped_closed;
-	_Atomic uint64_t dropped_stuck; /* for want of the latch */
 	zbz_output *outputs;
 
 	/* under the gate */
@@ -68,6 +67,17 @@ void zbz_streams_lock(void);
 void zbz_streams_unlock(void);
 
 void zbz_setup_clear(zbz_stream_setup *setup);
+
+/* The journal of an output that is not opened for logging; a forked child lets go of it. *v stays where it is in between. */
+typedef struct zbz_visit {
+	struct zbz_visit *next;
+	zbz_journal journal; /* writing: the right to write was free */
+} zbz_visit;
+zbz_status zbz_visit_begin(zbz_visit *v, const char *dir, zbz_err *err);
+void zbz_visit_end(zbz_visit *v, const char *dir); /* also after a failed begin */
+
+/* Drains what is in w->dir; w has all but its journal. */
+zbz_status zbz_recover_rings(zbz_writer *w, zbz_call *c);
 
 /* The stream of this identity, or a new one. Takes the setup and the sink over, also on failure. */
 zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *setup, zbz_buf *identity,

@@ -2,13 +2,11 @@
 #include "stream.h"
 
 #include "base/random.h"
-
-#include <signal.h>
+#include "base/signals.h"
 
 #define STACK_SIZE ((size_t)1 << 20)
 #define NAP_NS     INT64_C(200000)
 #define SLEEP_NS   INT64_C(2000000000)
-#define NS_PER_MS  INT64_C(1000000)
 
 enum { NAPS = 10, FIRST_DELAY_MS = 20, CALL_MS = 10000 };
 
@@ -36,7 +34,7 @@ static void back_off(zbz_stream *s, unsigned failures) {
 	while (--failures > 0 && delay < most) delay *= 2;
 	if (delay > most) delay = most;
 	zbz_random(&dice, sizeof dice, NULL);
-	delay = delay * NS_PER_MS / 2 + delay * NS_PER_MS / 2 / 1000 * (dice % 1001);
+	delay = delay * ZBZ_NS_PER_MS / 2 + delay * ZBZ_NS_PER_MS / 2 / 1000 * (dice % 1001);
 	stop_at = atomic_load(&s->stop_at);
 	if (stop_at != 0 && zbz_mono_ns() + delay > stop_at) delay = stop_at - zbz_mono_ns();
 	if (delay > 0) zbz_futex_wait(&s->nudge, nudge, delay);
@@ -95,33 +93,42 @@ static void write_on(zbz_stream *s, zbz_writer *w) {
 	}
 }
 
+static void begin(zbz_stream *s, zbz_writer *w) {
+	zbz_streams_lock();
+	*w = (zbz_writer){ .ops = s->ops,
+		               .sink = s->sink,
+		               .clock = s->clock,
+		               .dir = s->dir,
+		               .journal = &s->journal,
+		               .dead = &s->dead,
+		               .counts = &s->counts,
+		               .group = zbz_stream_opts(s)->sync != 0 };
+	s->sink_used = true;
+	s->writer = w;
+	zbz_streams_unlock();
+}
+
+/* Comes back when it is to stop, or after a while without the memory it needs. */
 static void serve(zbz_stream *s) {
 	zbz_writer *w = zbz_calloc(1, sizeof *w);
+	bool ready = false;
 	if (w != NULL) {
-		zbz_streams_lock();
-		*w = (zbz_writer){ .ops = s->ops,
-			               .sink = s->sink,
-			               .clock = s->clock,
-			               .dir = s->dir,
-			               .journal = &s->journal,
-			               .dead = &s->dead,
-			               .counts = &s->counts,
-			               .group = zbz_stream_opts(s)->sync != 0 };
-		s->sink_used = true;
-		s->writer = w;
-		zbz_streams_unlock();
-		if (zbz_writer_open(w, &s->ring, NULL) == ZBZ_OK) {
-			atomic_store(&s->writes, true);
-			write_on(s, w);
-			atomic_store(&s->writes, false);
-		} else {
-			back_off(s, 1);
-		}
-		zbz_streams_lock();
-		zbz_writer_close(w);
-		s->writer = NULL;
-		zbz_streams_unlock();
+		begin(s, w);
+		ready = zbz_writer_open(w, &s->ring, NULL) == ZBZ_OK;
 	}
+	if (ready) {
+		atomic_store(&s->writes, true);
+		write_on(s, w);
+		zbz_writer_bury(w);
+		atomic_store(&s->writes, false);
+	} else {
+		back_off(s, 1);
+	}
+	if (w == NULL) return;
+	zbz_streams_lock();
+	zbz_writer_close(w);
+	s->writer = NULL;
+	zbz_streams_unlock();
 	zbz_free(w);
 }
 
@@ -141,13 +148,14 @@ static bool await_turn(zbz_stream *s) {
 			continue;
 		}
 		if (own_empty(s) || zbz_mono_ns() >= stop_at) return false;
-		zbz_futex_wait(&s->nudge, atomic_load(&s->nudge), NS_PER_MS); /* the other one drains our ring */
+		zbz_futex_wait(&s->nudge, atomic_load(&s->nudge), ZBZ_NS_PER_MS); /* the other one drains our ring */
 	}
 }
 
 static void *run(void *arg) {
 	zbz_stream *s = arg;
 	pthread_setname_np(pthread_self(), "zbz-log");
+	zbz_ring_warm(&s->ring);
 	while (await_turn(s)) {
 		int64_t stop_at;
 		serve(s);
@@ -159,13 +167,11 @@ static void *run(void *arg) {
 }
 
 bool zbz_thread_start(zbz_stream *s) {
-	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS };
 	sigset_t block, before;
 	pthread_attr_t attr;
 	pthread_t id;
 	int problem;
-	sigfillset(&block);
-	for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&block, faults[i]);
+	zbz_signals_of_threads(&block);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);

@@ -2,11 +2,14 @@
 #include "writer.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
-#define RINGS_MAX  1024
-#define LOOK_EVERY INT64_C(1000000000) /* ns: for rings of the dead, and in case a count was missed */
-#define SYNC_EVERY INT64_C(5000000)
+#define UNFINISHED_S 60
+#define RINGS_MAX    1024
+#define LOOK_EVERY   INT64_C(1000000000) /* ns: for rings of the dead, and in case a count was missed */
+#define SYNC_EVERY   INT64_C(5000000)
 
 struct zbz_drained {
 	zbz_drained *next;
@@ -67,6 +70,14 @@ static void found(zbz_writer *w, const char *name) {
 		d->orphan = zbz_ring_dead(w->dir, &ring);
 }
 
+/* Rings whose maker has died before they were finished. */
+static void sweep(const zbz_writer *w, DIR *dir, const char *name) {
+	struct stat st;
+	if (strncmp(name, "new.", 4) != 0 || fstatat(dirfd(dir), name, &st, AT_SYMLINK_NOFOLLOW) != 0) return;
+	if (time(NULL) - st.st_mtim.tv_sec > UNFINISHED_S && zbz_ring_file_dead(w->dir, name))
+		unlinkat(dirfd(dir), name, 0);
+}
+
 static void look(zbz_writer *w) {
 	uint32_t seen = atomic_load(&w->journal->page->rings);
 	DIR *dir;
@@ -79,6 +90,7 @@ static void look(zbz_writer *w) {
 	dir = opendir(w->dir);
 	if (dir == NULL) return;
 	while ((e = readdir(dir)) != NULL && n < RINGS_MAX) {
+		sweep(w, dir, e->d_name);
 		if (!zbz_ring_name_ok(e->d_name)) continue;
 		n++;
 		if (known(w, e->d_name) == NULL) found(w, e->d_name);
@@ -223,8 +235,12 @@ static void adopt(zbz_writer *w) {
 	zbz_ring_tell(d->ring.h);
 }
 
+/* The dead before the living, these in turn. */
 static bool take_next(zbz_writer *w) {
-	zbz_drained *d = w->turn != NULL ? w->turn : w->rings, *first = d;
+	zbz_drained *d, *first;
+	for (d = w->rings; d != NULL; d = d->next)
+		if (d->orphan && zbz_batch_take(w, &d->ring, true)) return true;
+	first = d = w->turn != NULL ? w->turn : w->rings;
 	while (d != NULL) {
 		zbz_drained *next = d->next != NULL ? d->next : w->rings;
 		w->turn = next;

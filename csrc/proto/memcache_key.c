@@ -1,5 +1,6 @@
 #include "memcache_key.h"
 
+#include "base/page.h"
 #include "base/sha256.h"
 
 #define MARK 4                           /* length of the markers */
@@ -96,7 +97,7 @@ bool zbz_mc_key_may(zbz_bytes wire, zbz_bytes prefix) {
 
 zbz_status zbz_mc_frame_put(zbz_bytes key, zbz_buf *out, zbz_err *err) {
 	uint8_t head[ZBZ_MC_FRAME] = { 'z', 'b', 'z', '#' };
-	for (int i = 0; i < 4; i++) head[4 + i] = (uint8_t)(key.n >> 8 * i);
+	zbz_u32_put(head + 4, (uint32_t)key.n);
 	zbz_status s = zbz_buf_append(out, head, sizeof head, err);
 	return s != ZBZ_OK ? s : zbz_buf_append(out, key.p, key.n, err);
 }
@@ -104,7 +105,7 @@ zbz_status zbz_mc_frame_put(zbz_bytes key, zbz_buf *out, zbz_err *err) {
 bool zbz_mc_frame_open(zbz_bytes stored, zbz_bytes *key, zbz_bytes *value) {
 	const uint8_t *p = (const uint8_t *)stored.p;
 	if (stored.n < ZBZ_MC_FRAME || memcmp(p, "zbz#", 4) != 0) return false;
-	size_t n = p[4] | (size_t)p[5] << 8 | (size_t)p[6] << 16 | (size_t)p[7] << 24;
+	size_t n = zbz_u32_get(p + 4);
 	if (n > stored.n - ZBZ_MC_FRAME) return false;
 	*key = zbz_b(stored.p + ZBZ_MC_FRAME, n);
 	*value = zbz_b(stored.p + ZBZ_MC_FRAME + n, stored.n - ZBZ_MC_FRAME - n);

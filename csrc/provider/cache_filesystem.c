@@ -361,6 +361,11 @@ static zbz_status fs_inspect(void *self, zbz_call *c, zbz_bytes key, zbz_buf *ou
 	return s;
 }
 
+static zbz_status fs_identity(void *self, zbz_buf *out, zbz_err *err) {
+	const zbz_fs *fs = self;
+	return zbz_buf_append(out, fs->base, strlen(fs->base), err);
+}
+
 const zbz_cache_ops zbz_cache_filesystem = {
 	.abi = ZBZ_ABI,
 	.name = "filesystem",
@@ -385,4 +390,5 @@ const zbz_cache_ops zbz_cache_filesystem = {
 	.ping = fs_ping,
 	.stats = zbz_fs_stats,
 	.inspect = fs_inspect,
+	.identity = fs_identity,
 };

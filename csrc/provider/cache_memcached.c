@@ -242,6 +242,14 @@ zbz_status zbz_mc_set(void *self, zbz_call *c, const zbz_write *w, zbz_version *
 	return s;
 }
 
+static zbz_status mc_identity(void *self, zbz_buf *out, zbz_err *err) {
+	const zbz_mc *mc = self;
+	zbz_status s = ZBZ_OK;
+	for (size_t i = 0; s == ZBZ_OK && i < mc->n; i++)
+		s = zbz_buf_printf(out, err, "%s:%d ", mc->servers[i].name, mc->servers[i].weight);
+	return s;
+}
+
 static const zbz_cache_ops ops = {
 	.abi = ZBZ_ABI,
 	.name = "memcached",
@@ -272,6 +280,7 @@ static const zbz_cache_ops ops = {
 	.stats = zbz_mc_stats,
 	.inspect = zbz_mc_inspect,
 	.command = zbz_mc_command,
+	.identity = mc_identity,
 };
 
 ZBZ_API const zbz_cache_ops *zbz_cache_plugin(void);

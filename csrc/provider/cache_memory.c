@@ -1,5 +1,6 @@
 /* Providers `memory` and `ristretto`: entries of this process, within a limit of bytes. See memory_engine.h for what is below. */
 #include "base/hash.h"
+#include "base/scan.h"
 #include "core/registry.h"
 #include "memory_limit.h"
 #include "memory_policy.h"
@@ -146,6 +147,40 @@ static zbz_status memory_get(void *self, zbz_call *c, zbz_bytes key, zbz_buf *ou
 	return leave(self, read_entry(enter(self, c), c, key, hash, out, meta));
 }
 
+/* For one that is served from a copy. It need not look used again before something was evicted. */
+static void use_entry(zbz_seen *seen) {
+	zbz_mem_store *s = seen->store;
+	zbz_mem *m = &s->mem;
+	uint32_t id;
+	pthread_mutex_lock(&s->lock);
+	id = zbz_seen_stands(seen) ? zbz_mem_find_hash(m, seen->entry) : 0;
+	if (id != 0) {
+		zbz_mem_entry *e = zbz_mem_at(m, id);
+		if (e->hits != UINT8_MAX) e->hits++;
+		m->policy->hit(m, id, e, seen->entry);
+	}
+	seen->was = m->evicted;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static zbz_status memory_get_seen(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_seen *seen) {
+	uint64_t hash = zbz_hash_inline(key);
+	zbz_mem *m = enter(self, c);
+	zbz_meta meta;
+	zbz_status status = read_entry(m, c, key, hash, out, &meta);
+	if (status != ZBZ_OK) return leave(self, status);
+	seen->expire_at = meta.expire_at;
+	seen->word = zbz_mem_word(m, hash);
+	if (seen->word != NULL) seen->seq = *seen->word;
+	seen->mark = &m->evicted;
+	seen->mask = UINT64_MAX;
+	seen->was = m->evicted;
+	seen->use = use_entry;
+	seen->store = self;
+	seen->entry = hash;
+	return leave(self, status);
+}
+
 static zbz_status holds(zbz_mem *m, zbz_call *c, const zbz_write *w, uint64_t hash) {
 	uint32_t id;
 	if (w->only == ZBZ_ALWAYS) return ZBZ_OK;
@@ -204,21 +239,6 @@ static zbz_status memory_expire(void *self, zbz_call *c, zbz_bytes key, int64_t 
 
 /* ---- counters ---- */
 
-static bool parse_integer(zbz_bytes s, int64_t *out) {
-	bool minus = s.n > 0 && s.p[0] == '-';
-	size_t i = minus;
-	int64_t v = 0;
-	if (i == s.n || s.n > 20) return false;
-	for (; i < s.n; i++) { /* downwards, where there is one number more */
-		if (s.p[i] < '0' || s.p[i] > '9') return false;
-		if (__builtin_mul_overflow(v, (int64_t)10, &v) || __builtin_sub_overflow(v, (int64_t)(s.p[i] - '0'), &v))
-			return false;
-	}
-	if (!minus && v == INT64_MIN) return false;
-	*out = minus ? v : -v;
-	return true;
-}
-
 static zbz_status count_entry(zbz_mem *m, zbz_call *c, zbz_bytes key, const zbz_incr *how, int64_t *value) {
 	uint64_t hash = zbz_hash_inline(key);
 	uint32_t id, version;
@@ -230,7 +250,7 @@ static zbz_status count_entry(zbz_mem *m, zbz_call *c, zbz_bytes key, const zbz_
 	id = zbz_mem_find_live(m, key, hash, c->now);
 	if (id != 0) {
 		const zbz_mem_entry *e = zbz_mem_at(m, id);
-		if (!parse_integer(zbz_b(zbz_mem_value(e), zbz_mem_vlen(e)), &v))
+		if (zbz_mem_vlen(e) > 20 || !zbz_parse_integer(zbz_b(zbz_mem_value(e), zbz_mem_vlen(e)), &v))
 			return zbz_fail(&c->err, ZBZ_E_TYPE, "the value is not a decimal integer");
 		if (__builtin_add_overflow(v, how->delta, &v))
 			return zbz_fail(&c->err, ZBZ_E_ARGUMENT, "the counter would leave the range of 64 bits");
@@ -262,11 +282,13 @@ static zbz_status memory_get_many(void *self, zbz_call *c, const zbz_bytes *keys
                                   zbz_found *found) {
 	zbz_mem *m = enter(self, c);
 	uint64_t hashes[AHEAD];
+	zbz_meta meta;
 	size_t i;
 	for (i = 0; i < n; i++) {
 		if (i % AHEAD == 0) look_ahead(m, keys + i, hashes, n - i < AHEAD ? n - i : AHEAD);
 		found[i].off = out->n;
-		found[i].status = read_entry(m, c, keys[i], hashes[i % AHEAD], out, NULL);
+		found[i].status = read_entry(m, c, keys[i], hashes[i % AHEAD], out, c->want_expiry ? &meta : NULL);
+		if (c->want_expiry && found[i].status == ZBZ_OK) found[i].expire_at = meta.expire_at;
 		found[i].n = found[i].status == ZBZ_OK ? out->n - found[i].off : 0;
 	}
 	return leave(self, ZBZ_OK);
@@ -314,7 +336,7 @@ static void memory_stats(void *self, zbz_call *c, zbz_provider_stats *out) {
 	.get_many = memory_get_many, .set_many = memory_set_many, .del_many = memory_del_many,                      \
 	.scan_open = zbz_mem_scan_open, .scan_next = zbz_mem_scan_next, .scan_close = zbz_mem_scan_close,           \
 	.clear = zbz_mem_clear_prefix, .ping = memory_ping, .version = memory_version, .stats = memory_stats,       \
-	.inspect = zbz_mem_inspect
+	.inspect = zbz_mem_inspect, .get_seen = memory_get_seen
 
 const zbz_cache_ops zbz_cache_memory = {
 	.abi = ZBZ_ABI,

@@ -21,7 +21,7 @@ zbz_status redis_write_set(zbz_buf *out, const zbz_call *c, const zbz_write *w, 
 
 /* ---- reading -------------------------------------------------------------------------------------------------------- */
 
-static int64_t expiry_from(const zbz_call *c, int64_t pttl) {
+int64_t redis_expiry_from(const zbz_call *c, int64_t pttl) {
 	if (pttl == -1) return ZBZ_NO_EXPIRY;
 	if (pttl < 0) return -1; /* it was written between the two commands */
 	return c->now + (pttl > 0 ? pttl : 1);
@@ -44,7 +44,7 @@ static zbz_status get(void *ud, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_me
 	if (s != ZBZ_OK) return s;
 	if (value->type == ZBZ_RESP_NIL) return ZBZ_MISS;
 	if (!meta) return ZBZ_OK;
-	meta->expire_at = expiry_from(c, answers[0].integer);
+	meta->expire_at = redis_expiry_from(c, answers[0].integer);
 	return redis_digest(self, zbz_b(out->p + value->off, value->n), &meta->version, &c->err);
 }
 
@@ -74,7 +74,7 @@ static zbz_status ttl(void *ud, zbz_call *c, zbz_bytes key, int64_t *expire_at) 
 	ASK_ONE(ud, c, true, &answer, a, "PTTL %b", key);
 	if (s != ZBZ_OK) return s;
 	if (answer.integer == -2) return ZBZ_MISS;
-	*expire_at = expiry_from(c, answer.integer);
+	*expire_at = redis_expiry_from(c, answer.integer);
 	return ZBZ_OK;
 }
 
@@ -136,7 +136,7 @@ static zbz_status expire(void *ud, zbz_call *c, zbz_bytes key, int64_t expire_at
 static void close_self(void *ud) {
 	redis_self *self = ud;
 	if (!self) return;
-	redis_unsubscribe_all(self);
+	redis_stop_listening(self);
 	redis_pool_free(self->pool);
 	redis_target_clear(&self->target);
 	EVP_MD_free(self->sha1);
@@ -163,12 +163,18 @@ static void caps(void *ud, zbz_caps *out) {
 	const redis_self *self = ud;
 	memset(out, 0, sizeof *out);
 	out->can = ZBZ_CAN_TTL | ZBZ_CAN_EXPIRE | ZBZ_CAN_ADD | ZBZ_CAN_PRESENT | ZBZ_CAN_VERSION | ZBZ_CAN_INCR |
-	           ZBZ_CAN_KEYS | ZBZ_CAN_CLEAR | ZBZ_CAN_NATIVE;
+	           ZBZ_CAN_KEYS | ZBZ_CAN_CLEAR | ZBZ_CAN_NATIVE | ZBZ_CAN_TRACK;
 	if (self->opt->enable_pipelining) out->can |= ZBZ_CAN_BATCH;
 	out->emulated = ZBZ_CAN_VERSION | ZBZ_CAN_CLEAR;
 	out->shared = true;
 	out->ttl_resolution_ms = 1;
 	out->max_key = out->max_value = REDIS_MAX_BULK;
+}
+
+static zbz_status identity(void *ud, zbz_buf *out, zbz_err *err) {
+	const redis_target *t = &((const redis_self *)ud)->target;
+	return zbz_buf_printf(out, err, "%s:%d/%lld", t->path ? t->path : t->host, t->path ? 0 : t->port,
+	                      (long long)t->database);
 }
 
 static const zbz_cache_ops ops = {
@@ -203,6 +209,13 @@ static const zbz_cache_ops ops = {
 	.command = redis_command,
 	.subscribe = redis_subscribe,
 	.unsubscribe = redis_unsubscribe,
+	.track = redis_track,
+	.untrack = redis_untrack,
+	.lock = redis_lock,
+	.unlock = redis_unlock,
+	.on_unlock = redis_on_unlock,
+	.off_unlock = redis_off_unlock,
+	.identity = identity,
 };
 
 ZBZ_API const zbz_cache_ops *zbz_cache_plugin(void);

@@ -1,7 +1,9 @@
 /* Provider `shared`: one segment of memory for all processes of a host. See shared_store.h for what is below. */
+#include "base/scan.h"
 #include "core/registry.h"
 #include "shared_store.h"
 
+#include <zbz/pack.h>
 #include <zbz/zbz.h>
 
 #include <stdio.h>
@@ -70,9 +72,18 @@ static void shared_caps(void *self, zbz_caps *out) {
 	out->shared = true;
 	out->unsigned_incr = false;
 	out->exclusive = true;
+	out->one_host = true;
 	out->ttl_resolution_ms = 1;
 	out->max_key = most / 2 < ZBZ_SHARED_KEY_MAX ? most / 2 : ZBZ_SHARED_KEY_MAX;
 	out->max_value = most < ZBZ_SHARED_VALUE_MAX ? most : ZBZ_SHARED_VALUE_MAX;
+}
+
+/* A zone of the same name elsewhere is another one: its secret tells them apart. */
+static zbz_status shared_identity(void *self, zbz_buf *out, zbz_err *err) {
+	const zbz_shared *sh = self;
+	const zbz_shared_header *h = (const zbz_shared_header *)(const void *)sh->base;
+	zbz_status s = zbz_buf_append(out, &h->epoch, sizeof h->epoch, err);
+	return s == ZBZ_OK ? zbz_buf_append(out, sh->secret, sizeof sh->secret, err) : s;
 }
 
 /* ---- one key ---- */
@@ -91,6 +102,33 @@ static zbz_status shared_get(void *self, zbz_call *c, zbz_bytes key, zbz_buf *ou
 	if (status != ZBZ_OK || meta == NULL) return status;
 	meta->expire_at = seen.expire_at;
 	tell_version(sh, &meta->version, seen.version);
+	return ZBZ_OK;
+}
+
+/* One store per time round the ring: what a slot says already is left alone. */
+static void use_entry(zbz_seen *seen) {
+	zbz_word *slot = (zbz_word *)(uintptr_t)seen->mark;
+	uint64_t word = zbz_wload(slot);
+	if (zbz_slot_freq(word) == 0 && zbz_seen_stands(seen) &&
+	    atomic_compare_exchange_strong_explicit(slot, &word, word + ZBZ_SLOT_ONE, memory_order_relaxed,
+	                                            memory_order_relaxed))
+		word += ZBZ_SLOT_ONE;
+	seen->was = word & ZBZ_SLOT_FREQ;
+}
+
+static zbz_status shared_get_seen(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_seen *seen) {
+	zbz_shared *sh = self;
+	zbz_shared_target t = zbz_shared_aim(sh, key, c->now);
+	zbz_shared_seen what;
+	zbz_status status = zbz_shared_read(sh, &t, out, &what, &c->err);
+	if (status != ZBZ_OK) return status;
+	seen->word = (const volatile uint32_t *)what.word;
+	seen->seq = what.seq;
+	seen->expire_at = what.expire_at;
+	seen->mark = (const volatile uint64_t *)what.slot;
+	seen->mask = ZBZ_SLOT_FREQ;
+	seen->was = zbz_wload(what.slot) & ZBZ_SLOT_FREQ;
+	seen->use = use_entry;
 	return ZBZ_OK;
 }
 
@@ -160,21 +198,6 @@ static zbz_status shared_expire(void *self, zbz_call *c, zbz_bytes key, int64_t 
 
 /* ---- counters ---- */
 
-static bool parse_integer(const char *p, size_t n, int64_t *out) {
-	bool minus = n > 0 && p[0] == '-';
-	size_t i = minus;
-	int64_t v = 0;
-	if (i == n) return false;
-	for (; i < n; i++) { /* downwards, where there is one number more */
-		if (p[i] < '0' || p[i] > '9') return false;
-		if (__builtin_mul_overflow(v, (int64_t)10, &v) || __builtin_sub_overflow(v, (int64_t)(p[i] - '0'), &v))
-			return false;
-	}
-	if (!minus && v == INT64_MIN) return false;
-	*out = minus ? v : -v;
-	return true;
-}
-
 static zbz_status count_entry(zbz_shared *sh, zbz_call *c, const zbz_shared_target *t, const zbz_incr *how,
                               int64_t *value) {
 	int64_t v = how->has_initial ? how->initial : how->delta, expire_at = how->expire_at;
@@ -188,7 +211,7 @@ static zbz_status count_entry(zbz_shared *sh, zbz_call *c, const zbz_shared_targ
 		if (len <= 20)
 			zbz_shared_copy_out(sh->secret, t->hash, zbz_shared_at(t->s, zbz_slot_place(slot.word)), t->key.n, text,
 			                    len, true);
-		if (len > 20 || !parse_integer(text, len, &v))
+		if (len > 20 || !zbz_parse_integer(zbz_b(text, len), &v))
 			return zbz_fail(&c->err, ZBZ_E_TYPE, "the value is not a decimal integer");
 		if (__builtin_add_overflow(v, how->delta, &v))
 			return zbz_fail(&c->err, ZBZ_E_ARGUMENT, "the counter would leave the range of 64 bits");
@@ -234,11 +257,13 @@ static zbz_status shared_get_many(void *self, zbz_call *c, const zbz_bytes *keys
                                   zbz_found *found) {
 	zbz_shared *sh = self;
 	zbz_shared_target t[AHEAD];
+	zbz_shared_seen seen;
 	size_t i;
 	for (i = 0; i < n; i++) {
 		if (i % AHEAD == 0) look_ahead(sh, t, keys + i, n - i < AHEAD ? n - i : AHEAD, c->now);
 		found[i].off = out->n;
-		found[i].status = zbz_shared_read(sh, &t[i % AHEAD], out, NULL, &c->err);
+		found[i].status = zbz_shared_read(sh, &t[i % AHEAD], out, c->want_expiry ? &seen : NULL, &c->err);
+		if (c->want_expiry && found[i].status == ZBZ_OK) found[i].expire_at = seen.expire_at;
 		found[i].n = found[i].status == ZBZ_OK ? out->n - found[i].off : 0;
 	}
 	return ZBZ_OK;
@@ -279,14 +304,27 @@ static void shared_stats(void *self, zbz_call *c, zbz_provider_stats *out) {
 	out->retries = (int64_t)(mine.count[ZBZ_SHARED_BUSY] + mine.count[ZBZ_SHARED_LOST]);
 }
 
-static zbz_status put_detail(zbz_buf *out, const char *name, int64_t value, zbz_err *err) {
-	char text[32] = { (char)(0xA0 | strlen(name)) };
-	size_t n = 1 + strlen(name);
-	int shift;
-	memcpy(text + 1, name, n - 1);
-	text[n++] = (char)0xD3;
-	for (shift = 56; shift >= 0; shift -= 8) text[n++] = (char)((uint64_t)value >> shift);
-	return zbz_buf_append(out, text, n, err);
+static zbz_status put_counts(zbz_buf *out, const char *name, const zbz_shared_totals *t, zbz_err *err) {
+	static const char *const names[ZBZ_SHARED_COUNTS] = {
+		[ZBZ_SHARED_HITS] = "hits",   [ZBZ_SHARED_MISSES] = "misses",   [ZBZ_SHARED_SETS] = "sets",
+		[ZBZ_SHARED_BUSY] = "busy",   [ZBZ_SHARED_LOST] = "lost_reads", [ZBZ_SHARED_DAMAGED] = "damaged",
+		[ZBZ_SHARED_WIPED] = "wiped",
+	};
+	zbz_status status = zbz_pack_str(out, zbz_bstr(name), err);
+	int i;
+	if (status == ZBZ_OK) status = zbz_pack_map(out, ZBZ_SHARED_COUNTS, err);
+	for (i = 0; i < ZBZ_SHARED_COUNTS && status == ZBZ_OK; i++)
+		status = zbz_pack_named_int(out, names[i], (int64_t)t->count[i], err);
+	return status;
+}
+
+static zbz_status shared_counters(void *self, zbz_call *c, zbz_buf *out) {
+	zbz_shared_totals all, mine;
+	zbz_status status = zbz_pack_map(out, 2, &c->err);
+	zbz_shared_totals_read(self, &all, &mine);
+	if (status == ZBZ_OK) status = put_counts(out, "total", &all, &c->err);
+	if (status == ZBZ_OK) status = put_counts(out, "this_process", &mine, &c->err);
+	return status;
 }
 
 /* hits_at_least counts to three: more is not kept. */
@@ -301,12 +339,12 @@ static zbz_status shared_inspect(void *self, zbz_call *c, zbz_bytes key, zbz_buf
 	there = zbz_shared_live(sh, &t, &slot, &e);
 	zbz_shared_unlock(sh, t.shard);
 	if (!there) return ZBZ_MISS;
-	status = zbz_buf_putc(out, (char)0x85, &c->err);
-	if (status == ZBZ_OK) status = put_detail(out, "size", zbz_entry_vlen(e), &c->err);
-	if (status == ZBZ_OK) status = put_detail(out, "memory", (int64_t)zbz_entry_units(e) * 8, &c->err);
-	if (status == ZBZ_OK) status = put_detail(out, "hits_at_least", zbz_slot_freq(slot.word), &c->err);
-	if (status == ZBZ_OK) status = put_detail(out, "expire_at", zbz_entry_expire(e), &c->err);
-	if (status == ZBZ_OK) status = put_detail(out, "version", zbz_entry_version(e), &c->err);
+	status = zbz_pack_map(out, 5, &c->err);
+	if (status == ZBZ_OK) status = zbz_pack_named_int(out, "size", zbz_entry_vlen(e), &c->err);
+	if (status == ZBZ_OK) status = zbz_pack_named_int(out, "memory", (int64_t)zbz_entry_units(e) * 8, &c->err);
+	if (status == ZBZ_OK) status = zbz_pack_named_int(out, "hits_at_least", zbz_slot_freq(slot.word), &c->err);
+	if (status == ZBZ_OK) status = zbz_pack_named_int(out, "expire_at", zbz_entry_expire(e), &c->err);
+	if (status == ZBZ_OK) status = zbz_pack_named_int(out, "version", zbz_entry_version(e), &c->err);
 	return status;
 }
 
@@ -338,4 +376,7 @@ const zbz_cache_ops zbz_cache_shared = {
 	.version = shared_version,
 	.stats = shared_stats,
 	.inspect = shared_inspect,
+	.identity = shared_identity,
+	.get_seen = shared_get_seen,
+	.counters = shared_counters,
 };

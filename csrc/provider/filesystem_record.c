@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "base/page.h"
 #include "base/sha256.h"
 
 static const char magic[8] = { 'z', 'b', 'z', 'f', 'i', 'l', 'e', '1' };
@@ -22,27 +23,19 @@ static void crc_init(void) {
 			crc_table[t][i] = crc_table[t - 1][i] >> 8 ^ crc_table[0][crc_table[t - 1][i] & 255];
 }
 
-static void put32(uint8_t *p, uint32_t v) {
-	for (int i = 0; i < 4; i++) p[i] = (uint8_t)(v >> 8 * i);
-}
-
 static void put64(uint8_t *p, uint64_t v) {
-	put32(p, (uint32_t)v);
-	put32(p + 4, (uint32_t)(v >> 32));
+	zbz_u32_put(p, (uint32_t)v);
+	zbz_u32_put(p + 4, (uint32_t)(v >> 32));
 }
 
-static uint32_t get32(const uint8_t *p) {
-	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static uint64_t get64(const uint8_t *p) { return get32(p) | (uint64_t)get32(p + 4) << 32; }
+static uint64_t get64(const uint8_t *p) { return zbz_u32_get(p) | (uint64_t)zbz_u32_get(p + 4) << 32; }
 
 uint32_t zbz_fs_crc(uint32_t crc, const void *data, size_t n) {
 	const uint8_t *p = data;
 	pthread_once(&crc_once, crc_init);
 	crc = ~crc;
 	for (; n >= 8; n -= 8, p += 8) {
-		uint32_t a = get32(p) ^ crc, b = get32(p + 4);
+		uint32_t a = zbz_u32_get(p) ^ crc, b = zbz_u32_get(p + 4);
 		crc = crc_table[7][a & 255] ^ crc_table[6][a >> 8 & 255] ^ crc_table[5][a >> 16 & 255] ^ crc_table[4][a >> 24] ^
 		      crc_table[3][b & 255] ^ crc_table[2][b >> 8 & 255] ^ crc_table[1][b >> 16 & 255] ^ crc_table[0][b >> 24];
 	}
@@ -56,9 +49,9 @@ void zbz_fs_record_pack(const zbz_fs_record *r, zbz_bytes key, uint8_t out[ZBZ_F
 	put64(out + 16, (uint64_t)r->expire_at);
 	put64(out + 24, (uint64_t)r->stored_at);
 	memcpy(out + 32, r->version, 8);
-	put32(out + 40, (uint32_t)key.n);
-	put32(out + 44, r->value_crc);
-	put32(out + 48, zbz_fs_crc(zbz_fs_crc(0, out, 48), key.p, key.n));
+	zbz_u32_put(out + 40, (uint32_t)key.n);
+	zbz_u32_put(out + 44, r->value_crc);
+	zbz_u32_put(out + 48, zbz_fs_crc(zbz_fs_crc(0, out, 48), key.p, key.n));
 }
 
 bool zbz_fs_record_is(const uint8_t *head, size_t n) {
@@ -71,14 +64,14 @@ bool zbz_fs_record_unpack(const uint8_t *head, zbz_fs_record *r) {
 	r->expire_at = (int64_t)get64(head + 16);
 	r->stored_at = (int64_t)get64(head + 24);
 	memcpy(r->version, head + 32, 8);
-	r->key_len = get32(head + 40);
-	r->value_crc = get32(head + 44);
+	r->key_len = zbz_u32_get(head + 40);
+	r->value_crc = zbz_u32_get(head + 44);
 	return r->key_len > 0 && r->key_len <= ZBZ_FS_MAX_KEY && r->value_len <= (uint64_t)INT64_MAX / 2 &&
 	       r->expire_at >= 0;
 }
 
 bool zbz_fs_record_verify(const uint8_t *head, zbz_bytes key) {
-	return get32(head + 48) == zbz_fs_crc(zbz_fs_crc(0, head, 48), key.p, key.n);
+	return zbz_u32_get(head + 48) == zbz_fs_crc(zbz_fs_crc(0, head, 48), key.p, key.n);
 }
 
 unsigned zbz_fs_shard(zbz_bytes key) { return zbz_fs_crc(0, key.p, key.n) % ZBZ_FS_SHARDS; }

@@ -1,5 +1,7 @@
 #include "filesystem_scan.h"
 
+#include "base/page.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -95,12 +97,6 @@ zbz_status zbz_fs_scan_open(void *self, zbz_call *c, zbz_bytes prefix, zbz_bytes
 	return ZBZ_OK;
 }
 
-static zbz_status key_emit(zbz_bytes key, zbz_buf *out, zbz_err *err) {
-	uint8_t len[4] = { (uint8_t)key.n, (uint8_t)(key.n >> 8), (uint8_t)(key.n >> 16), (uint8_t)(key.n >> 24) };
-	zbz_status s = zbz_buf_append(out, len, 4, err);
-	return s != ZBZ_OK ? s : zbz_buf_append(out, key.p, key.n, err);
-}
-
 /* A damaged file is no key; reading it by its key says so. */
 static zbz_status entry_list(zbz_fs *fs, zbz_call *c, zbz_cursor *cur, const char *name, zbz_buf *out, size_t *n) {
 	zbz_fs_file f;
@@ -111,7 +107,7 @@ static zbz_status entry_list(zbz_fs *fs, zbz_call *c, zbz_cursor *cur, const cha
 	if (s != ZBZ_OK) return s;
 	bool dead = zbz_fs_dead(&f.rec, c->now);
 	if (!dead && zbz_bytes_has_prefix(f.key, prefix)) {
-		s = key_emit(f.key, out, &c->err);
+		s = zbz_page_add(out, f.key, &c->err);
 		if (s == ZBZ_OK) ++*n;
 	}
 	zbz_fs_file_close(&f);
@@ -225,7 +221,8 @@ void zbz_fs_stats(void *self, zbz_call *c, zbz_provider_stats *out) {
 	}
 	leaf_end(&l);
 	zbz_buf_clear(&l.text);
-	*out = (zbz_provider_stats){ whole ? keys : -1, whole ? bytes : -1, -1, -1, atomic_load(&fs->expired), -1 };
+	if (whole) out->keys = keys, out->memory = bytes;
+	out->expired = atomic_load(&fs->expired);
 }
 
 static DIR *sweep_folder(zbz_fs *fs) {

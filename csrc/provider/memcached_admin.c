@@ -64,9 +64,13 @@ static zbz_status stats_reply(zbz_mc_lane *l, size_t index, const zbz_meta_reply
 
 void zbz_mc_stats(void *self, zbz_call *c, zbz_provider_stats *out) {
 	zbz_mc *mc = self;
-	*out = (zbz_provider_stats){ 0 };
-	if (ask_all(mc, c, "stats\r\n", false, stats_reply, out) != ZBZ_OK)
-		*out = (zbz_provider_stats){ -1, -1, -1, -1, -1, -1 };
+	zbz_provider_stats sum;
+	memset(&sum, 0, sizeof sum);
+	if (ask_all(mc, c, "stats\r\n", false, stats_reply, &sum) != ZBZ_OK) memset(&sum, 0xFF, sizeof sum); /* all -1 */
+	out->keys = sum.keys;
+	out->memory = sum.memory;
+	out->evictions = sum.evictions;
+	out->expired = sum.expired;
 	out->connections = atomic_load(&mc->open);
 	out->retries = atomic_load(&mc->retries);
 }

@@ -95,6 +95,7 @@ static zbz_status get_reply(zbz_mc_lane *l, size_t index, const zbz_meta_reply *
 	zbz_found *f = &b->found[i];
 	zbz_mc_key wire;
 	zbz_bytes value;
+	zbz_meta meta;
 	f->status = ZBZ_MISS;
 	f->off = f->n = 0;
 	if (r->code == ZBZ_META_EN) return ZBZ_OK;
@@ -105,6 +106,10 @@ static zbz_status get_reply(zbz_mc_lane *l, size_t index, const zbz_meta_reply *
 	if (r->code != ZBZ_META_VA) return zbz_fail(err, ZBZ_E_UNAVAILABLE, "unexpected answer to mg");
 	zbz_mc_key_make(b->keys[i], &wire);
 	if (zbz_mc_value(r, b->keys[i], wire.framed, &value) != ZBZ_OK) return ZBZ_OK;
+	if (b->c->want_expiry) {
+		zbz_mc_meta_read(r, b->c->now, &meta);
+		f->expire_at = meta.expire_at;
+	}
 	f->off = b->out->n;
 	f->n = value.n;
 	f->status = ZBZ_OK;
@@ -134,7 +139,7 @@ static zbz_status del_reply(zbz_mc_lane *l, size_t index, const zbz_meta_reply *
 
 zbz_status zbz_mc_get_many(void *self, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out, zbz_found *found) {
 	batch b = { .mc = self, .c = c, .n = n, .keys = keys, .out = out, .found = found };
-	return batch_run(&b, "mg", " v f", get_reply);
+	return batch_run(&b, "mg", c->want_expiry ? " v f t" : " v f", get_reply);
 }
 
 zbz_status zbz_mc_set_many(void *self, zbz_call *c, const zbz_write *writes, size_t n, zbz_status *status) {

@@ -1,6 +1,7 @@
 /* Listing by the server's crawler, "lru_crawler metadump hash": it walks the hash table, whose entries stay where they are, so a key that
  * is there all the time is seen. The dump of one server is taken in one go, keeping only keys of the prefix: while it waits
  * for a slow reader, the server's crawler waits too. */
+#include "base/page.h"
 #include "memcached_impl.h"
 
 #define FETCH      100
@@ -14,18 +15,6 @@ struct zbz_cursor {
 	zbz_buf hashed; /* wire keys whose key is in the value: u8 length, text */
 	bool busy, unknown;
 };
-
-static zbz_bytes take32(const zbz_buf *b, size_t *at) {
-	const uint8_t *p = (const uint8_t *)b->p + *at;
-	size_t n = p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
-	zbz_bytes key = zbz_b(b->p + *at + 4, n);
-	*at += 4 + n;
-	return key;
-}
-
-static void put32(char *p, size_t n) {
-	for (int i = 0; i < 4; i++) p[i] = (char)(n >> 8 * i);
-}
 
 zbz_status zbz_mc_scan_open(void *self, zbz_call *c, zbz_bytes prefix, zbz_bytes pattern, zbz_cursor **out) {
 	(void)self, (void)pattern;
@@ -76,7 +65,7 @@ static zbz_status key_keep(zbz_cursor *cur, zbz_bytes wire, zbz_err *err) {
 	zbz_status s = zbz_buf_append(&cur->keys, "\0\0\0", 4, err);
 	if (s == ZBZ_OK) s = zbz_mc_key_back(wire, &cur->keys, err);
 	if (s == ZBZ_OK) {
-		put32(cur->keys.p + start, cur->keys.n - start - 4);
+		zbz_u32_put(cur->keys.p + start, (uint32_t)(cur->keys.n - start - 4));
 		return ZBZ_OK;
 	}
 	cur->keys.n = start;
@@ -142,14 +131,11 @@ static zbz_status dump(zbz_mc *mc, zbz_call *c, zbz_cursor *cur) {
 static zbz_status frame_reply(zbz_mc_lane *l, size_t index, const zbz_meta_reply *r, zbz_err *err) {
 	zbz_cursor *cur = l->ud;
 	zbz_bytes key, value;
-	char len[4];
 	(void)index;
 	if (r->code != ZBZ_META_VA || !zbz_mc_frame_open(r->value, &key, &value))
 		return ZBZ_OK; /* gone meanwhile, or not ours */
 	if (key.n == 0 || !zbz_bytes_has_prefix(key, zbz_buf_bytes(&cur->prefix))) return ZBZ_OK;
-	put32(len, key.n);
-	zbz_status s = zbz_buf_append(&cur->keys, len, 4, err);
-	return s == ZBZ_OK ? zbz_buf_append(&cur->keys, key.p, key.n, err) : s;
+	return zbz_page_add(&cur->keys, key, err);
 }
 
 /* Reads the values of the hashed keys, which name them. Not retried: a key would come twice, and once is promised enough. */
@@ -182,7 +168,7 @@ zbz_status zbz_mc_scan_next(void *self, zbz_call *c, zbz_cursor *cur, size_t lim
 		cur->server++;
 		end = 0;
 	}
-	for (; k < limit && end < cur->keys.n; k++) take32(&cur->keys, &end);
+	for (; k < limit && end < cur->keys.n; k++) zbz_page_take(zbz_buf_bytes(&cur->keys), &end);
 	zbz_status s = zbz_buf_append(out, cur->keys.p + cur->at, end - cur->at, &c->err);
 	if (s != ZBZ_OK) return s;
 	*n += k;
@@ -194,7 +180,7 @@ static zbz_status page_delete(zbz_mc *mc, zbz_call *c, const zbz_buf *page, size
 	zbz_bytes *keys = zbz_calloc(n, sizeof *keys);
 	zbz_status *status = zbz_calloc(n, sizeof *status);
 	zbz_status s = keys != NULL && status != NULL ? ZBZ_OK : zbz_fail_nomem(&c->err);
-	for (size_t i = 0, at = 0; i < n && s == ZBZ_OK; i++) keys[i] = take32(page, &at);
+	for (size_t i = 0, at = 0; i < n && s == ZBZ_OK; i++) keys[i] = zbz_page_take(zbz_buf_bytes(page), &at);
 	if (s == ZBZ_OK) s = zbz_mc_del_many(mc, c, keys, n, status);
 	for (size_t i = 0; i < n && s == ZBZ_OK; i++) {
 		if (status[i] == ZBZ_OK)

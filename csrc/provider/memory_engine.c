@@ -26,9 +26,47 @@ void zbz_mem_clear(zbz_mem *m) {
 	if (m->policy != NULL) m->policy->close(m);
 	zbz_index_clear(&m->index);
 	zbz_arena_clear(&m->arena);
+	zbz_free(m->words);
+}
+
+/* ---- telling of changes ---- */
+
+enum { WORDS_LEAST = 16, WORDS_MOST = 16384, WORDS_SHARE = 1024 /* bytes of max_size for each */ };
+
+const uint32_t *zbz_mem_word(zbz_mem *m, uint64_t hash) {
+	uint32_t n = WORDS_LEAST;
+	if (m->words == NULL) {
+		while (n < WORDS_MOST && n < m->max_size / WORDS_SHARE) n *= 2;
+		m->words = zbz_calloc(n, sizeof *m->words);
+		m->word_mask = n - 1;
+	}
+	return m->words != NULL ? &m->words[hash & m->word_mask] : NULL;
+}
+
+static void move_word(uint32_t *word) { __atomic_store_n(word, *word + 1, __ATOMIC_RELEASE); }
+
+/* Before whatever changes: by the time the call returns nobody takes the former content for the present one. */
+static inline void tell(zbz_mem *m, uint64_t hash) {
+	if (m->words != NULL) move_word(&m->words[hash & m->word_mask]);
+}
+
+static void tell_all(zbz_mem *m) {
+	uint32_t i;
+	if (m->words == NULL) return;
+	for (i = 0; i <= m->word_mask; i++) move_word(&m->words[i]);
 }
 
 /* ---- finding ---- */
+
+uint32_t zbz_mem_find_hash(zbz_mem *m, uint64_t hash) {
+	const zbz_segment *s = zbz_index_segment(&m->index, hash);
+	uint32_t tag = zbz_index_tag(hash);
+	const uint64_t *slot;
+	if (s->used == 0) return 0;
+	for (slot = &s->slots[zbz_index_home(s, tag)]; *slot != 0 && (uint32_t)(*slot >> 32) <= tag; slot++)
+		if ((uint32_t)(*slot >> 32) == tag) return (uint32_t)*slot;
+	return 0;
+}
 
 void zbz_mem_prefetch_entry(zbz_mem *m, uint64_t hash) {
 	const zbz_segment *s = zbz_index_segment(&m->index, hash);
@@ -48,6 +86,7 @@ void zbz_mem_bury(zbz_mem *m, uint32_t id) {
 
 void zbz_mem_remove(zbz_mem *m, uint32_t id, uint64_t hash, bool evicted) {
 	zbz_mem_entry *e = zbz_mem_at(m, id);
+	tell(m, hash);
 	m->policy->remove(m, id, e, hash, evicted);
 	zbz_index_drop(&m->index, hash, id);
 	if (zbz_mem_expire(e) != 0) zbz_expiry_unlink(&m->expiry, id);
@@ -57,6 +96,7 @@ void zbz_mem_remove(zbz_mem *m, uint32_t id, uint64_t hash, bool evicted) {
 }
 
 void zbz_mem_remove_all(zbz_mem *m) {
+	tell_all(m);
 	m->policy->drop(m);
 	zbz_index_clear(&m->index);
 	zbz_expiry_init(&m->expiry, &m->arena);
@@ -110,6 +150,7 @@ static void replace(zbz_mem *m, uint32_t from, uint32_t to, const put *p) {
 	zbz_mem_entry *e = zbz_mem_at(m, from), *n = zbz_mem_at(m, to);
 	size_t weight = zbz_mem_weight(m, e), size = zbz_mem_size(e);
 	int64_t delta;
+	tell(m, p->hash);
 	if (m->policy->by_expiry) m->policy->remove(m, from, e, p->hash, false);
 	if (zbz_mem_expire(e) != 0) zbz_expiry_unlink(&m->expiry, from);
 	if (from != to) inherit(n, e);
@@ -207,6 +248,7 @@ zbz_status zbz_mem_put(zbz_mem *m, uint64_t hash, zbz_bytes key, zbz_bytes value
 
 static void set_expiry(zbz_mem *m, uint32_t id, uint64_t hash, int64_t expire_at, int64_t now) {
 	zbz_mem_entry *e = zbz_mem_at(m, id);
+	tell(m, hash);
 	if (m->policy->by_expiry) m->policy->remove(m, id, e, hash, false);
 	if (zbz_mem_expire(e) != 0) zbz_expiry_unlink(&m->expiry, id);
 	zbz_mem_set_expire(e, expire_at);

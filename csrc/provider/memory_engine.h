@@ -33,6 +33,9 @@ typedef struct zbz_mem {
 	int64_t cleanup_interval, next_cleanup;
 	uint64_t hollow_tried; /* free bytes when emptying a chunk was last in vain */
 	uint32_t version;
+	uint32_t word_mask;
+	uint32_t *
+	    words; /* by hash: each moves with every change of its keys; NULL until somebody asks. At most a 256th of max_size, beside it */
 	zbz_mem_config config;
 } zbz_mem;
 
@@ -75,6 +78,11 @@ static inline uint32_t zbz_mem_find_live(zbz_mem *m, zbz_bytes key, uint64_t has
 static inline uint32_t zbz_mem_stamp(const zbz_mem *m, int64_t now) {
 	return now <= m->epoch ? 0 : (uint32_t)((now - m->epoch) >> 4);
 }
+
+/* The word that a change of this key moves; NULL when out of memory. */
+const uint32_t *zbz_mem_word(zbz_mem *m, uint64_t hash);
+/* An entry of that hash, whatever its key; 0 none. */
+uint32_t zbz_mem_find_hash(zbz_mem *m, uint64_t hash);
 
 /* Hints for keys that will be looked for soon; entry after slot. */
 static inline void zbz_mem_prefetch_slot(zbz_mem *m, uint64_t hash) {

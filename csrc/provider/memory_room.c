@@ -7,7 +7,7 @@ enum { TOLERATED = 32 /* a part of the chunks this small may lie in holes before
 bool zbz_mem_evict(zbz_mem *m) {
 	uint32_t id = m->policy->victim(m);
 	if (id == 0) return false;
-	m->evicted++;
+	__atomic_store_n(&m->evicted, m->evicted + 1, __ATOMIC_RELAXED); /* read without the lock: see cache_memory.c */
 	zbz_mem_remove(m, id, zbz_mem_hash(zbz_mem_at(m, id)), true);
 	return true;
 }

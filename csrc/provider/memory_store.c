@@ -1,6 +1,7 @@
 #include "memory_store.h"
 
 #include "base/hash.h"
+#include "base/page.h"
 #include "memory_policy.h"
 #include "zbz/pack.h"
 
@@ -43,35 +44,16 @@ enum { SLICE = 2048 };
 struct zbz_cursor {
 	zbz_index_at at;
 	uint32_t nth;
-	size_t prefix_n, pattern_n;
-	char text[]; /* prefix, pattern */
+	zbz_key_filter filter;
 };
 
 zbz_status zbz_mem_scan_open(void *self, zbz_call *c, zbz_bytes prefix, zbz_bytes pattern, zbz_cursor **cursor) {
 	zbz_cursor *k = zbz_calloc(1, sizeof *k + prefix.n + pattern.n);
 	(void)self;
 	if (k == NULL) return zbz_fail_nomem(&c->err);
-	k->prefix_n = prefix.n;
-	k->pattern_n = pattern.n;
-	if (prefix.n != 0) memcpy(k->text, prefix.p, prefix.n);
-	if (pattern.n != 0) memcpy(k->text + prefix.n, pattern.p, pattern.n);
+	zbz_key_filter_init(&k->filter, (char *)(k + 1), prefix, pattern);
 	*cursor = k;
 	return ZBZ_OK;
-}
-
-static bool wanted(const zbz_cursor *k, zbz_bytes key) {
-	if (!zbz_bytes_has_prefix(key, zbz_b(k->text, k->prefix_n))) return false;
-	return k->pattern_n == 0 ||
-	       zbz_glob_match(zbz_b(k->text + k->prefix_n, k->pattern_n), zbz_b(key.p + k->prefix_n, key.n - k->prefix_n));
-}
-
-static zbz_status append_key(zbz_buf *out, zbz_bytes key, zbz_err *err) {
-	unsigned char n[4] = { (unsigned char)key.n, (unsigned char)(key.n >> 8), (unsigned char)(key.n >> 16),
-		                   (unsigned char)(key.n >> 24) };
-	zbz_status status = zbz_buf_reserve(out, sizeof n + key.n, err);
-	if (status != ZBZ_OK) return status;
-	zbz_buf_append(out, n, sizeof n, err);
-	return zbz_buf_append(out, key.p, key.n, err);
 }
 
 /* Pages end between hashes, never among keys of the same one: what has been listed is told by the hash alone. */
@@ -87,8 +69,8 @@ static zbz_status scan_slice(zbz_mem *m, zbz_call *c, zbz_cursor *k, size_t limi
 			return ZBZ_OK;
 		}
 		e = zbz_mem_at(m, id);
-		if (zbz_mem_dead(e, c->now) || !wanted(k, zbz_mem_key_bytes(e))) continue;
-		status = append_key(out, zbz_mem_key_bytes(e), &c->err);
+		if (zbz_mem_dead(e, c->now) || !zbz_key_filter_wants(&k->filter, zbz_mem_key_bytes(e))) continue;
+		status = zbz_page_add(out, zbz_mem_key_bytes(e), &c->err);
 		if (status != ZBZ_OK) return status;
 		++*n;
 	}

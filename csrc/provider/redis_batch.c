@@ -15,6 +15,7 @@ typedef struct batch {
 	zbz_found *found;   /* get */
 	zbz_status *status; /* set, del */
 	size_t left;        /* values still to come of the MGET reply under way */
+	size_t timed;       /* of the chunk under way: keys whose PTTL has been answered */
 	zbz_status failed;  /* the latest error */
 	bool doubtful;
 } batch;
@@ -45,6 +46,13 @@ static zbz_status refuse(zbz_err *err) {
 
 static zbz_status head_item(batch *b, const zbz_resp_item *item, zbz_err *err) {
 	size_t n = chunk_length(b, b->done);
+	if (b->c->want_expiry && b->timed < n) {
+		if (item->type != ZBZ_RESP_INTEGER && item->type != ZBZ_RESP_ERROR) return refuse(err);
+		b->found[b->done + b->timed++].expire_at =
+		    item->type == ZBZ_RESP_INTEGER ? redis_expiry_from(b->c, item->integer) : -1;
+		return ZBZ_OK;
+	}
+	b->timed = 0;
 	if (item->type == ZBZ_RESP_ERROR) {
 		zbz_status s = redis_reply_error(item->bytes, err);
 		while (n--) note(b, s);
@@ -85,6 +93,14 @@ static zbz_status status_item(void *ud, const zbz_resp_item *item, zbz_err *err)
 
 /* ---- commands ------------------------------------------------------------------------------------------------------- */
 
+/* Asked before the values: of what is written between the two, whoever keeps values is told after it began to read. */
+static zbz_status write_pttls(const batch *b, size_t from, size_t n, zbz_buf *out) {
+	zbz_status s = ZBZ_OK;
+	size_t i;
+	for (i = 0; s == ZBZ_OK && i < n; i++) s = zbz_resp_command(out, &b->c->err, "PTTL %b", b->keys[from + i]);
+	return s;
+}
+
 static zbz_status write_mget(const batch *b, size_t from, size_t n, zbz_buf *out) {
 	zbz_err *err = &b->c->err;
 	zbz_status s = zbz_resp_begin(out, n + 1, err);
@@ -101,6 +117,11 @@ static zbz_status write_round(const batch *b, zbz_buf *out, size_t *replies) {
 	*replies = 0;
 	while (s == ZBZ_OK && i < b->n && out->n < ROUND_BYTES) {
 		size_t n = b->found ? chunk_length(b, i) : 1;
+		if (b->found && b->c->want_expiry) {
+			s = write_pttls(b, i, n, out);
+			*replies += n;
+		}
+		if (s != ZBZ_OK) break;
 		if (b->found)
 			s = write_mget(b, i, n, out);
 		else if (b->writes)
@@ -136,7 +157,7 @@ static zbz_status run(batch *b) {
 			b->done = 0;
 			if (b->out) b->out->n = start;
 		}
-		b->left = 0;
+		b->left = b->timed = 0;
 		b->doubtful = a.doubtful;
 		if (s == ZBZ_OK) s = run_rounds(b, &a);
 	} while (redis_attempt_again(&a, s));
@@ -156,7 +177,7 @@ static zbz_status run_singly(batch *b) {
 		do {
 			s = redis_attempt_begin(&a);
 			if (b->done == b->n) b->done--; /* the error reply noted before does not count */
-			b->left = 0;
+			b->left = b->timed = 0;
 			b->doubtful = a.doubtful;
 			if (s == ZBZ_OK) s = run_rounds(b, &a);
 			if (s == ZBZ_OK && b->good == good) s = b->failed;

@@ -115,6 +115,7 @@ typedef struct redis_self {
 	redis_pool *pool;
 	EVP_MD *sha1;
 	char compare_and_set[REDIS_SHA_HEX + 1], increment[REDIS_SHA_HEX + 1]; /* names of the scripts */
+	char take_lock[REDIS_SHA_HEX + 1], drop_lock[REDIS_SHA_HEX + 1];
 	_Atomic int64_t retries;
 } redis_self;
 
@@ -142,6 +143,11 @@ zbz_status redis_attempt_ask(redis_attempt *a, redis_answer *answers, const char
 
 zbz_status redis_scripts_init(redis_self *self, zbz_err *err);
 zbz_status redis_digest(const redis_self *self, zbz_bytes value, zbz_version *out, zbz_err *err);
+/* The name by which the server knows a script. */
+zbz_status redis_script_name(const redis_self *self, const char *text, char name[REDIS_SHA_HEX + 1], zbz_err *err);
+/* Three arguments for one key; the answer is of the kind `expect`. */
+zbz_status redis_script_run(redis_attempt *a, const char *name, const char *text, zbz_bytes key,
+                            const zbz_bytes argv[3], const char *expect, redis_answer *answer, zbz_buf *out);
 void redis_hex(const zbz_version *v, char hex[REDIS_SHA_HEX + 1]);
 zbz_status redis_set_if_version(redis_self *self, zbz_call *c, const zbz_write *w);
 zbz_status redis_incr(void *ud, zbz_call *c, zbz_bytes key, const zbz_incr *how, int64_t *value);
@@ -149,6 +155,7 @@ zbz_status redis_incr(void *ud, zbz_call *c, zbz_bytes key, const zbz_incr *how,
 /* ---- slots in files of their own ------------------------------------------------------------------------------------ */
 
 int64_t redis_ttl_ms(const zbz_call *c, int64_t expire_at); /* relative, at least 1 */
+int64_t redis_expiry_from(const zbz_call *c, int64_t pttl); /* as in zbz_meta */
 zbz_status redis_write_set(zbz_buf *out, const zbz_call *c, const zbz_write *w, zbz_err *err);
 
 zbz_status redis_get_many(void *ud, zbz_call *c, const zbz_bytes *keys, size_t n, zbz_buf *out, zbz_found *found);
@@ -170,6 +177,18 @@ zbz_status redis_subscribe(void *ud, zbz_call *c, const zbz_bytes *channels, siz
                            void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *message_ud,
                            void **subscription);
 void redis_unsubscribe(void *ud, void *subscription);
-void redis_unsubscribe_all(redis_self *self); /* those nobody ended before close */
+zbz_status redis_track(void *ud, zbz_call *c, zbz_bytes prefix, void (*on_change)(void *ud, zbz_bytes key, bool lost),
+                       void *change_ud, void **tracking);
+void redis_untrack(void *ud, void *tracking);
+void redis_stop_listening(redis_self *self); /* what nobody ended before close */
+
+zbz_status redis_locks_init(redis_self *self, zbz_err *err);
+zbz_status redis_lock(void *ud, zbz_call *c, zbz_bytes name, const uint8_t *token, int64_t lease_ms,
+                      zbz_holder *holder);
+zbz_status redis_unlock(void *ud, zbz_call *c, zbz_bytes name, const uint8_t *token, zbz_outcome outcome);
+zbz_status redis_on_unlock(void *ud, zbz_call *c,
+                           void (*fn)(void *ud, zbz_bytes name, const uint8_t *token, zbz_outcome outcome), void *fn_ud,
+                           void **watch);
+void redis_off_unlock(void *ud, void *watch);
 
 #endif

@@ -1,4 +1,5 @@
 /* Listing and clearing: SCAN, never KEYS. A SCAN cursor lives in its text alone, so any connection may go on with it. */
+#include "base/page.h"
 #include "provider/redis_impl.h"
 
 #define PAGE_MIN  10
@@ -110,14 +111,9 @@ static zbz_status take_cursor(page *g, const zbz_resp_item *item, zbz_err *err) 
 }
 
 static zbz_status take_key(page *g, zbz_bytes key, zbz_err *err) {
-	unsigned char head[4] = { (unsigned char)key.n, (unsigned char)(key.n >> 8), (unsigned char)(key.n >> 16),
-		                      (unsigned char)(key.n >> 24) };
-	zbz_status s;
 	if (!zbz_bytes_has_prefix(key, g->prefix)) return ZBZ_OK;
-	s = zbz_buf_append(g->out, head, sizeof head, err);
-	if (s == ZBZ_OK) s = zbz_buf_append(g->out, key.p, key.n, err);
 	g->n++;
-	return s;
+	return zbz_page_add(g->out, key, err);
 }
 
 static zbz_status page_item(void *ud, const zbz_resp_item *item, zbz_err *err) {
@@ -183,18 +179,11 @@ zbz_status redis_scan_next(void *ud, zbz_call *c, zbz_cursor *k, size_t limit, z
 
 /* ---- clear ---------------------------------------------------------------------------------------------------------- */
 
-static zbz_bytes next_key(const zbz_buf *keys, size_t *at) {
-	const unsigned char *p = (const unsigned char *)keys->p + *at;
-	size_t n = p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
-	*at += 4 + n;
-	return zbz_b(p + 4, n);
-}
-
 static zbz_status write_unlink(zbz_buf *out, const zbz_buf *keys, size_t n, zbz_err *err) {
 	size_t at = 0;
 	zbz_status s = zbz_resp_begin(out, n + 1, err);
 	if (s == ZBZ_OK) s = zbz_resp_word(out, zbz_bstr("UNLINK"), err);
-	while (s == ZBZ_OK && at < keys->n) s = zbz_resp_word(out, next_key(keys, &at), err);
+	while (s == ZBZ_OK && at < keys->n) s = zbz_resp_word(out, zbz_page_take(zbz_buf_bytes(keys), &at), err);
 	return s;
 }
 

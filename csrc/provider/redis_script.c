@@ -37,24 +37,28 @@ zbz_status redis_digest(const redis_self *self, zbz_bytes value, zbz_version *ou
 	return ZBZ_OK;
 }
 
-zbz_status redis_scripts_init(redis_self *self, zbz_err *err) {
+zbz_status redis_script_name(const redis_self *self, const char *text, char name[REDIS_SHA_HEX + 1], zbz_err *err) {
 	zbz_version v;
-	zbz_status s;
-	self->sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
-	if (!self->sha1) return zbz_fail(err, ZBZ_E_INTERNAL, "OpenSSL has no SHA-1");
-	s = redis_digest(self, zbz_bstr(compare_and_set), &v, err);
-	if (s == ZBZ_OK) redis_hex(&v, self->compare_and_set);
-	if (s == ZBZ_OK) s = redis_digest(self, zbz_bstr(increment), &v, err);
-	if (s == ZBZ_OK) redis_hex(&v, self->increment);
+	zbz_status s = redis_digest(self, zbz_bstr(text), &v, err);
+	if (s == ZBZ_OK) redis_hex(&v, name);
 	return s;
 }
 
-/* Three arguments for one key. The server that does not know the script has run nothing, so it gets the text at once. */
-static zbz_status run(redis_attempt *a, const char *sha, const char *text, zbz_bytes key, const zbz_bytes argv[3],
-                      const char *expect, redis_answer *answer, zbz_buf *out) {
+zbz_status redis_scripts_init(redis_self *self, zbz_err *err) {
+	zbz_status s;
+	self->sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
+	if (!self->sha1) return zbz_fail(err, ZBZ_E_INTERNAL, "OpenSSL has no SHA-1");
+	s = redis_script_name(self, compare_and_set, self->compare_and_set, err);
+	if (s == ZBZ_OK) s = redis_script_name(self, increment, self->increment, err);
+	return s == ZBZ_OK ? redis_locks_init(self, err) : s;
+}
+
+/* The server that does not know the script has run nothing, so it gets the text at once. */
+zbz_status redis_script_run(redis_attempt *a, const char *name, const char *text, zbz_bytes key,
+                            const zbz_bytes argv[3], const char *expect, redis_answer *answer, zbz_buf *out) {
 	zbz_err *err = &a->c->err;
-	zbz_status s =
-	    zbz_resp_command(&a->conn->out, err, "EVALSHA %b 1 %b %b %b %b", zbz_bstr(sha), key, argv[0], argv[1], argv[2]);
+	zbz_status s = zbz_resp_command(&a->conn->out, err, "EVALSHA %b 1 %b %b %b %b", zbz_bstr(name), key, argv[0],
+	                                argv[1], argv[2]);
 	if (s == ZBZ_OK) s = redis_attempt_ask(a, answer, expect, out);
 	if (s == ZBZ_OK || !answer->noscript || a->conn->broken) return s;
 	s = zbz_resp_command(&a->conn->out, err, "EVAL %b 1 %b %b %b %b", zbz_bstr(text), key, argv[0], argv[1], argv[2]);
@@ -90,7 +94,8 @@ zbz_status redis_set_if_version(redis_self *self, zbz_call *c, const zbz_write *
 	redis_attempt_init(&a, self, c, false);
 	do {
 		s = redis_attempt_begin(&a);
-		if (s == ZBZ_OK) s = run(&a, self->compare_and_set, compare_and_set, w->key, argv, "i", &answer, NULL);
+		if (s == ZBZ_OK)
+			s = redis_script_run(&a, self->compare_and_set, compare_and_set, w->key, argv, "i", &answer, NULL);
 	} while (redis_attempt_again(&a, s));
 	if (s == ZBZ_OK && answer.integer != 1) s = zbz_fail(&c->err, ZBZ_E_CONFLICT, "another version is stored, or none");
 	return s;
@@ -142,7 +147,7 @@ zbz_status redis_incr(void *ud, zbz_call *c, zbz_bytes key, const zbz_incr *how,
 	do {
 		zbz_buf_reset(&text);
 		s = redis_attempt_begin(&a);
-		if (s == ZBZ_OK) s = run(&a, self->increment, increment, key, argv, "b", &answer, &text);
+		if (s == ZBZ_OK) s = redis_script_run(&a, self->increment, increment, key, argv, "b", &answer, &text);
 	} while (redis_attempt_again(&a, s));
 	if (s == ZBZ_OK) s = read_integer(zbz_b(text.p, text.n), value, &c->err);
 	zbz_buf_clear(&text);

@@ -1,8 +1,8 @@
 /* The plan of a segment, and its header. */
 #include "shared_layout.h"
 
+#include "base/hash.h"
 #include "base/random.h"
-#include "shared_hash.h"
 
 #include <string.h>
 #include <time.h>
@@ -46,7 +46,7 @@ void zbz_shared_plan(uint64_t size, uint64_t entry_size, zbz_shared_geometry *g)
 static uint64_t header_check(const zbz_shared_header *h) {
 	static const uint64_t key[4] = { 0x9E3779B97F4A7C15u, 0xC2B2AE3D27D4EB4Fu, 0x165667B19E3779F9u,
 		                             0x27D4EB2F165667C5u };
-	return zbz_shared_hash(key, zbz_b(h, offsetof(zbz_shared_header, check)));
+	return zbz_hash_keyed(key, zbz_b(h, offsetof(zbz_shared_header, check)));
 }
 
 zbz_status zbz_shared_format_lock(zbz_shared_shard *s, zbz_err *err) {

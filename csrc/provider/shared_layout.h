@@ -19,7 +19,7 @@
 #include <stdatomic.h>
 
 enum {
-	ZBZ_SHARED_LAYOUT = 1, /* another number: another file name */
+	ZBZ_SHARED_LAYOUT = 2, /* another number: another file name */
 	ZBZ_SHARED_SLOTS = 7,
 	ZBZ_SHARED_LINES = 120,
 	ZBZ_SHARED_HEADER = 8192,

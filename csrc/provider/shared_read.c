@@ -33,12 +33,13 @@ static HOT bool matches(const zbz_shared *sh, const zbz_shared_target *t, uint32
 	return zbz_shared_key_is(zbz_shared_at(t->s, place), t->key);
 }
 
-static HOT void tell(zbz_shared_seen *seen, zbz_shared_entry e, const zbz_shared_bucket *b, uint32_t seq) {
+static HOT void tell(zbz_shared_seen *seen, zbz_shared_entry e, zbz_shared_bucket *b, uint32_t i, uint32_t seq) {
 	if (seen == NULL) return;
 	seen->expire_at = zbz_entry_expire(e);
 	seen->version = zbz_entry_version(e);
 	seen->word = &b->seq;
 	seen->seq = seq;
+	seen->slot = &b->slot[i];
 }
 
 /* Copies the value behind what is in `out`, whose length stays: only the caller knows whether the copy may be
@@ -63,7 +64,7 @@ static HOT outcome take(const zbz_shared *sh, const zbz_shared_target *t, zbz_sh
 	if (out != NULL) got = copy_value(sh, t, b, seq, zbz_slot_place(word), e, out, &sum, err);
 	if (got != FOUND) return got;
 	if (moved(b, seq)) return RACE;
-	tell(seen, e, b, seq);
+	tell(seen, e, b, i, seq);
 	if (out != NULL) {
 		if (zbz_shared_check(sh->secret, sum, e) != zbz_entry_check(e)) return DAMAGED;
 		out->n += zbz_entry_vlen(e);

@@ -83,8 +83,8 @@ zbz_shared_slot zbz_shared_find_place(zbz_shared *sh, zbz_shared_shard *s, uint6
 /* ---- dropping ---- */
 
 static uint64_t hash_at(const zbz_shared *sh, const zbz_shared_shard *s, uint32_t place, zbz_shared_entry e) {
-	return zbz_shared_hash(sh->secret, zbz_b((const char *)(uintptr_t)zbz_shared_at(s, place + ZBZ_SHARED_ENTRY_UNITS),
-	                                         zbz_entry_klen(e)));
+	return zbz_hash_keyed(sh->secret, zbz_b((const char *)(uintptr_t)zbz_shared_at(s, place + ZBZ_SHARED_ENTRY_UNITS),
+	                                        zbz_entry_klen(e)));
 }
 
 static void fill(zbz_shared_shard *s, uint32_t place, uint32_t units) { zbz_wstore(zbz_shared_at(s, place), units); }

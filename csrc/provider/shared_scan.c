@@ -1,40 +1,22 @@
 /* Listings and clear, in slices of buckets: between two slices the lock is given up. An entry never changes its
  * bucket, so one that is there all the time is met once. */
+#include "base/page.h"
 #include "shared_store.h"
 
 enum { SLICE = 32 };
 
 struct zbz_cursor {
 	uint32_t shard, bucket;
-	size_t prefix_n, pattern_n;
-	char text[]; /* prefix, pattern */
+	zbz_key_filter filter;
 };
 
 zbz_status zbz_shared_scan_open(void *self, zbz_call *c, zbz_bytes prefix, zbz_bytes pattern, zbz_cursor **cursor) {
 	zbz_cursor *k = zbz_calloc(1, sizeof *k + prefix.n + pattern.n);
 	(void)self;
 	if (k == NULL) return zbz_fail_nomem(&c->err);
-	k->prefix_n = prefix.n;
-	k->pattern_n = pattern.n;
-	if (prefix.n != 0) memcpy(k->text, prefix.p, prefix.n);
-	if (pattern.n != 0) memcpy(k->text + prefix.n, pattern.p, pattern.n);
+	zbz_key_filter_init(&k->filter, (char *)(k + 1), prefix, pattern);
 	*cursor = k;
 	return ZBZ_OK;
-}
-
-static bool wanted(const zbz_cursor *k, zbz_bytes key) {
-	if (!zbz_bytes_has_prefix(key, zbz_b(k->text, k->prefix_n))) return false;
-	return k->pattern_n == 0 ||
-	       zbz_glob_match(zbz_b(k->text + k->prefix_n, k->pattern_n), zbz_b(key.p + k->prefix_n, key.n - k->prefix_n));
-}
-
-static zbz_status append_key(zbz_buf *out, zbz_bytes key, zbz_err *err) {
-	const unsigned char n[4] = { (unsigned char)key.n, (unsigned char)(key.n >> 8), (unsigned char)(key.n >> 16),
-		                         (unsigned char)(key.n >> 24) };
-	zbz_status status = zbz_buf_reserve(out, sizeof n + key.n, err);
-	if (status != ZBZ_OK) return status;
-	zbz_buf_append(out, n, sizeof n, err);
-	return zbz_buf_append(out, key.p, key.n, err);
 }
 
 /* The key of a slot, inside the segment: valid under the lock. false: empty, or it leads nowhere. */
@@ -56,9 +38,10 @@ static zbz_status scan_bucket(const zbz_shared *sh, const zbz_shared_shard *s, z
 		zbz_bytes key;
 		zbz_shared_entry e;
 		zbz_status status;
-		if (!slot_key(sh, s, zbz_wload(&b->slot[i]), &key, &e) || zbz_entry_dead(e, c->now) || !wanted(k, key))
+		if (!slot_key(sh, s, zbz_wload(&b->slot[i]), &key, &e) || zbz_entry_dead(e, c->now) ||
+		    !zbz_key_filter_wants(&k->filter, key))
 			continue;
-		status = append_key(out, key, &c->err);
+		status = zbz_page_add(out, key, &c->err);
 		if (status != ZBZ_OK) return status;
 		++*n;
 	}

@@ -10,8 +10,8 @@
 #include <zbz/cache.h>
 
 #include "base/fork.h"
+#include "base/hash.h"
 #include "shared_copy.h"
-#include "shared_hash.h"
 #include "shared_layout.h"
 #include "shared_segment.h"
 
@@ -48,6 +48,7 @@ typedef struct zbz_shared_seen {
 	uint32_t version;
 	const zbz_half *word;
 	uint32_t seq;
+	zbz_word *slot; /* where a use of the entry is counted, as long as *word holds seq */
 } zbz_shared_seen;
 
 static inline void zbz_shared_pause(void) {
@@ -81,7 +82,7 @@ static inline uint32_t zbz_shared_tag(uint64_t hash) { return (uint32_t)(hash >>
 static inline zbz_shared_target zbz_shared_aim(const zbz_shared *sh, zbz_bytes key, int64_t now) {
 	zbz_shared_target t;
 	t.key = key;
-	t.hash = zbz_shared_hash(sh->secret, key);
+	t.hash = zbz_hash_keyed(sh->secret, key);
 	t.now = now;
 	t.shard = (uint32_t)(t.hash >> 56) & (sh->g.shards - 1);
 	t.s = zbz_shared_shard_at(sh, t.shard);

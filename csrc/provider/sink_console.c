@@ -3,10 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sys/uio.h>
 #include <unistd.h>
-
-enum { RUN = 64 };
 
 typedef struct console_options {
 	int stream;
@@ -41,38 +38,27 @@ static zbz_status wait_for_it(console *t, zbz_call *c) {
 	return zbz_fail(&c->err, ZBZ_E_TIMEOUT, "the console does not take any more");
 }
 
-/* One gathering write; *sent bytes went out. */
-static zbz_status send_run(console *t, zbz_call *c, const zbz_record *records, size_t n, size_t *sent) {
-	struct iovec v[RUN];
+/* One write; closed for good: nothing will ever be taken. */
+static zbz_status send_some(console *t, zbz_call *c, zbz_bytes run, size_t *sent) {
 	ssize_t put;
-	for (size_t i = 0; i < n; i++) {
-		size_t skip = i == 0 ? t->begun : 0;
-		v[i] = (struct iovec){ (char *)(uintptr_t)records[i].text.p + skip, records[i].text.n - skip };
+	while ((put = write(t->fd, run.p, run.n)) < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			return zbz_fail_errno(&c->err, ZBZ_E_CLOSED, errno, "the console is closed");
+		if (errno == EAGAIN && wait_for_it(t, c) != ZBZ_OK) return ZBZ_E_TIMEOUT;
 	}
-	*sent = 0;
-	while ((put = writev(t->fd, v, (int)n)) < 0) {
-		if (errno == EINTR) continue;
-		if (errno != EAGAIN) { /* closed for good: nothing will ever be taken */
-			zbz_fail_errno(&c->err, ZBZ_E_CLOSED, errno, "the console is closed");
-			return ZBZ_E_CLOSED;
-		}
-		if (wait_for_it(t, c) != ZBZ_OK) return ZBZ_E_TIMEOUT;
-	}
-	*sent = (size_t)put;
+	*sent += (size_t)put;
 	return ZBZ_OK;
 }
 
 static zbz_status console_write(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done) {
 	console *t = self;
-	for (*done = 0; *done < n;) {
-		size_t run = n - *done < RUN ? n - *done : RUN, sent;
-		zbz_status status = send_run(t, c, records + *done, run, &sent);
-		if (status != ZBZ_OK) return status;
-		for (sent += t->begun, t->begun = 0; *done < n && sent >= records[*done].text.n; ++*done)
-			sent -= records[*done].text.n;
-		t->begun = sent;
-	}
-	return ZBZ_OK;
+	zbz_bytes run = zbz_record_run(records, n);
+	size_t sent = t->begun;
+	zbz_status status = ZBZ_OK;
+	while (status == ZBZ_OK && sent < run.n) status = send_some(t, c, zbz_b(run.p + sent, run.n - sent), &sent);
+	*done = zbz_record_whole(records, n, &sent);
+	t->begun = status == ZBZ_E_CLOSED ? 0 : sent;
+	return status;
 }
 
 const zbz_sink_ops zbz_sink_console = {

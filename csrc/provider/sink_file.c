@@ -4,13 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/uio.h>
 #include <unistd.h>
-
-enum { RUN = 512 };
 
 static const zbz_option file_option_list[] = {
 	{ "path", "filename", ZBZ_OPT_TEXT, offsetof(zbz_file_options, path), NULL, NULL, 0, 0,
@@ -25,39 +21,43 @@ static const zbz_option file_option_list[] = {
 	  "How many former files stay; 0: all" },
 	{ "keep_for", NULL, ZBZ_OPT_DURATION, offsetof(zbz_file_options, keep_for), NULL, NULL, 0, 0,
 	  "How long former files stay; 0: for ever" },
+	{ "compress", NULL, ZBZ_OPT_ENUM, offsetof(zbz_file_options, compress), "none", "none|gzip", 0, 0,
+	  "Former files are packed, aside of the writing; gzip needs zlib" },
 	{ NULL, NULL, ZBZ_OPT_TEXT, 0, NULL, NULL, 0, 0, NULL }
 };
 
 /* ---- open and close ---- */
 
+static zbz_status wrong_path(zbz_err *err, int e, const char *what, const char *path) {
+	zbz_err full;
+	zbz_fail_errno(&full, ZBZ_E_CONFIG, e, "%s %.160s", what, path);
+	snprintf(full.option, sizeof full.option, "path");
+	if (err != NULL) *err = full;
+	return ZBZ_E_CONFIG;
+}
+
+static zbz_status resolve_new(const char *path, char **out, zbz_err *err) {
+	char dir[PATH_MAX], real[PATH_MAX], whole[2 * PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	snprintf(dir, sizeof dir, "%.*s", slash == NULL || slash == path ? 1 : (int)(slash - path),
+	         slash == NULL ? "." : path);
+	if (realpath(dir, real) == NULL || access(real, W_OK | X_OK) != 0)
+		return wrong_path(err, errno, "no file can be made in the directory", dir);
+	snprintf(whole, sizeof whole, "%s/%s", strcmp(real, "/") == 0 ? "" : real, slash != NULL ? slash + 1 : path);
+	*out = zbz_strdup(whole);
+	return *out != NULL ? ZBZ_OK : zbz_fail_nomem(err);
+}
+
 /* The file may not exist, its directory must. */
 static zbz_status resolve(const char *path, char **out, zbz_err *err) {
-	char real[PATH_MAX], dir[PATH_MAX], whole[2 * PATH_MAX];
-	const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
-	if (name[0] == '\0' || strlen(path) >= PATH_MAX) return zbz_fail_option(err, "path", "is no name of a file");
-	if (realpath(path, real) == NULL) {
-		snprintf(dir, sizeof dir, "%.*s",
-		         slash == NULL   ? 1
-		         : slash == path ? 1
-		                         : (int)(slash - path),
-		         slash == NULL ? "." : path);
-		if (realpath(dir, real) == NULL) {
-			int e = errno;
-			zbz_fail_option(err, "path", "the directory %.120s cannot be used", dir);
-			if (err != NULL) err->sys_errno = e;
-			return ZBZ_E_CONFIG;
-		}
-		if (access(real, W_OK | X_OK) != 0)
-			return zbz_fail_option(err, "path", "the directory %.120s cannot be written to", dir);
-		snprintf(whole, sizeof whole, "%s/%s", strcmp(real, "/") == 0 ? "" : real, name);
-		*out = zbz_strdup(whole);
-	} else {
-		struct stat st;
-		if (stat(real, &st) == 0 && S_ISDIR(st.st_mode))
-			return zbz_fail_option(err, "path", "%.120s is a directory", path);
-		if (access(real, W_OK) != 0) return zbz_fail_option(err, "path", "%.120s cannot be written to", path);
-		*out = zbz_strdup(real);
-	}
+	char real[PATH_MAX];
+	struct stat st;
+	size_t n = strlen(path);
+	if (n == 0 || n >= PATH_MAX || path[n - 1] == '/') return zbz_fail_option(err, "path", "is no name of a file");
+	if (realpath(path, real) == NULL) return resolve_new(path, out, err);
+	if (stat(real, &st) == 0 && S_ISDIR(st.st_mode)) return wrong_path(err, EISDIR, "no file can be written at", path);
+	if (access(real, W_OK) != 0) return wrong_path(err, errno, "no file can be written at", path);
+	*out = zbz_strdup(real);
 	return *out != NULL ? ZBZ_OK : zbz_fail_nomem(err);
 }
 
@@ -80,6 +80,12 @@ static zbz_status file_open(void **self, const void *options, const zbz_clock *c
 	f->keep = o->keep;
 	f->keep_for = o->keep_for;
 	f->fd = -1;
+	if (o->compress != 0) status = zbz_log_packing_open(f, err);
+	if (status != ZBZ_OK) {
+		zbz_free(f->path);
+		zbz_free(f);
+		return status;
+	}
 	*self = f;
 	return ZBZ_OK;
 }
@@ -92,6 +98,7 @@ static void shut(zbz_log_file *f) {
 static void file_close(void *self) {
 	zbz_log_file *f = self;
 	shut(f);
+	zbz_log_packing_close(f);
 	zbz_free(f->path);
 	zbz_free(f);
 }
@@ -140,10 +147,12 @@ static zbz_status look(zbz_log_file *f, zbz_call *c) {
 	return ZBZ_OK;
 }
 
-static zbz_status file_mark(void *self, zbz_call *c, zbz_sink_mark *mark, uint64_t *room) {
+static zbz_status file_mark(void *self, zbz_call *c, uint64_t least, zbz_sink_mark *mark, uint64_t *room) {
 	zbz_log_file *f = self;
 	zbz_status status = look(f, c);
-	if (status == ZBZ_OK && zbz_log_rotate_due(f, c->now, 1)) {
+	if (status == ZBZ_OK && !f->looked) zbz_log_pack(f); /* what the process before this one did not finish */
+	f->looked = true;
+	if (status == ZBZ_OK && zbz_log_rotate_due(f, c->now, least)) {
 		status = zbz_log_rotate(f, c);
 		if (status == ZBZ_OK) status = look(f, c);
 	}
@@ -154,49 +163,43 @@ static zbz_status file_mark(void *self, zbz_call *c, zbz_sink_mark *mark, uint64
 	return ZBZ_OK;
 }
 
+/* What is left of the write belongs into the same file, wherever that has gone; the next mark turns to the path again. */
 static zbz_status file_landed(void *self, zbz_call *c, const zbz_sink_mark *mark, uint64_t *bytes) {
 	zbz_log_file *f = self;
 	struct stat st;
-	uint64_t size = 0;
-	(void)c;
-	if (f->fd >= 0 && f->device == mark->device && f->inode == mark->inode && fstat(f->fd, &st) == 0)
-		size = (uint64_t)st.st_size;
-	else
-		zbz_log_file_size(f, mark, &size);
-	*bytes = size > mark->size ? size - mark->size : 0;
+	*bytes = 0;
+	if (f->fd < 0 || f->device != mark->device || f->inode != mark->inode || fstat(f->fd, &st) != 0 ||
+	    st.st_nlink == 0) {
+		shut(f);
+		f->fd = zbz_log_file_find(f, mark);
+		if (f->fd < 0) return ZBZ_OK; /* removed, and what was written with it */
+		f->device = (dev_t)mark->device;
+		f->inode = (ino_t)mark->inode;
+	}
+	if (fstat(f->fd, &st) != 0) return trouble(f, c, "looking at");
+	f->size = (uint64_t)st.st_size;
+	*bytes = f->size > mark->size ? f->size - mark->size : 0;
 	return ZBZ_OK;
 }
 
 /* ---- writing ---- */
 
-static zbz_status put_run(zbz_log_file *f, zbz_call *c, const zbz_record *records, size_t n, size_t *sent) {
-	struct iovec v[RUN];
-	ssize_t put;
-	for (size_t i = 0; i < n; i++) v[i] = (struct iovec){ (char *)(uintptr_t)records[i].text.p, records[i].text.n };
-	do put = writev(f->fd, v, (int)n);
-	while (put < 0 && errno == EINTR);
-	*sent = put > 0 ? (size_t)put : 0;
-	return put >= 0 ? ZBZ_OK : trouble(f, c, "writing to");
-}
-
+/* Cut in the middle of a record: `landed` tells where, and the rest of it is what comes next. */
 static zbz_status file_write(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done) {
 	zbz_log_file *f = self;
-	*done = 0;
-	if (f->fd < 0 && open_path(f, c) != ZBZ_OK) return ZBZ_E_UNAVAILABLE;
-	while (*done < n) {
-		size_t run = n - *done < RUN ? n - *done : RUN, sent, whole = 0;
-		zbz_status status = put_run(f, c, records + *done, run, &sent);
-		f->size += sent;
-		while (whole < run && sent >= records[*done + whole].text.n) sent -= records[*done + whole++].text.n;
-		*done += whole;
-		if (status != ZBZ_OK) return status;
-		/* Cut in the middle: `landed` tells where, and the rest of the record is the next to be written. */
-		if (whole < run) {
-			errno = ENOSPC;
-			return trouble(f, c, "writing to");
-		}
+	zbz_bytes run = zbz_record_run(records, n);
+	size_t sent = 0;
+	zbz_status status = f->fd < 0 ? open_path(f, c) : ZBZ_OK;
+	while (status == ZBZ_OK && sent < run.n) {
+		ssize_t put = write(f->fd, run.p + sent, run.n - sent);
+		if (put > 0)
+			sent += (size_t)put;
+		else if (put == 0 || errno != EINTR)
+			status = trouble(f, c, "writing to");
 	}
-	return ZBZ_OK;
+	f->size += sent;
+	*done = status == ZBZ_OK ? n : zbz_record_whole(records, n, &sent);
+	return status;
 }
 
 static zbz_status file_sync(void *self, zbz_call *c) {

@@ -2,6 +2,8 @@
  * moment at which a crash could leave a row of files half moved. */
 #include "sink_file.h"
 
+#include "core/config.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +16,7 @@
 #define STAMP   "%Y%m%d-%H%M%S"
 #define STAMP_N 15
 
-enum { SAME_SECOND = 1000, PAST_MAX = 100000 };
+enum { SAME_SECOND = 1000 };
 
 bool zbz_log_rotate_due(const zbz_log_file *f, int64_t now, uint64_t more) {
 	if (f->size == 0) return false;
@@ -44,7 +46,7 @@ static bool is_past(const char *base, const char *name) {
 }
 
 static bool name_past(const zbz_log_file *f, int64_t now, char out[PATH_MAX]) {
-	char stamp[STAMP_N + 1];
+	char stamp[STAMP_N + 1], packed[PATH_MAX];
 	struct tm tm;
 	struct stat st;
 	time_t seconds = (time_t)(now / 1000);
@@ -54,35 +56,13 @@ static bool name_past(const zbz_log_file *f, int64_t now, char out[PATH_MAX]) {
 		int n = i == 0 ? snprintf(out, PATH_MAX, "%s.%s", f->path, stamp)
 		               : snprintf(out, PATH_MAX, "%s.%s.%03d", f->path, stamp, i);
 		if (n >= PATH_MAX) return false;
-		if (lstat(out, &st) != 0 && errno == ENOENT) return true;
+		if (lstat(out, &st) == 0 || errno != ENOENT) continue;
+		if (snprintf(packed, sizeof packed, "%s.gz", out) < (int)sizeof packed && lstat(packed, &st) != 0) return true;
 	}
 	return false;
 }
 
 /* ---- the past ---- */
-
-typedef struct past {
-	char **names;
-	size_t n;
-} past;
-
-static void past_clear(past *p) {
-	for (size_t i = 0; i < p->n; i++) zbz_free(p->names[i]);
-	zbz_free(p->names);
-}
-
-static bool past_add(past *p, const char *name) {
-	char *copy;
-	if ((p->n & (p->n - 1)) == 0) {
-		char **names = zbz_realloc(p->names, (p->n == 0 ? 1 : p->n * 2) * sizeof *names);
-		if (names == NULL) return false;
-		p->names = names;
-	}
-	copy = zbz_strdup(name);
-	if (copy == NULL) return false;
-	p->names[p->n++] = copy;
-	return true;
-}
 
 static DIR *open_dir(const zbz_log_file *f) {
 	char dir[PATH_MAX];
@@ -90,26 +70,47 @@ static DIR *open_dir(const zbz_log_file *f) {
 	return opendir(dir);
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static size_t unpacked(const char *name) {
+	size_t n = strlen(name);
+	return n > 3 && strcmp(name + n - 3, ".gz") == 0 ? n - 3 : n;
+}
 
-/* Their names sort as their ends do. */
-static void forget_old(const zbz_log_file *f, int64_t now) {
-	past p = { NULL, 0 };
+/* As their ends do; packed or not makes no difference. */
+static int by_name(const void *a, const void *b) {
+	const char *x = *(char *const *)a, *y = *(char *const *)b;
+	size_t n = unpacked(x), m = unpacked(y);
+	int order = memcmp(x, y, n < m ? n : m);
+	return order != 0 ? order : (n > m) - (n < m);
+}
+
+zbz_status zbz_log_past(const zbz_log_file *f, zbz_list *names, int *dir) {
 	const struct dirent *e;
-	DIR *d = f->keep > 0 || f->keep_for > 0 ? open_dir(f) : NULL;
+	DIR *d = open_dir(f);
+	zbz_status status = ZBZ_OK;
+	*names = (zbz_list){ NULL, 0 };
+	*dir = d != NULL ? dup(dirfd(d)) : -1;
+	while (d != NULL && status == ZBZ_OK && (e = readdir(d)) != NULL)
+		if (is_past(base_of(f), e->d_name)) status = zbz_list_add(names, zbz_bstr(e->d_name), NULL);
+	if (d != NULL) closedir(d);
+	if (names->n > 0) qsort(names->items, names->n, sizeof *names->items, by_name);
+	if (*dir >= 0) return ZBZ_OK;
+	zbz_list_clear(names);
+	return ZBZ_E_UNAVAILABLE;
+}
+
+static void forget_old(const zbz_log_file *f, int64_t now) {
+	zbz_list p;
+	int dir;
 	size_t keep = f->keep > 0 ? (size_t)f->keep : SIZE_MAX;
-	if (d == NULL) return;
-	while ((e = readdir(d)) != NULL && p.n < PAST_MAX)
-		if (is_past(base_of(f), e->d_name) && !past_add(&p, e->d_name)) break;
-	if (p.n > 0) qsort(p.names, p.n, sizeof *p.names, by_name);
+	if ((f->keep == 0 && f->keep_for == 0) || zbz_log_past(f, &p, &dir) != ZBZ_OK) return;
 	for (size_t i = 0; i < p.n; i++) {
 		struct stat st;
-		bool old = f->keep_for > 0 && fstatat(dirfd(d), p.names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		bool old = f->keep_for > 0 && fstatat(dir, p.items[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		           (int64_t)st.st_mtim.tv_sec * 1000 < now - f->keep_for;
-		if (p.n - i > keep || old) unlinkat(dirfd(d), p.names[i], 0);
+		if (p.n - i > keep || old) unlinkat(dir, p.items[i], 0);
 	}
-	closedir(d);
-	past_clear(&p);
+	close(dir);
+	zbz_list_clear(&p);
 }
 
 zbz_status zbz_log_rotate(zbz_log_file *f, zbz_call *c) {
@@ -120,19 +121,27 @@ zbz_status zbz_log_rotate(zbz_log_file *f, zbz_call *c) {
 	close(f->fd);
 	f->fd = -1;
 	forget_old(f, c->now);
+	zbz_log_pack(f);
 	return ZBZ_OK;
 }
 
-bool zbz_log_file_size(const zbz_log_file *f, const zbz_sink_mark *mark, uint64_t *size) {
+static int open_if(int dir, const char *name, const zbz_sink_mark *mark) {
 	struct stat st;
+	int fd;
+	if (fstatat(dir, name, &st, 0) != 0 || st.st_dev != mark->device || st.st_ino != mark->inode) return -1;
+	fd = openat(dir, name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == mark->device && st.st_ino == mark->inode) return fd;
+	if (fd >= 0) close(fd);
+	return -1;
+}
+
+int zbz_log_file_find(const zbz_log_file *f, const zbz_sink_mark *mark) {
 	const struct dirent *e;
 	size_t n = strlen(base_of(f));
-	bool found = stat(f->path, &st) == 0 && st.st_dev == mark->device && st.st_ino == mark->inode;
-	DIR *d = found ? NULL : open_dir(f);
-	while (!found && d != NULL && (e = readdir(d)) != NULL)
-		found = strncmp(e->d_name, base_of(f), n) == 0 && fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		        st.st_dev == mark->device && st.st_ino == mark->inode;
+	int fd = open_if(AT_FDCWD, f->path, mark);
+	DIR *d = fd < 0 ? open_dir(f) : NULL;
+	while (fd < 0 && d != NULL && (e = readdir(d)) != NULL)
+		if (strncmp(e->d_name, base_of(f), n) == 0) fd = open_if(dirfd(d), e->d_name, mark);
 	if (d != NULL) closedir(d);
-	if (found) *size = (uint64_t)st.st_size;
-	return found;
+	return fd;
 }

@@ -142,6 +142,7 @@ function M.new(name, provider, opts, level)
 	local spec = type(provider) == "table" and not P.is(provider) and provider or { provider = provider }
 	local all = O.copy(spec)
 	all.key_prefix, all.clock = prefix == nil and name .. ":" or prefix, opts.clock
+	if all.provider == "multitier" and all.prefix == nil then all.prefix = "" end -- the key prefix may still change
 	local cache, err = I.new(all, level + 1)
 	if not cache then return nil, E.at(err, { op = "contract", table = name }) end
 	local own = O.copy(opts, { key_prefix = true, prefix = true, alias = true, clock = true })

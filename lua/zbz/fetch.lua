@@ -6,6 +6,7 @@
 ---   nil [, nil, { ttl=, store=false }]  there is none; remembered for neg_ttl
 ---   nil, err                             it failed; so does throwing
 local E = require("zbz.error")
+local K = require("zbz.lock")
 local L = require("zbz.load")
 local O = require("zbz.options")
 local host = require("zbz.host")
@@ -47,20 +48,9 @@ local function read_options(opts, env, level)
 	if opts.tags ~= nil then
 		return E.fail("unsupported", "this version of zbz has no tags", { op = "fetch", table = env.name, option = "tags" })
 	end
-	local err = M.check_lock(o.lock, env.name)
+	local err = opts.lock ~= nil and K.check(o.lock, env.name, env.cache)
 	if err then return nil, err end
 	return o
-end
-
---- nil, or why that lock cannot be had.
-function M.check_lock(lock, name)
-	if lock == nil or lock == "process" then return nil end
-	if lock == "host" or lock == "cluster" then
-		return E.new("unsupported", ("lock = \"%s\": this version of zbz locks within one process only"):format(lock),
-			{ op = "fetch", table = name, option = "lock" })
-	end
-	return E.new("invalid_config", ("lock: expects \"process\", \"host\" or \"cluster\", got '%s'"):format(tostring(lock)),
-		{ op = "fetch", table = name, option = "lock" })
 end
 
 -- ---- one call ------------------------------------------------------------------------------------------------------------
@@ -113,9 +103,10 @@ function Call:consider_refresh(age, left)
 	local total = age and age + left or (self.o.ttl_ms or self.env.ttl_ms)
 	local env, k, t, o, loader, n, args = self.env, self.k, self.t, self.o, self.loader, self.n, self.args
 	if total <= 0 or total - left < at * total or env.refreshing[k] or env.backoff:resting(k, L.mono(env)) then return end
+	local seen = self.version
 	local refresh = function()
 		env.refreshing[k] = nil
-		M.call(t, env, k, setmetatable({ fresh = true, refresh_at = false, background = true }, { __index = o }), loader, n, args)
+		M.call(t, env, k, setmetatable({ fresh = true, refresh_at = false, background = true, seen = seen }, { __index = o }), loader, n, args)
 	end
 	if host.defer(refresh) then env.refreshing[k] = true end
 end
@@ -150,6 +141,7 @@ end
 
 function Call:store_value(flight, lease, loaded)
 	local bytes, err = self.t:encode(loaded.value)
+	self.outcome = bytes and "value" or "failed"
 	if not bytes then
 		flight:land("failed", err.message or tostring(err))
 		err.op = "fetch"
@@ -164,6 +156,7 @@ end
 
 --- There is no such thing: remembered for neg_ttl. Without one, a value kept as fallback must not come back.
 function Call:store_absence(flight, lease, loaded)
+	self.outcome = "negative"
 	local ttl = loaded.ttl_ms or self.o.neg_ttl_ms or 0
 	if ttl <= 0 and (self.has_fallback or self.state == "stale") then ttl = 1 end
 	if ttl > 0 and loaded.store ~= false then
@@ -173,8 +166,17 @@ function Call:store_absence(flight, lease, loaded)
 	return nil, nil, "loaded"
 end
 
---- This call leads: it runs the loader and tells everybody who waits.
+--- This call leads: it runs the loader, under the lock among processes where one is asked for, and tells everybody who waits.
 function Call:lead(flight)
+	if self.o.lock == nil or self.o.lock == "process" then return self:load(flight) end
+	local ended, value, err, how, reason = K.enter(self, flight)
+	if ended then return value, err, how, reason end
+	value, err, how, reason = self:load(flight)
+	K.leave(self)
+	return value, err, how, reason
+end
+
+function Call:load(flight)
 	local env, k, t = self.env, self.k, self.t
 	local lease
 	if not self.down then lease = self:lease() end
@@ -188,6 +190,7 @@ function Call:lead(flight)
 		return self:store_absence(flight, lease, loaded)
 	end
 	t:count("load_failures")
+	self.outcome = "failed"
 	flight:land("failed", err.message)
 	local value, failure, how, reason = self:failed(err)
 	if how == "stale" or self.o.background then env.backoff:fail(k, L.mono(env), err) end
@@ -258,9 +261,13 @@ function M.call(t, env, k, o, loader, n, args)
 		v, state, age, left, version = t:entry(k, timed and o.deadline_ms or nil)
 		if state == "hit" and not o.refresh_at then return v, nil, "hit" end
 	end
+	return M.go_on(t, env, k, o, loader, n, args, timed and began + o.deadline_ms or nil, v, state, age, left, version)
+end
+
+--- The same from after the first look, whose answer (as of entry) comes last.
+function M.go_on(t, env, k, o, loader, n, args, deadline, v, state, age, left, version)
 	local call = setmetatable({ t = t, env = env, k = k, o = o, loader = loader, n = n, args = args, fresh = o.fresh or false,
-		newer = o.fresh or false }, Call)
-	if timed then call.deadline = began + o.deadline_ms end
+		newer = o.fresh or false, deadline = deadline }, Call)
 	if o.fresh then return call:run() end
 	return call:run(call:judge(v, state, age, left, version))
 end

@@ -4,6 +4,7 @@ local core = require("zbz.core")
 local E = require("zbz.error")
 local L = require("zbz.load")
 local F = require("zbz.fetch")
+local K = require("zbz.lock")
 
 local M = {}
 
@@ -106,10 +107,48 @@ end
 
 local function fail_one(b, call, err)
 	b.t:count("load_failures")
+	call.outcome = "failed"
 	call.flight:land("failed", err.message)
 	local v, failure, how = call:failed(E.new(err.code, err.message, { cause = err.cause, traceback = err.traceback }))
 	if how == "stale" then b.env.backoff:fail(call.k, L.mono(b.env), err) end
 	settle(b, call, v, failure)
+end
+
+--- The loader of a batch as that of one key.
+local function single(loader)
+	return function(k)
+		local map, why = loader({ k })
+		if type(map) ~= "table" then return nil, why end
+		return map[k]
+	end
+end
+
+--- With a lock among processes: those whose lock is free, in the order of their keys, and no waiting meanwhile; and those that others
+--- are loading.
+local function take_locks(b, lead)
+	if b.o.lock == nil or b.o.lock == "process" then return lead, {} end
+	local free, busy, held, by_key = {}, {}, {}, {}
+	table.sort(lead, function(x, y) return x.k < y.k end)
+	for _, call in ipairs(lead) do
+		if K.take(call) then
+			free[#free + 1] = call
+			if call.lock and not call.fresh then held[#held + 1], by_key[call.k] = call.k, call end
+		else
+			busy[#busy + 1] = call
+		end
+	end
+	if #held == 0 then return free, busy end
+	local left, out = b.deadline and math.max(b.deadline - L.mono(b.env), 1), {}
+	local found = b.t:get_multi(held, left and { deadline = left / 1000 } or nil) or {} -- stored since the first look
+	for _, call in ipairs(free) do
+		local v = by_key[call.k] and found[call.k]
+		if v ~= nil then
+			settle(b, call, K.found(call, call.flight, v))
+		else
+			out[#out + 1] = call
+		end
+	end
+	return out, busy
 end
 
 --- One run of the loader for all keys this call leads.
@@ -133,6 +172,16 @@ local function load(b, lead, loader)
 		else
 			fail_one(b, call, err)
 		end
+		K.leave(call)
+	end
+end
+
+--- The keys that other processes were loading, one by one, when no lock is held any more.
+local function load_late(b, busy, loader)
+	for _, call in ipairs(busy) do
+		call.loader, call.n, call.args = single(loader), 0, {}
+		local v, err = call:lead(call.flight)
+		settle(b, call, v, err)
 	end
 end
 
@@ -142,11 +191,7 @@ local function wait(b, follow, loader)
 		local done, v, err = call:follow(call.flight, call.seat)
 		call.flight:leave()
 		if not done then
-			v, err = F.call(b.t, b.env, call.k, b.o, function(k)
-				local map, why = loader({ k })
-				if type(map) ~= "table" then return nil, why end
-				return map[k]
-			end, 0, {})
+			v, err = F.call(b.t, b.env, call.k, b.o, single(loader), 0, {})
 		end
 		settle(b, call, v, err)
 	end
@@ -161,7 +206,10 @@ function M.call(t, env, keys, o, loader)
 	local missing, err = look(b, keys)
 	if not missing then return nil, err end
 	local lead, follow = take_flights(b, missing)
+	local busy
+	lead, busy = take_locks(b, lead)
 	load(b, lead, loader)
+	load_late(b, busy, loader)
 	wait(b, follow, loader)
 	local first = next(b.errs)
 	if not first then return b.out end

@@ -14,6 +14,7 @@ local host = require("zbz.host")
 ---@field null lightuserdata  explicit null, the same as cjson.null
 ---@field cache table
 ---@field log zbz.log
+---@field watch table         zbz.watch.sync(source, key, fn, opts), and sources
 ---@field schema table        zbz.schema(spec), zbz.schema.rule(name, fn)
 ---@field on_error fun(err: any)?  gets what callbacks and background work throw; else it goes to stderr
 local zbz = {
@@ -22,6 +23,7 @@ local zbz = {
 	cache = require("zbz.cache"),
 	log = require("zbz.log"),
 	schema = require("zbz.schema"),
+	watch = require("zbz.watch"),
 	Error = E.Error,
 	bytes = "bytes",
 	waiting = require("zbz.waiting"),

@@ -6,10 +6,12 @@ local LuaHandle = require("zbz.lua_handle")
 local O = require("zbz.options")
 local P = require("zbz.provider")
 local T = require("zbz.table_options")
+require("zbz.methods")
 local backoff = require("zbz.backoff")
+local lock = require("zbz.lock")
+local l1 = require("zbz.l1") -- after the methods that it inherits
 local lua_table = require("zbz.table")
 local providers = require("zbz.providers")
-require("zbz.methods")
 
 ---@class zbz.Cache
 ---@field provider zbz.Provider  the provider in use; changes with swap_provider
@@ -66,6 +68,7 @@ local function open_provider(opts, level)
 		end
 	end
 	rest.clock = opts.clock
+	if spec == "multitier" and rest.prefix == nil then rest.prefix = opts.key_prefix end -- no keys but ours pass through
 	local p, err = providers.open(spec, rest, level + 1)
 	return p, err, true
 end
@@ -119,7 +122,7 @@ end
 local function make_env(self, name, o)
 	return {
 		cache = self, name = name, clock = self.clock, ttl_ms = o.ttl_ms, deadline_ms = o.deadline_ms, serializer = o.serializer,
-		schema = o.schema,
+		schema = o.schema, l1 = o.l1,
 		fetch = { neg_ttl_ms = o.neg_ttl_ms, stale_ttl_ms = o.stale_ttl_ms, refresh_at = o.refresh_at, jitter = o.jitter, lock = o.lock,
 			deadline_ms = o.deadline_ms },
 		leading = setmetatable({}, { __mode = "v" }), refreshing = {}, backoff = backoff.new(), options = o,
@@ -131,20 +134,29 @@ local function open_handle(self, env, prefix, codec)
 	local o = env.options
 	local envelope = (o.stale_ttl_ms or 0) > 0 or (o.neg_ttl_ms or 0) > 0
 	if self.owner then
+		if env.l1 then
+			return E.fail("unsupported", "l1: a provider written in Lua cannot tell whether a kept value is still the present one",
+				{ option = "l1", provider = self.kind_ })
+		end
 		return LuaHandle.new(self.owner, { name = env.name, prefix = prefix, ttl = o.ttl_ms, stale_ttl = o.stale_ttl_ms, envelope = envelope })
 	end
 	return core.new_table(self.core, { name = env.name, prefix = prefix, ttl = o.ttl_ms, deadline = o.deadline_ms,
-		stale_ttl = o.stale_ttl_ms, envelope = envelope, codec = codec, env = env })
+		stale_ttl = o.stale_ttl_ms, envelope = envelope, codec = codec, env = env, l1 = env.l1 })
 end
 
 --- A table with an explicit key prefix.
 function Cache:open_table(name, o, prefix)
 	local env = make_env(self, name, o)
+	local wrong = lock.check(o.lock, name, self)
+	if wrong then return nil, wrong end
 	local native = o.serializer.native
-	if native and not o.schema and self.core then return open_handle(self, env, prefix, native) end
+	if native and not o.schema and not o.l1 and self.core then return open_handle(self, env, prefix, native) end
 	local bytes, err = open_handle(self, env, prefix, "bytes")
-	if not bytes then return nil, err end
-	local t = lua_table.new(bytes, env)
+	if not bytes then
+		if o.l1 and err.code == "unsupported" then err.op, err.option, err.table = "table", "l1", name end
+		return nil, err
+	end
+	local t = o.l1 and l1.new(bytes, env) or lua_table.new(bytes, env)
 	env.prefix = prefix
 	self.lua_tables[t] = true
 	return t
@@ -153,7 +165,7 @@ end
 --- The table of that name: keys lie under key_prefix .. name .. ":". The same name gives the same table; options that differ
 --- from those it was made with raise.
 ---@param name string
----@param opts table?  ttl serializer schema deadline stale_ttl neg_ttl refresh_at jitter lock strict_utf8
+---@param opts table?  ttl serializer schema deadline stale_ttl neg_ttl refresh_at jitter lock strict_utf8 l1
 ---@return zbz.Table?, zbz.Error?
 function Cache:table(name, opts) return self:table_at(name, opts, 2) end
 
@@ -219,7 +231,8 @@ function Cache:clear(opts)
 	return true, total
 end
 
-local SUMS = { "hits", "misses", "sets", "deletes", "errors", "lost_writes", "loads", "load_failures", "waits", "stale_served", "fenced" }
+local SUMS = { "hits", "misses", "sets", "deletes", "errors", "lost_writes", "loads", "load_failures", "waits", "stale_served", "fenced",
+	"lock_waits", "unlocked", "l1_hits" }
 
 --- Sums over the tables of this cache, and what the provider tells of itself.
 ---@return table?, zbz.Error?
@@ -241,6 +254,7 @@ function Cache:stats()
 	for name, v in pairs(self:provider_stats() or {}) do
 		if s[name] == nil then s[name] = v end
 	end
+	if self.core then s.provider_counters = self.core:provider_counters() end
 	return s
 end
 
@@ -355,6 +369,13 @@ function Cache:subscribe(channels, is_pattern, fn)
 	return self.core:subscribe(channels, is_pattern, fn)
 end
 
+--- Nothing that was kept of the provider counts any more.
+function Cache:forget()
+	for t in pairs(self.lua_tables) do
+		if t.forget then t:forget() end
+	end
+end
+
 --- Ends all calls under way, gives the provider back. Tables then answer `nil, closed`. Twice is fine.
 ---@return boolean?, zbz.Error?
 function Cache:close()
@@ -363,6 +384,7 @@ function Cache:close()
 	local ok, err = true, nil
 	if self.core then
 		self.core:close()
+		self:forget()
 	else
 		self.owner.closed = true
 		ok, err = self.owner.store:close()

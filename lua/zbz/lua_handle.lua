@@ -9,7 +9,7 @@ Handle.__index = Handle
 
 local function zero_counters(now)
 	return { hits = 0, misses = 0, sets = 0, deletes = 0, errors = 0, lost_writes = 0, loads = 0, load_failures = 0, waits = 0,
-		stale_served = 0, fenced = 0, created_at = now / 1000, last_access = now / 1000 }
+		stale_served = 0, fenced = 0, lock_waits = 0, unlocked = 0, created_at = now / 1000, last_access = now / 1000 }
 end
 
 --- The store of this moment (a swap changes it), or nil, err.
@@ -361,6 +361,15 @@ function Handle:commit(flight, k, bytes, o)
 	end
 	return self:write(store, "fetch", k, bytes, { ttl_ms = o.ttl_ms, stale_ttl_ms = o.stale_ttl_ms, negative = o.negative, flight = flight })
 end
+
+--- Other processes are kept out within this host; false where none sees the entries.
+function Handle:new_lock(k)
+	local store, err = self:begin("fetch", k)
+	if not store then return nil, err end
+	return store.impl.shared and core.new_lock(store:identity(), self.prefix_ .. k) or false
+end
+function Handle.lock(_, lock, lease_ms) return lock:try(lease_ms) end
+function Handle.unlock(_, lock, outcome) return lock:drop(outcome) end
 
 function Handle:count(which) self.n[which] = self.n[which] + 1 end
 function Handle:prefix() return self.prefix_ end

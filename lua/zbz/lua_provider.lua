@@ -58,7 +58,7 @@ function Store:caps()
 		version = self:has("cas"), incr = self:has("incr"), keys = self:has("keys"), clear = self:has("clear") or self:has("keys"),
 		native = self:has("command"), batch = self:has("get_multi"), emulated = {}, inline = false,
 		shared = impl.shared and true or false, unsigned_incr = impl.unsigned_incr and true or false,
-		exclusive = impl.exclusive and true or false,
+		exclusive = impl.exclusive and true or false, lock = impl.shared and "host" or "process", lock_wake = true,
 		ttl_resolution_ms = math.floor((impl.ttl_resolution or 0.001) * 1000 + 0.5),
 		max_key = impl.max_key or 65536, max_value = impl.max_value or 2 ^ 30,
 	}
@@ -89,6 +89,16 @@ function Store:config()
 		if type(v) ~= "table" and type(v) ~= "function" then out[name] = is_secret(name) and "***" or without_password(tostring(v)) end
 	end
 	return out
+end
+
+--- The same in every process that opens it with the same options.
+function Store:identity()
+	local words = {}
+	for name, v in pairs(self.options) do
+		if type(v) ~= "table" and type(v) ~= "function" then words[#words + 1] = tostring(name) .. "=" .. tostring(v) end
+	end
+	table.sort(words)
+	return "lua:" .. self.name .. "\0" .. table.concat(words, "\0")
 end
 
 --- One more user of the store; each calls close once.

@@ -118,7 +118,7 @@ function Methods:info()
 		content_type = env.serializer.content_type, schema = env.schema and (env.schema.name or true) or nil,
 		provider = env.cache:provider_name(), deadline = env.deadline_ms and env.deadline_ms / 1000 or nil,
 		stale_ttl = env.fetch.stale_ttl_ms and env.fetch.stale_ttl_ms / 1000 or nil,
-		neg_ttl = env.fetch.neg_ttl_ms and env.fetch.neg_ttl_ms / 1000 or nil,
+		neg_ttl = env.fetch.neg_ttl_ms and env.fetch.neg_ttl_ms / 1000 or nil, l1 = env.l1,
 	}
 end
 
@@ -165,5 +165,7 @@ for name, fn in pairs(Methods) do
 	core.table_methods[name] = fn
 	Lua[name] = fn
 end
+
+require("zbz.ffi.doors").install()
 
 return { env_of = env_of, Methods = Methods }

@@ -23,9 +23,11 @@ local function rebind(self)
 	for t in pairs(self.lua_tables) do
 		if t.bytes then
 			local sums = t:counters()
+			t.env.l1 = nil -- kept values do not follow to another kind of provider
 			local bytes, err = I.open_handle(self, t.env, t.env.prefix, "bytes")
 			if not bytes then return nil, err end
 			t.bytes, t.base = bytes, sums
+			if t.forget then t:forget() end
 		end
 	end
 	return true
@@ -34,6 +36,7 @@ end
 local function finish(self, p, owned, old_close)
 	local old, owned_before = self.provider, self.owns
 	self.provider, self.owns, self.kind_ = p, owned, p.kind_
+	self:forget()
 	local ok, err = old_close()
 	if owned_before then
 		local fine, why = old:close()

@@ -242,7 +242,9 @@ function Table:entry(k, deadline_ms)
 	return v, state, age, left, version
 end
 
-for _, op in ipairs({ "flight", "lease" }) do forward(op) end
+for _, op in ipairs({ "flight", "lease", "new_lock" }) do forward(op) end
+function Table:lock(lock, lease_ms, deadline_ms) return open(self, "fetch"):lock(lock, lease_ms, deadline_ms) end
+function Table:unlock(lock, outcome, deadline_ms) return open(self, "fetch"):unlock(lock, outcome, deadline_ms) end
 function Table:commit(flight, k, bytes, o) return open(self, "fetch"):commit(flight, k, bytes, o) end
 function Table:count(which) return open(self, "fetch"):count(which) end
 --- Counters of this table; a swap of the provider does not begin them anew.

@@ -1,14 +1,14 @@
 --- The options of a table: read once, checked, with the cache's defaults filled in.
 local E = require("zbz.error")
 local O = require("zbz.options")
-local fetch = require("zbz.fetch")
+local lock = require("zbz.lock")
 local schema = require("zbz.schema")
 local serializer = require("zbz.serializer")
 
 local M = {}
 
 local KNOWN = { ttl = true, default_ttl = true, serializer = true, serialization = true, schema = true, deadline = true, stale_ttl = true,
-	neg_ttl = true, refresh_at = true, jitter = true, lock = true, strict_utf8 = true }
+	neg_ttl = true, refresh_at = true, jitter = true, lock = true, strict_utf8 = true, l1 = true }
 M.KNOWN = KNOWN
 
 --- The serializer asked for, or the one registered under the schema's name, or the cache's.
@@ -33,6 +33,16 @@ local function pick_serializer(opts, compiled, base)
 	return s
 end
 
+local MOST_PLACES = 10000000
+
+--- Entries that each Lua state keeps decoded; nil for none.
+local function places(n)
+	if n == nil or n == 0 then return nil end
+	if type(n) == "number" and n > 0 and n <= MOST_PLACES and n == math.floor(n) then return math.floor(n) end
+	return E.fail("invalid_config", ("l1: expects a number of entries from 0 to %d, got %s"):format(MOST_PLACES, tostring(n)),
+		{ option = "l1" })
+end
+
 local DURATIONS = { "deadline", "stale_ttl", "neg_ttl" }
 
 --- The table's options over `base` (the cache's, in the same form). Unknown and negative ones raise at `level`.
@@ -55,8 +65,10 @@ function M.read(opts, base, what, level)
 		out[name] = v or base[name]
 	end
 	out.lock = opts.lock or base.lock
-	local wrong = fetch.check_lock(out.lock)
+	local wrong = lock.check(out.lock)
 	if wrong then return nil, wrong end
+	out.l1, err = places(opts.l1)
+	if err then return nil, err end
 	if opts.schema ~= nil then
 		local ok, compiled = pcall(schema.compile, opts.schema)
 		if not ok then error(compiled, level + 1) end

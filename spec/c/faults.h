@@ -1,16 +1,17 @@
-/* An allocator that fails the n-th time and counts what is still out. Plain counters: for tests with one thread. */
+/* An allocator that fails the n-th time and counts what is still out. */
 #ifndef SPEC_FAULTS_H
 #define SPEC_FAULTS_H
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include <zbz/alloc.h>
 
 static struct faults {
-	long calls;  /* allocations so far */
-	long fail;   /* which of them fails; 0 none */
-	long live;   /* blocks not freed */
-	bool failed; /* it has happened */
+	atomic_long calls;  /* allocations so far */
+	atomic_long fail;   /* which of them fails; 0 none */
+	atomic_long live;   /* blocks not freed */
+	atomic_bool failed; /* it has happened */
 } faults;
 
 static void *faults_alloc(void *ud, void *ptr, size_t size) {
@@ -32,7 +33,9 @@ static void *faults_alloc(void *ud, void *ptr, size_t size) {
 
 /* From here to faults_end the n-th allocation fails. */
 static inline void faults_begin(long n) {
-	faults = (struct faults){ .fail = n };
+	faults.calls = faults.live = 0;
+	faults.failed = false;
+	faults.fail = n;
 	zbz_set_alloc(faults_alloc, NULL);
 }
 

@@ -28,7 +28,7 @@ static zbz_status fixture_open(fixture *f, const char *options) {
 	memset(f, 0, sizeof *f);
 	f->clock = zbz_clock_fake_new(T0);
 	if (cfg == NULL || f->clock == NULL) goto done;
-	f->call = (zbz_call){ f->clock, T0, ZBZ_NEVER, { 0 } };
+	f->call = (zbz_call){ .clock = f->clock, .now = T0, .deadline = ZBZ_NEVER };
 	snprintf(text, sizeof text, "%s", options);
 	status = strstr(options, "provider=") != NULL
 	             ? ZBZ_OK
@@ -78,7 +78,7 @@ static inline bool has(fixture *f, const char *key) {
 }
 
 static inline zbz_provider_stats stats(fixture *f) {
-	zbz_provider_stats s = { -1, -1, -1, -1, -1, -1 };
+	zbz_provider_stats s;
 	zbz_store_stats(f->store, &f->call, &s);
 	return s;
 }

@@ -1,6 +1,8 @@
 /* Who makes room: the order of each policy on small caches, and that no policy loses count. */
 #include "memory_help.h"
 
+#include "base/hash.h"
+
 static void fill3(fixture *f, const char *options) {
 	CHECK(fixture_open(f, options) == ZBZ_OK);
 	CHECK(put(f, "a", "1") == ZBZ_OK && put(f, "b", "2") == ZBZ_OK && put(f, "c", "3") == ZBZ_OK);
@@ -138,9 +140,7 @@ static void size_aware_prefers_small_ones(void) {
 		if (has(&f, key)) *(is_big ? &large : &small) += 1;
 	}
 	CHECK(small > 300);
-	CHECK(
-	    large <=
-	    3); /* hashes are keyed anew in every process: now and then a 16-bit fingerprint of the ghost is somebody else's */
+	CHECK(large == 0);
 	fixture_close(&f);
 }
 
@@ -249,7 +249,9 @@ static void tiny_caches(void) {
 		}
 }
 
+/* The ghosts are known by 16 bits of a hash: with other secrets in every run, now and then one would be taken for another. */
 int main(void) {
+	zbz_hash_fix(1);
 	RUN(lru_takes_the_least_recent);
 	RUN(lfu_takes_the_least_used);
 	RUN(lfu_forgets_old_glory);

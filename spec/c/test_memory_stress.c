@@ -226,7 +226,7 @@ typedef struct worker {
 
 static void *work(void *ud) {
 	worker *w = ud;
-	zbz_call c = { w->f->clock, T0, ZBZ_NEVER, { 0 } };
+	zbz_call c = { .clock = w->f->clock, .now = T0, .deadline = ZBZ_NEVER };
 	zbz_buf out = { 0 };
 	int i;
 	for (i = 0; i < 20000; i++) {

@@ -237,8 +237,8 @@ static void test_find(void) {
 }
 
 static void test_schemes_and_names(void) {
-	static const char *const want[] = { "memory",    "ristretto", "filesystem", "shared", "fault", "redis",
-		                                "memcached", "bare",      "listing",    "single", "thru",  "half" };
+	static const char *const want[] = { "memory",    "ristretto", "filesystem", "shared", "multitier", "fault", "redis",
+		                                "memcached", "bare",      "listing",    "single", "thru",      "half" };
 	CHECK_STR(zbz_cache_scheme("redis"), "redis");
 	CHECK_STR(zbz_cache_scheme("rediss"), "redis");
 	CHECK_STR(zbz_cache_scheme("redis+unix"), "redis");
@@ -522,7 +522,7 @@ static void test_empty_slots(void) {
 static void check_values(zbz_store *s) {
 	zbz_call c = call();
 	zbz_buf out = { 0 };
-	zbz_meta meta = { 77, { 3, { 1 } } };
+	zbz_meta meta = { 77, { 3, { 1 } }, 9 };
 	zbz_version version = { 5, { 0 } };
 	zbz_write w = { .key = zbz_bstr("k"), .value = zbz_bstr("v") };
 	CHECK(zbz_store_get(s, &c, zbz_bstr("k"), &out, NULL) == ZBZ_MISS &&

@@ -276,7 +276,7 @@ static const zbz_cache_ops map_ops = {
 };
 
 /* "option,option": each is set to true; "name=value" as text. NULL on failure. */
-static zbz_store *map_store(const char *options, const zbz_clock *clock) {
+__attribute__((unused)) static zbz_store *map_store(const char *options, const zbz_clock *clock) {
 	zbz_err err;
 	zbz_store *store = NULL;
 	zbz_config *cfg;

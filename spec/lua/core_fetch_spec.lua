@@ -186,15 +186,15 @@ describe("memory", function()
 			local gc = { clock, s, c, t, (t:flight("k")) }
 			for i = 1, 5 do
 				local h = gc[(i * order) % 7 % 5 + 1]
-				getmetatable(h).__gc(h)
-				getmetatable(h).__gc(h)
+				debug.getmetatable(h).__gc(h)
+				debug.getmetatable(h).__gc(h)
 			end
-			for _, h in ipairs(gc) do getmetatable(h).__gc(h) end
+			for _, h in ipairs(gc) do debug.getmetatable(h).__gc(h) end
 			raises("closed", t.get, t, "k")
 			raises("closed", clock.wall, clock)
 		end
-		getmetatable(memory()).__gc(io.stdout)
-		getmetatable(memory()).__gc(nil)
+		debug.getmetatable(memory()).__gc(io.stdout)
+		debug.getmetatable(memory()).__gc(nil)
 	end)
 
 	it("keeps the clock of a store alive", function()

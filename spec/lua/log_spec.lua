@@ -263,15 +263,16 @@ describe("the log", function()
 	end)
 
 	it("reads the environment", function()
-		local run = 'env LD_PRELOAD=$ASAN_PRELOAD %s lua%s -e \'require("zbz").log.debug("d") require("zbz").log.info("i", {a=1})\' 2>/dev/null'
+		local run = 'env LD_PRELOAD=$ASAN_PRELOAD %s lua%s -e ' ..
+			'\'require("zbz").log.debug("d") require("zbz").log.info("i", {a=1})\' 2>/dev/null'
 		local lua = rawget(_G, "jit") and "jit" or "5.4"
 		assert.are.equal("{", proc.output(run:format("LOG_LEVEL=info LOG_FORMAT=json", lua)):sub(1, 1))
 		local text = proc.output(run:format("LOG_LEVEL=debug LOG_FORMAT=console", lua))
 		assert.is_truthy(text:find("DEBUG d\n.*INFO  i a=1"))
 		assert.is_nil(text:find("\27"))
 		assert.is_truthy(proc.output(run:format("LOG_LEVEL=loud", lua)):find("INFO", 1, true))
-		local tty = proc.output(("LD_PRELOAD= script -qec '%s' /dev/null"):format((run:gsub("2>/dev/null", ""):format("LOG_FORMAT=console TERM=xterm", lua)
-			:gsub("'", "'\\''"))))
+		local command = run:gsub("2>/dev/null", ""):format("LOG_FORMAT=console TERM=xterm", lua):gsub("'", "'\\''")
+		local tty = proc.output(("LD_PRELOAD= script -qec '%s' /dev/null"):format(command))
 		assert.is_truthy(tty:find("\27[", 1, true), tty)
 	end)
 
@@ -382,6 +383,35 @@ describe("outputs", function()
 			for i=1,1000 do log.info("n", {i=i}) end']])
 			:format(lua, path))
 		assert.are.equal(1000, select(2, read(path):gsub("\n", "")))
+	end)
+
+	it("are left alone by finalizers that log while the state closes", function()
+		local lua = rawget(_G, "jit") and "luajit" or "lua5.4"
+		local program = dir .. "/late.lua"
+		local f = assert(io.open(program, "w"))
+		f:write([[
+			local log = require("zbz").log
+			assert(log.configure{ outputs = { { type = "null" } } })
+			local l = log.logger("x")
+			local ev, with = l:event("m", "a"), l:with{ a = 1 }
+			local function late()
+				l:info("late"); with:info("late"); ev(1); log.info("late"); pcall(log.logger, "new"); pcall(l.with, l, {})
+				pcall(function() l:event("m", "b")(2) end)
+				io.write("late\n")
+			end
+			for i = 1, 20 do
+				if newproxy then
+					local p = newproxy(true)
+					getmetatable(p).__gc = late
+					_G["k" .. i] = p
+				else
+					_G["k" .. i] = setmetatable({}, { __gc = late })
+				end
+			end]])
+		f:close()
+		local out, ok = proc.output(lua .. " " .. program .. " 2>&1")
+		assert.is_true(ok)
+		assert.are.equal(("late\n"):rep(20):sub(1, -2), out)
 	end)
 
 	it("close, and the default comes back", function()

@@ -35,15 +35,29 @@ typedef struct zbz_version {
 typedef struct zbz_meta {
 	int64_t expire_at;   /* wall ms; ZBZ_NO_EXPIRY; -1 when the provider did not say */
 	zbz_version version; /* n 0 when the provider has no versions */
+	uint8_t tier;        /* 1 2 ...: which tier of a layered store answered, nearest first; 0: it has none */
 } zbz_meta;
 
 /* What lets a caller keep what it read: while *word holds seq, the entry is what was read and dead only by expire_at. The word stays
- * readable as long as the store is referenced; NULL: nothing can be promised. */
+ * readable as long as the store is referenced; NULL: nothing can be promised.
+ * What is served from a copy must not look idle below, where the hottest entries would then be evicted first: see zbz_seen_use. */
 typedef struct zbz_seen {
 	const volatile uint32_t *word;
 	uint32_t seq;
 	int64_t expire_at; /* wall ms; ZBZ_NO_EXPIRY */
+	/* While (*mark & mask) == was, the last use still counts there. NULL: reads count for nothing. */
+	const volatile uint64_t *mark;
+	uint64_t mask, was;
+	void (*use)(struct zbz_seen *seen); /* counts a use and notes in `was` what *mark is then; any thread */
+	void *store;                        /* for use */
+	uint64_t entry;
 } zbz_seen;
+
+static inline bool zbz_seen_stands(const zbz_seen *s) { return __atomic_load_n(s->word, __ATOMIC_ACQUIRE) == s->seq; }
+/* For every hit on what was kept: a load, and one store below per idle period. */
+static inline void zbz_seen_use(zbz_seen *s) {
+	if (s->mark != NULL && (__atomic_load_n(s->mark, __ATOMIC_RELAXED) & s->mask) != s->was) s->use(s);
+}
 
 typedef enum zbz_only { ZBZ_ALWAYS = 0, ZBZ_ONLY_ABSENT, ZBZ_ONLY_PRESENT, ZBZ_ONLY_VERSION } zbz_only;
 
@@ -58,6 +72,7 @@ typedef struct zbz_write {
 typedef struct zbz_found {
 	zbz_status status; /* OK, MISS, or this key's own error */
 	size_t off, n;
+	int64_t expire_at; /* with call->want_expiry: as in zbz_meta (the store sets -1 first) */
 } zbz_found;
 
 typedef struct zbz_incr {
@@ -66,6 +81,26 @@ typedef struct zbz_incr {
 	int64_t initial;
 	int64_t expire_at; /* for a key made by this call; ZBZ_NO_EXPIRY */
 } zbz_incr;
+
+/* How the load ended that a lock was taken for. */
+typedef enum zbz_outcome {
+	ZBZ_OUTCOME_UNKNOWN = 0, /* its holder died or was too slow, or the backend keeps no such note */
+	ZBZ_OUTCOME_VALUE,
+	ZBZ_OUTCOME_ABSENT, /* there is no value, and that may not have been stored */
+	ZBZ_OUTCOME_FAILED
+} zbz_outcome;
+
+#define ZBZ_LOCK_TOKEN 16 /* random bytes that tell one holder of a lock from all others */
+
+/* Who has a lock that was refused. */
+typedef struct zbz_holder {
+	uint8_t token[ZBZ_LOCK_TOKEN]; /* in: the holder of the last refusal, zeros for none; out: the holder */
+	int64_t left;                  /* ms until its lease ends; -1 not known */
+	zbz_outcome outcome;           /* not UNKNOWN: that last holder has ended so, and the lock is free */
+} zbz_holder;
+
+/* Keys that begin so are zbz's own: refused from programs and left out of listings. */
+#define ZBZ_RESERVED "\xC1zbz:"
 
 /* ---- 2. Capabilities ----------------------------------------------------------------------------------------------- */
 
@@ -79,18 +114,22 @@ enum {                       /* what works; a bit missing here means the operati
 	   ZBZ_CAN_KEYS = 1 << 6,
 	   ZBZ_CAN_CLEAR = 1 << 7,
 	   ZBZ_CAN_NATIVE = 1 << 8,
-	   ZBZ_CAN_BATCH = 1 << 9 /* batches cost one round trip, not one per key */
+	   ZBZ_CAN_BATCH = 1 << 9, /* batches cost one round trip, not one per key */
+	   ZBZ_CAN_TRACK = 1 << 10 /* tells of changes; a server may still refuse to */
 };
 
 typedef struct zbz_caps {
 	uint32_t can;       /* ZBZ_CAN_ bits */
 	uint32_t emulated;  /* those of `can` that are built from several steps of the backend */
 	bool inline_ok;     /* answers without waiting: may run on an event loop */
+	bool inline_hits;   /* some reads do: see no_wait in call.h */
 	bool shared;        /* other processes see the same entries */
 	bool unsigned_incr; /* counters stop at 0 and have no negative values (memcached) */
 	bool exclusive;     /* the whole store is ours: clear with an empty prefix is allowed */
 	uint32_t ttl_resolution_ms;
 	uint64_t max_key, max_value; /* bytes; 0 none but memory */
+	bool one_host;               /* with `shared`: only processes of one host see the entries */
+	bool lock_wake;              /* who waits for a lock is woken by its release (filled by the store) */
 } zbz_caps;
 
 /* A provider fills what it knows and leaves -1 elsewhere. */
@@ -99,7 +138,23 @@ typedef struct zbz_provider_stats {
 	int64_t memory;      /* bytes used */
 	int64_t connections; /* open sockets now */
 	int64_t evictions, expired, retries;
+	/* of the layer multitier; the numbers above are then those of its l2 */
+	int64_t l1_keys, l1_memory;
+	int64_t l1_hits, l2_hits; /* reads answered by either tier, key by key */
+	int64_t promotions;       /* values copied into l1 */
+	int64_t invalidations;    /* changes that l2's server told of */
+	int64_t channel_losses;
+	int64_t channel; /* a zbz_channel */
 } zbz_provider_stats;
+
+/* How a local tier hears of changes by others. */
+typedef enum zbz_channel {
+	ZBZ_CHANNEL_NONE,     /* not at all: nobody else writes, or age is the only bound */
+	ZBZ_CHANNEL_TRACKING, /* the server tells of every change */
+	ZBZ_CHANNEL_PUBSUB,   /* zbz tells of its own writes */
+	ZBZ_CHANNEL_DOWN,     /* not begun, or lost: the local tier is not used */
+	ZBZ_CHANNEL_REFUSED   /* the server allows neither: the same */
+} zbz_channel;
 
 /* ---- 3. The contract of a provider ----------------------------------------------------------------------------------
  *
@@ -173,13 +228,14 @@ typedef struct zbz_cache_ops {
 	zbz_status (*command)(void *self, zbz_call *c, const zbz_bytes *argv, const size_t *ends, size_t count,
 	                      zbz_buf *out);
 	/* Subscribes to channels (patterns when `pattern`). on_message runs on a thread of the provider's: it must only copy and enqueue.
-	 * It keeps itself alive across reconnects; payload.p NULL tells of a gap. unsubscribe waits until no call is under way. */
+	 * It keeps itself alive across reconnects; payload.p NULL tells of a gap; channel.p NULL too: the connection is lost from now on, until
+	 * the gap is told. unsubscribe waits until no call is under way. */
 	zbz_status (*subscribe)(void *self, zbz_call *c, const zbz_bytes *channels, size_t n, bool pattern,
 	                        void (*on_message)(void *ud, zbz_bytes channel, zbz_bytes payload), void *ud,
 	                        void **subscription);
 	void (*unsubscribe)(void *self, void *subscription);
 
-	/* get, for whoever keeps what it read (a local tier in front). OK fills *seen; a miss leaves it empty. */
+	/* get, for whoever keeps what it read (a local tier in front). OK fills *seen, which comes zeroed; a miss leaves it so. */
 	zbz_status (*get_seen)(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_seen *seen);
 	/* Tells of keys below prefix that anybody writes or deletes after track has answered, this process too; expiry may be told or not.
 	 * key.p NULL: anything may have changed (told when the channel was lost, and again when it stands anew). on_change runs on a thread of
@@ -188,6 +244,24 @@ typedef struct zbz_cache_ops {
 	zbz_status (*track)(void *self, zbz_call *c, zbz_bytes prefix,
 	                    void (*on_change)(void *ud, zbz_bytes key, bool lost), void *ud, void **tracking);
 	void (*untrack)(void *self, void *tracking);
+
+	/* Locks that all who share the backend see; `name` is a reserved key. NULL: built from ONLY_ABSENT and versions, without waking.
+	 * lock: OK, ours for lease_ms (again, when the token has it already); REFUSED and *holder.
+	 * unlock: OK; MISS when the token had it no more. */
+	zbz_status (*lock)(void *self, zbz_call *c, zbz_bytes name, const uint8_t *token, int64_t lease_ms,
+	                   zbz_holder *holder);
+	zbz_status (*unlock)(void *self, zbz_call *c, zbz_bytes name, const uint8_t *token, zbz_outcome outcome);
+	/* Tells of every unlock of a lock that was refused to somebody, from when on_unlock has answered; name.p NULL: some may have been
+	 * missed. fn runs on a thread of the provider's: it must not wait. off_unlock waits until no call is under way; NULL allowed. */
+	zbz_status (*on_unlock)(void *self, zbz_call *c,
+	                        void (*fn)(void *ud, zbz_bytes name, const uint8_t *token, zbz_outcome outcome), void *ud,
+	                        void **watch);
+	void (*off_unlock)(void *self, void *watch);
+	/* Appends what is the same in all processes of a host that reach the same entries, and nowhere else. NULL: its options. */
+	zbz_status (*identity)(void *self, zbz_buf *out, zbz_err *err);
+
+	/* Counters beyond zbz_provider_stats, as a MessagePack map (of maps). */
+	zbz_status (*counters)(void *self, zbz_call *c, zbz_buf *out);
 } zbz_cache_ops;
 
 /* ---- 4. Registry ------------------------------------------------------------------------------------------------------ */
@@ -245,9 +319,21 @@ ZBZ_API zbz_status zbz_store_subscribe(zbz_store *s, zbz_call *c, const zbz_byte
                                        void **subscription);
 ZBZ_API void zbz_store_unsubscribe(zbz_store *s, void *subscription);
 ZBZ_API zbz_status zbz_store_get_seen(zbz_store *s, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_seen *seen);
+ZBZ_API bool zbz_store_promises(const zbz_store *s);                            /* is there a get_seen to ask? */
+ZBZ_API zbz_status zbz_store_counters(zbz_store *s, zbz_call *c, zbz_buf *out); /* OK; MISS: it keeps none */
 ZBZ_API zbz_status zbz_store_track(zbz_store *s, zbz_call *c, zbz_bytes prefix,
                                    void (*on_change)(void *ud, zbz_bytes key, bool lost), void *ud, void **tracking);
 ZBZ_API void zbz_store_untrack(zbz_store *s, void *tracking);
+ZBZ_API zbz_status zbz_store_lock(zbz_store *s, zbz_call *c, zbz_bytes name, const uint8_t *token, int64_t lease_ms,
+                                  zbz_holder *holder);
+ZBZ_API zbz_status zbz_store_unlock(zbz_store *s, zbz_call *c, zbz_bytes name, const uint8_t *token,
+                                    zbz_outcome outcome);
+ZBZ_API zbz_status zbz_store_on_unlock(zbz_store *s, zbz_call *c,
+                                       void (*fn)(void *ud, zbz_bytes name, const uint8_t *token, zbz_outcome outcome),
+                                       void *ud, void **watch);
+ZBZ_API void zbz_store_off_unlock(zbz_store *s, void *watch);
+/* The provider's name, and what its slot says. */
+ZBZ_API zbz_status zbz_store_identity(zbz_store *s, zbz_buf *out, zbz_err *err);
 
 #ifdef __cplusplus
 }

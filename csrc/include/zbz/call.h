@@ -13,6 +13,10 @@ typedef struct zbz_call {
 	int64_t now;      /* wall ms, read once per call by the front: one call sees one time */
 	int64_t deadline; /* monotonic ms by which the call has ended, retries included; ZBZ_NEVER */
 	zbz_err err;      /* filled when the status is negative */
+	/* Reads of a store whose caps say inline_hits, on an event loop: what would have to wait answers ZBZ_AGAIN, and nothing has happened;
+	 * the same call without no_wait may then be made where waiting is allowed. Whoever never waits need not look. */
+	bool no_wait;
+	bool want_expiry; /* get_many also tells when each entry ends */
 } zbz_call;
 
 /* Milliseconds left, at least 0; INT64_MAX without a deadline. */

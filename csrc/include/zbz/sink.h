@@ -35,14 +35,26 @@ typedef struct zbz_record_head {
 	int64_t at; /* wall nanoseconds */
 	zbz_level level;
 	zbz_bytes logger; /* at most 255 bytes are kept */
-	zbz_bytes
-	    labels; /* further facts as a flat MessagePack map of texts (trace_id, ...), for sinks with metadata; may be empty */
+	/* Further facts as a flat MessagePack map of texts (trace_id, ...), for sinks with metadata; may be empty; above 65535 bytes they are left out. */
+	zbz_bytes labels;
 } zbz_record_head;
 
 typedef struct zbz_record {
 	zbz_record_head head;
 	zbz_bytes text; /* formatted, ends with \n */
 } zbz_record;
+
+/* The texts of a write, laid end to end. */
+static inline zbz_bytes zbz_record_run(const zbz_record *records, size_t n) {
+	const zbz_bytes *last = &records[n - 1].text;
+	return zbz_b(records[0].text.p, (size_t)(last->p - records[0].text.p) + last->n);
+}
+/* How many whole records are in its first bytes; the rest goes out as *bytes. */
+static inline size_t zbz_record_whole(const zbz_record *records, size_t n, size_t *bytes) {
+	size_t whole = 0;
+	while (whole < n && *bytes >= records[whole].text.n) *bytes -= records[whole++].text.n;
+	return whole;
+}
 
 /* ---- 1. The contract of a sink ------------------------------------------------------------------------------------------ */
 
@@ -63,28 +75,32 @@ typedef struct zbz_sink_ops {
 	const zbz_option
 	    *options; /* its own; those of every output (level, format, policy, ring, ...) are added by the output */
 
-	/* Checks what can be checked without waiting (a directory that cannot be written to is an error here). */
+	/* Checks what can be checked without waiting (a directory that cannot be written to is an error here). close does not wait either: a fork would
+	 * have to wait for it. A sink that a thread of the parent has used is never closed in a child; it opens its own with the same options. */
 	zbz_status (*open)(void **self, const void *options, const zbz_clock *clock, zbz_err *err);
 	void (*close)(void *self);
-	/* Takes records[0..*done) for good, in order. OK: all. A retryable error: the rest is offered again after a back-off. Another error: the record
+	/* n is at least 1, and the texts lie end to end in memory (zbz_record_run): a sink of bytes takes them as one.
+	 * Takes records[0..*done) for good, in order. OK: all. A retryable error: the rest is offered again after a back-off. Another error: the record
 	 * at *done can never be taken; it goes to the dead letters and the rest is offered again. */
 	zbz_status (*write)(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done);
-	/* Optional, both or none. Before each write: where it begins; *room comes in as the bytes of the texts to be written and goes out as how many of
-	 * them may be (one record may always: the place to rotate, so that no write goes over two files). After an error or a death: how many bytes
-	 * of the write that began at `mark` are there (texts laid end to end); it goes on from there, in the middle of a text if need be. */
-	zbz_status (*mark)(void *self, zbz_call *c, zbz_sink_mark *mark, uint64_t *room);
+	/* Optional, both or none. Before each write: where it begins. `least` is the size of its first text, *room comes in as that of all of them and goes
+	 * out as how much may be written (the first text always may): the place to rotate, so that no write goes over two files. After an error or a death:
+	 * how many bytes of the write that began at `mark` are there, texts laid end to end; the next write without a mark before it is the rest,
+	 * from the middle of a text if need be, and belongs where the mark is. */
+	zbz_status (*mark)(void *self, zbz_call *c, uint64_t least, zbz_sink_mark *mark, uint64_t *room);
 	zbz_status (*landed)(void *self, zbz_call *c, const zbz_sink_mark *mark, uint64_t *bytes);
 	zbz_status (*sync)(void *self, zbz_call *c);   /* on stable storage; NULL: nothing to do */
 	zbz_status (*reopen)(void *self, zbz_call *c); /* logrotate has moved the file; NULL: nothing to do */
 	/* Optional, for memory: appends the texts it holds; clear: and forgets them. From any thread. */
 	zbz_status (*read)(void *self, zbz_call *c, bool clear, zbz_buf *out);
 	/* Bytes that name what this sink writes to (a resolved path, a URL without its password): outputs with the same identity share a writer, and of
-	 * one process a ring; the options of the last one opened hold. NULL, or no bytes: shared with nobody. */
+	 * one process a ring; the options of the last one opened hold. A terminal sink may have none, and is shared with nobody then. */
 	zbz_status (*identity)(void *self, zbz_buf *out, zbz_err *err);
 } zbz_sink_ops;
 
+/* As for caches (cache.h): built in, registered, or in a plug-in NAME.so with the door `const zbz_sink_ops *zbz_sink_plugin(void)`. */
 ZBZ_API zbz_status zbz_sink_register(const zbz_sink_ops *ops, zbz_err *err);
-ZBZ_API zbz_status zbz_sink_find(const char *type, const zbz_sink_ops **ops, zbz_err *err); /* as zbz_cache_find */
+ZBZ_API zbz_status zbz_sink_find(const char *type, const zbz_sink_ops **ops, zbz_err *err);
 ZBZ_API const char *zbz_sink_name_at(size_t index);
 
 /* ---- 2. Outputs ------------------------------------------------------------------------------------------------------------ */
@@ -94,8 +110,9 @@ typedef struct zbz_output zbz_output;
 typedef enum zbz_policy { ZBZ_POLICY_BLOCK, ZBZ_POLICY_DROP_NEWEST, ZBZ_POLICY_DROP_OLDEST } zbz_policy;
 
 /* cfg's "type" names the sink. Options of every output: policy (block | drop_oldest | drop_newest), block_for (longest wait of one record, then it is dropped and
- * counted), ring (directory of the rings; default /dev/shm), ring_size, sync (none | group), max_retry_delay. `level`, `format` and filters are the router's and are
- * taken out before. Recovers first what a dead process of the same output has left. */
+ * counted), ring (directory of the rings; default /dev/shm), ring_size, sync (none | group), max_retry_delay, linger, dead_letter, dead_letter_size. `level`, `format` and
+ * filters are the router's and are taken out before. Recovers first, for a second at most, what dead processes of the same output have left; what is not
+ * done then, or fails, is done by the writer. Starts no thread and makes no ring: that is for the first record, in the process that logs it. */
 ZBZ_API zbz_status zbz_output_open(const zbz_config *cfg, const zbz_clock *clock, zbz_output **out, zbz_err *err);
 ZBZ_API zbz_output *zbz_output_ref(zbz_output *o);
 /* The last one stops the writer after at most `linger` ms of draining; what is left stays in the ring for a recovery. NULL allowed. */
@@ -126,13 +143,14 @@ typedef size_t (*zbz_notice_fn)(void *ud, const zbz_record_head *head, zbz_bytes
 ZBZ_API void zbz_output_on_notice(zbz_output *o, zbz_notice_fn format, void *ud);
 
 typedef struct zbz_output_stats {
-	uint64_t records, bytes;                              /* committed by this process */
-	uint64_t written, written_bytes;                      /* taken by the sink, of all processes this writer serves */
-	uint64_t dropped_full, dropped_large, dropped_closed; /* by this process */
+	uint64_t records, bytes;         /* committed by this process */
+	uint64_t written, written_bytes; /* taken by the sink, of all processes this writer serves */
+	/* By this process. full: by the policy; large: above 1 MiB or half of the ring; closed: there was no ring to be had, or the process is ending. */
+	uint64_t dropped_full, dropped_large, dropped_closed;
 	uint64_t retries, dead_letters, recovered, syncs;
 	uint64_t damaged,
-	    set_aside; /* places in rings where no record could be read; rings nobody can read, kept as aside.* */
-	size_t lag;    /* bytes in this process's ring now */
+	    set_aside; /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
+	size_t lag;    /* bytes of this process's ring that the sink does not have yet */
 	bool writer;   /* does this process write? */
 } zbz_output_stats;
 ZBZ_API void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out);

@@ -52,6 +52,8 @@ ZBZ_API zbz_table *zbz_table_ref(zbz_table *t);
 ZBZ_API void zbz_table_free(zbz_table *t); /* NULL allowed */
 /* Do its calls answer without waiting (caps.inline_ok of the current store)? */
 ZBZ_API bool zbz_table_inline(const zbz_table *t);
+/* Do some of its reads (caps.inline_hits)? Those that would wait answer ZBZ_AGAIN when the begun call says no_wait. */
+ZBZ_API bool zbz_table_inline_hits(const zbz_table *t);
 ZBZ_API zbz_bytes zbz_table_prefix(const zbz_table *t);
 
 /* Starts a call: reads the clock once; timeout_ms -1 the table's deadline, 0 none. Every function below wants a begun call. */
@@ -74,6 +76,7 @@ typedef struct zbz_entry {
 	int64_t expire_at; /* wall ms of the logical end; ZBZ_NO_EXPIRY; -1 not known */
 	int64_t stored_at; /* wall ms; 0 not known */
 	zbz_version version;
+	uint8_t tier; /* as in zbz_meta; with want_meta */
 } zbz_entry;
 
 /* A live value: OK. Absent, dead, stale, negative or leased: MISS. Counts a hit or a miss. */
@@ -119,14 +122,17 @@ typedef struct zbz_table_stats {
 	uint64_t hits, misses, sets, deletes, errors; /* of this table; a batch counts every key */
 	uint64_t lost_writes;                         /* writes that failed because the store could not be reached */
 	uint64_t loads, load_failures, waits, stale_served, fenced; /* fetch; added by zbz_table_count */
-	int64_t created_at, last_access;                            /* wall ms */
+	uint64_t lock_waits, unlocked;   /* waits for other processes; loads without the lock that was asked for */
+	int64_t created_at, last_access; /* wall ms */
 } zbz_table_stats;
 typedef enum zbz_counter {
 	ZBZ_COUNT_LOADS,
 	ZBZ_COUNT_LOAD_FAILURES,
 	ZBZ_COUNT_WAITS,
 	ZBZ_COUNT_STALE_SERVED,
-	ZBZ_COUNT_FENCED
+	ZBZ_COUNT_FENCED,
+	ZBZ_COUNT_LOCK_WAITS,
+	ZBZ_COUNT_UNLOCKED
 } zbz_counter;
 ZBZ_API void zbz_table_count(zbz_table *t, zbz_counter which);
 ZBZ_API void zbz_table_stats_read(const zbz_table *t, zbz_table_stats *out);
@@ -166,7 +172,8 @@ ZBZ_API zbz_status zbz_flight_enter(zbz_flights *fs, zbz_bytes full_key, const v
 ZBZ_API void zbz_flights_touch(zbz_flights *fs, zbz_bytes full_key);
 ZBZ_API void zbz_flights_touch_prefix(zbz_flights *fs, zbz_bytes prefix);
 
-typedef enum zbz_landing { ZBZ_LANDED_VALUE, ZBZ_LANDED_NEGATIVE, ZBZ_LANDED_FAILED } zbz_landing;
+/* NOTHING: the leader ended without an answer for others; they look anew. */
+typedef enum zbz_landing { ZBZ_LANDED_VALUE, ZBZ_LANDED_NEGATIVE, ZBZ_LANDED_FAILED, ZBZ_LANDED_NOTHING } zbz_landing;
 /* Leader: between lock and unlock no touch of this key proceeds; false when the key has moved (do not store; unlock all the same). */
 ZBZ_API bool zbz_flight_commit_lock(zbz_flight *f);
 ZBZ_API void zbz_flight_commit_unlock(zbz_flight *f);
@@ -193,6 +200,82 @@ ZBZ_API zbz_status zbz_table_lease(zbz_table *t, zbz_call *c, zbz_bytes key, con
                                    zbz_version *version_out);
 ZBZ_API zbz_status zbz_table_commit(zbz_table *t, zbz_call *c, zbz_flight *f, zbz_bytes key, zbz_bytes value,
                                     const zbz_put *put, const zbz_version *lease);
+
+/* ---- 5. Lock: one load among processes ------------------------------------------------------------------------------- */
+/* Taken by the leader of a flight, around its load. It saves loads and guarantees nothing: a holder that dies, or outlives its lease,
+ * loses it, and what it commits later is judged by the fence as ever.
+ *
+ *   host     all processes of one user: slots in a segment below /dev/shm. A holder that dies is noticed within 250 ms.
+ *   cluster  all who share the backend: a reserved key there. A holder that dies is noticed at the end of its lease. */
+typedef enum zbz_reach { ZBZ_REACH_PROCESS, ZBZ_REACH_HOST, ZBZ_REACH_CLUSTER } zbz_reach;
+
+typedef struct zbz_lock
+    zbz_lock; /* one caller's; reference counted; one thread at a time may try, the rest is thread-safe */
+
+/* What `asked` comes to where the store has these capabilities: no farther than its entries are seen. */
+ZBZ_API zbz_reach zbz_lock_reach(const zbz_caps *caps, zbz_reach asked);
+/* A lock not yet taken. MISS: within the process the flight is all there is to it. `owner` tells Lua states apart. */
+ZBZ_API zbz_status zbz_table_lock(zbz_table *t, zbz_bytes key, zbz_reach reach, const void *owner, zbz_lock **out,
+                                  zbz_err *err);
+/* For a provider written in Lua; `identity` tells its store from others. Host only. */
+ZBZ_API zbz_status zbz_lock_new(zbz_bytes identity, zbz_bytes full_key, const void *owner, zbz_lock **out,
+                                zbz_err *err);
+/* Can this process take host-wide locks at all? E_UNSUPPORTED, E_DENIED, E_UNAVAILABLE. */
+ZBZ_API zbz_status zbz_lock_host_check(zbz_err *err);
+/* One try. OK: ours for lease_ms. REFUSED: another's: wait until it has ended, at most zbz_lock_patience, look at the entry, and try again.
+ * MISS: none to be had now (the table of host-wide locks is full): go on without. E_UNAVAILABLE and the like: go on without. */
+ZBZ_API zbz_status zbz_lock_try(zbz_lock *l, zbz_call *c, int64_t lease_ms);
+/* After REFUSED: ms after which it is time to try again even if nobody has told of an end. */
+ZBZ_API int64_t zbz_lock_patience(const zbz_lock *l);
+ZBZ_API bool zbz_lock_own(const zbz_lock *l); /* after REFUSED: held by the same owner */
+ZBZ_API bool zbz_lock_ended(zbz_lock *l);     /* it is time to look and to try again */
+ZBZ_API zbz_outcome zbz_lock_outcome(zbz_lock *l);
+/* OK when the holder has ended, E_TIMEOUT at the monotonic deadline of the clock. Blocks on a condition. */
+ZBZ_API zbz_status zbz_lock_wait(zbz_lock *l, const zbz_clock *clock, int64_t deadline, zbz_err *err);
+/* Called once, on any thread, when the holder has ended (at once when it has), at the next try, and when the lock is freed: it must only
+ * enqueue. For event-loop hosts. */
+ZBZ_API zbz_status zbz_lock_on_end(zbz_lock *l, void (*fn)(void *ud), void *ud, zbz_err *err);
+/* Gives it up and tells those who wait how the load ended. OK; MISS when it was not held, or was lost meanwhile. */
+ZBZ_API zbz_status zbz_lock_release(zbz_lock *l, zbz_call *c, zbz_outcome outcome);
+ZBZ_API zbz_lock *zbz_lock_ref(zbz_lock *l);
+/* The last one releases a lock that is still held (cluster: within 200 ms, over the network: see lingers). NULL allowed. */
+ZBZ_API void zbz_lock_unref(zbz_lock *l);
+ZBZ_API bool zbz_lock_lingers(zbz_lock *l);
+
+/* A store's: how it hears of released locks. */
+typedef struct zbz_locks zbz_locks;
+ZBZ_API zbz_locks *zbz_locks_new(void);                         /* NULL when out of memory */
+ZBZ_API void zbz_locks_end(zbz_locks *locks, zbz_store *store); /* before its provider is closed; NULL allowed */
+ZBZ_API void zbz_locks_free(zbz_locks *locks);                  /* NULL allowed */
+
+/* ---- 6. L1: values that one owner keeps decoded ----------------------------------------------------------------------- */
+/* The core keeps no values, only what tells whether they still are what the store has: places, numbered from 1, each with the stamp of the
+ * last value that was given it. One thread at a time. A hit looks at the version word below, at the clock, and counts as a use there. */
+typedef struct zbz_kept { /* from a read to zbz_l1_keep, which takes it over; else zbz_kept_clear */
+	zbz_seen seen;
+	zbz_store *store; /* referenced; NULL: this must not be kept */
+	int64_t expire_at, stored_at;
+	uint32_t epoch;
+} zbz_kept;
+ZBZ_API void zbz_kept_clear(zbz_kept *kept); /* twice is fine */
+
+/* zbz_table_get (entry NULL) or zbz_table_entry without a version (entry set). Only a live value may be kept. Fills *kept. */
+ZBZ_API zbz_status zbz_table_get_kept(zbz_table *t, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_entry *entry,
+                                      zbz_kept *kept);
+
+typedef struct zbz_l1 zbz_l1;
+/* places: at most so many values. E_UNSUPPORTED when the table's store cannot tell whether a copy is still good. */
+ZBZ_API zbz_status zbz_l1_new(zbz_table *t, uint32_t places, zbz_l1 **out, zbz_err *err);
+ZBZ_API void zbz_l1_free(zbz_l1 *l1); /* NULL allowed */
+/* Is the value that got this place and stamp still good? Counts a hit. false: it never is again. */
+ZBZ_API bool zbz_l1_hit(zbz_l1 *l1, uint32_t place, uint32_t stamp);
+/* A place for a value just read, perhaps another's that was not hit for a while. 0: not to be kept. */
+ZBZ_API uint32_t zbz_l1_keep(zbz_l1 *l1, zbz_kept *kept, uint32_t *stamp);
+/* Of a place just hit: logical end and birth, as in zbz_entry (-1 and 0 for what is no place). */
+ZBZ_API void zbz_l1_times(const zbz_l1 *l1, uint32_t place, int64_t *expire_at, int64_t *stored_at);
+/* All places are empty; holds no store any more. */
+ZBZ_API void zbz_l1_clear(zbz_l1 *l1);
+ZBZ_API void zbz_l1_stats(const zbz_l1 *l1, uint64_t *hits, int64_t *last_access);
 
 #ifdef __cplusplus
 }

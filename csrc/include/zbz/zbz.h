@@ -6,6 +6,7 @@
 #include "log.h"
 #include "pack.h"
 #include "table.h"
+#include "watch.h"
 
 #define ZBZ_VERSION "0.1.0"
 

@@ -5,6 +5,7 @@
 ---   may a write be sent without waiting for its end?
 local core = require("zbz.core")
 local E = require("zbz.error")
+local ffi_doors = require("zbz.ffi.doors")
 
 local M = {}
 
@@ -12,7 +13,8 @@ local GRACE_MS = 100 -- the call itself ends by its deadline; who waits gives it
 local MAX_PER_WAKE, MAX_QUEUED = 1000, 1024
 local THREADS = 16 -- at most; started as calls need them, so that a slow backend does not hold up a fast one
 
-local direct = { table = {}, cache = {} } -- the blocking methods
+local direct = { table = {}, cache = {}, watch = {} } -- the blocking methods
+M.direct = direct
 local waiting = {} -- waiters by the number of their call
 local subscribers = setmetatable({}, { __mode = "k" })
 
@@ -63,6 +65,11 @@ end
 --- A call from where nothing can wait: memory tiers answer, writes are queued where the host says so.
 local function unable(host, name, door, blocking, why, handle, ...)
 	if core.inline(handle) then return blocking(handle, ...) end
+	local try = core.table_tries[name]
+	if try then
+		local found = { try(handle, ...) }
+		if found[1] then return (table.unpack or unpack)(found, 2, 6) end -- luacheck: ignore 113
+	end
 	if core.queueable[name] and host.queues and host.queues() then
 		local ok, err = host.start()
 		if not ok then return E.fail("unavailable", "the host cannot queue: " .. tostring(err), { op = name }) end
@@ -191,7 +198,9 @@ end
 --- Lets the methods of tables and caches park on this host; nil: they block again.
 function M.install(host)
 	if host then core.threads(THREADS) end -- no matter when the pool runs already
-	local sides = { { core.table_methods, core.table_doors, direct.table }, { core.cache_methods, core.cache_doors, direct.cache } }
+	ffi_doors.remove()
+	local sides = { { core.table_methods, core.table_doors, direct.table }, { core.cache_methods, core.cache_doors, direct.cache },
+		{ core.watch_methods, core.watch_doors, direct.watch } }
 	for _, side in ipairs(sides) do
 		local methods, doors, kept = side[1], side[2], side[3]
 		for name, door in pairs(doors) do
@@ -205,6 +214,7 @@ function M.install(host)
 			end
 		end
 	end
+	ffi_doors.install()
 end
 
 return M

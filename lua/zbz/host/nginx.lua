@@ -33,6 +33,13 @@ function M.blocked()
 	return ("the phase '%s' of nginx cannot wait; only memory tiers answer there (ngx.timer.at(0, ...) can wait)"):format(phase)
 end
 
+--- "init" and "init_worker": the loop does not run yet.
+function M.phase() return ngx.get_phase() end
+
+--- Does this Lua state live as long as its worker? One comes from the master, or is the worker's own, one for http and one for
+--- stream; lua_code_cache off makes one more for every request.
+function M.lasting() return core.ordinal <= 2 or core.inherited() end
+
 --- Everywhere but before the workers are forked.
 function M.queues() return ngx.get_phase() ~= "init" end
 
@@ -86,7 +93,7 @@ end
 local function waker()
 	local sock, err = connect()
 	if sock then
-		if core.ordinal == 1 and not ngx.worker.exiting() then arm_sentinel() end
+		if M.lasting() and not ngx.worker.exiting() then arm_sentinel() end
 		local why = serve(sock)
 		sock:close()
 		if why then ngx.log(ngx.ERR, "zbz: the wake socket ended: ", why) end
@@ -104,6 +111,8 @@ function M.start()
 		if not loop.protected(waker) then running = false end
 	end)
 	running = ok and true or false
+	local watches = package.loaded["zbz.watch.handle"]
+	if ok and watches then watches.start_waiting() end -- made in init, before the fork
 	return ok, err
 end
 

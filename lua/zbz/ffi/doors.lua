@@ -1,0 +1,146 @@
+--- LuaJIT: get, get_raw and the hits of fetch on tables whose provider answers without waiting go through FFI, so that a loop over
+--- them compiles. Whatever is not plain (options, wrong arguments, a provider that waits) goes the way of the methods in C; an error,
+--- and a value that only a decoder can make, come from what the call has left.
+local core = require("zbz.core")
+local F = require("zbz.fetch")
+
+local M = { installed = false }
+
+local MISS, STRING, NUMBER, TRUE, FALSE, ELSEWHERE = 0, 1, 2, 3, 4, -1
+
+local jit = rawget(_G, "jit")
+local have, ffi = pcall(require, "ffi")
+if not have or not jit or not jit.status() or not core.doors then -- interpreted, FFI is the slower way
+	function M.install() return false end
+	function M.remove() end
+	return M
+end
+
+if not pcall(ffi.typeof, "zbz_door") then
+	ffi.cdef([[
+		typedef struct zbz_door { double serial, number; const char *p; uint32_t n; } zbz_door;
+		typedef int32_t (*zbz_door_read)(void *self, const char *key, uint32_t n, zbz_door *door);
+		typedef int32_t (*zbz_door_hit)(void *self, uint32_t place, uint32_t stamp);
+	]])
+end
+
+local function at(what, name) return ffi.cast(what, ffi.cast("uintptr_t", core.doors[name])) end
+
+local door = at("zbz_door *", "door")
+local door_get, door_get_raw, door_entry = at("zbz_door_read", "get"), at("zbz_door_read", "get_raw"), at("zbz_door_read", "entry")
+local door_hit = at("zbz_door_hit", "l1_hit")
+local methods, table_mt, door_rest, env_of = core.table_methods, core.table_mt, core.door_rest, core.env
+local getmetatable, type, select, ffi_string = getmetatable, type, select, ffi.string
+
+--- The methods in C, or what a host has made of them.
+local behind = {}
+
+--- Is what was kept at that place of a handle's L1 still good?
+function M.l1_hit(handle, place, stamp) return door_hit(handle, place, stamp) ~= 0 end
+
+--- What the call after `serial` left: a value of another kind, or an error. (A finalizer that ran since may have called, too: then
+--- the answer is that one's, here and below, and the call is made again.)
+local function rest(verb, self, k, serial)
+	local fine, v, err = door_rest(self, k, serial + 1, verb)
+	if not fine then return behind[verb](self, k) end
+	if err ~= nil then return nil, err end
+	return v
+end
+
+local function get(self, k, opts)
+	if opts ~= nil or type(k) ~= "string" or getmetatable(self) ~= table_mt then return behind.get(self, k, opts) end
+	local serial = door.serial
+	local what = door_get(self, k, #k, door)
+	if what == STRING then
+		local s = ffi_string(door.p, door.n)
+		if door.serial == serial + 1 then return s end
+	elseif what == MISS then
+		return nil
+	elseif what == NUMBER then
+		local n = door.number
+		if door.serial == serial + 1 then return n end
+	elseif what == TRUE then
+		return true
+	elseif what == FALSE then
+		return false
+	elseif what ~= ELSEWHERE then
+		return rest("get", self, k, serial)
+	end
+	return behind.get(self, k)
+end
+
+local function get_raw(self, k, opts)
+	if opts ~= nil or type(k) ~= "string" or getmetatable(self) ~= table_mt then return behind.get_raw(self, k, opts) end
+	local serial = door.serial
+	local what = door_get_raw(self, k, #k, door)
+	if what == STRING then
+		local s = ffi_string(door.p, door.n)
+		if door.serial == serial + 1 then return s end
+	elseif what == MISS then
+		return nil
+	elseif what ~= ELSEWHERE then
+		return rest("get_raw", self, k, serial)
+	end
+	return behind.get_raw(self, k)
+end
+
+--- Which tables fetch without a deadline and without background refreshes; weak, and only a boolean, or nothing would ever go.
+local plain = setmetatable({}, { __mode = "k" })
+
+local function is_plain(self)
+	local o = env_of(self).fetch
+	local yes = not o.refresh_at and (o.deadline_ms or 0) <= 0
+	plain[self] = yes
+	return yes
+end
+
+local function fetch_rest(self, k, loader, serial)
+	local fine, v, state, age, left, version = door_rest(self, k, serial + 1, "entry")
+	if not fine then return behind.fetch(self, k, loader) end
+	if state == "hit" then return v, nil, "hit" end
+	local env = env_of(self)
+	return F.go_on(self, env, k, env.fetch, loader, 0, {}, nil, v, state, age, left, version)
+end
+
+local function fetch(self, k, opts, loader, ...)
+	if type(opts) ~= "function" or loader ~= nil or type(k) ~= "string" or getmetatable(self) ~= table_mt or select("#", ...) > 0
+		or not (plain[self] or plain[self] == nil and is_plain(self)) then
+		return behind.fetch(self, k, opts, loader, ...)
+	end
+	local serial = door.serial
+	local what = door_entry(self, k, #k, door)
+	if what == STRING then
+		local s = ffi_string(door.p, door.n)
+		if door.serial == serial + 1 then return s, nil, "hit" end
+	elseif what == NUMBER then
+		local n = door.number
+		if door.serial == serial + 1 then return n, nil, "hit" end
+	elseif what == TRUE then
+		return true, nil, "hit"
+	elseif what == FALSE then
+		return false, nil, "hit"
+	elseif what ~= ELSEWHERE then
+		return fetch_rest(self, k, opts, serial)
+	end
+	return behind.fetch(self, k, opts)
+end
+
+-- ---- in and out ----------------------------------------------------------------------------------------------------------------
+
+local mine = { get = get, get_raw = get_raw, fetch = fetch }
+
+--- Puts the doors in front of the methods of all tables. Hosts take them away while they change what is behind.
+function M.install()
+	if M.installed then return true end
+	for name, fn in pairs(mine) do behind[name], methods[name] = methods[name], fn end
+	M.installed = true
+	return true
+end
+
+function M.remove()
+	if not M.installed then return end
+	for name in pairs(mine) do methods[name] = behind[name] end
+	M.installed = false
+end
+
+return M
