@@ -10,9 +10,10 @@ LDFLAGS_ALL = $(LDFLAGS) -pthread -Wl,-z,nodelete -Wl,--as-needed
 VERSION := $(shell sed -n 's/^.define ZBZ_VERSION "\(.*\)"/\1/p' csrc/include/zbz/zbz.h)
 
 # The core: libc and pthreads only. Providers that need a library are plug-ins.
-CORE_SRC := $(wildcard csrc/base/*.c csrc/core/*.c csrc/cache/*.c csrc/watch/*.c csrc/layer/*.c) csrc/provider/cache_memory.c \
+CORE_SRC := $(wildcard csrc/base/*.c csrc/core/*.c csrc/cache/*.c csrc/log/*.c csrc/watch/*.c csrc/layer/*.c) csrc/provider/cache_memory.c \
             $(wildcard csrc/provider/memory_*.c) csrc/provider/cache_filesystem.c $(wildcard csrc/provider/filesystem_*.c) \
-            csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c csrc/provider/source_*.c)
+            csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c csrc/provider/source_*.c) \
+            $(patsubst %,csrc/provider/sink_%.c,file rotate pack console memory null)
 BIND_SRC := $(wildcard csrc/bind/*.c)
 FFI_SRC := $(wildcard csrc/ffi/*.c)
 REDIS_SRC := $(wildcard csrc/provider/cache_redis*.c csrc/provider/redis_*.c csrc/proto/resp*.c csrc/net/*.c)
@@ -32,6 +33,7 @@ TARGETS += $(if $(LUA54_CFLAGS),$(B)/lua54/zbz/core.so)
 TARGETS += $(if $(LUAJIT_CFLAGS),$(B)/luajit/zbz/core.so)
 TARGETS += $(if $(call has,hiredis openssl),$(B)/zbz/provider/redis.so)
 TARGETS += $(if $(call has,libmemcached),$(B)/zbz/provider/memcached.so)
+TARGETS += $(if $(call has,zlib),$(B)/zbz/provider/gzip.so)
 
 all: $(TARGETS)
 
@@ -49,6 +51,9 @@ $(B)/zbz/provider/redis.so: $(call obj,$(REDIS_SRC),plugin) | $(B)/libzbz.so
 $(B)/zbz/provider/memcached.so: $(call obj,$(MEMCACHED_SRC),plugin) | $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,libmemcached) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
+$(B)/zbz/provider/gzip.so: $(call obj,csrc/provider/packer_gzip.c,plugin) | $(B)/libzbz.so
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,zlib) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
 
 $(B)/core/%.o: csrc/%.c
 	@mkdir -p $(@D)
@@ -76,7 +81,7 @@ $(B)/spec/%: spec/c/%.c $(B)/libzbz.so
 $(LUATESTS): $(B)/spec/%: spec/c/%.c $(call obj,$(BIND_SRC),lua54) $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LUA54_CFLAGS) -o $@ $(filter %.c %.o,$^) -L$(B) -lzbz $(call pkg,--libs,$(LUA54_PC)) -lm '-Wl,-rpath,$$ORIGIN/..'
-ctests: $(CTESTS)
+ctests: $(CTESTS) $(B)/spec/crash_log
 
 # ---- for people
 help:
@@ -89,7 +94,9 @@ help:
 ## make env        print the exports for running programs from this tree: eval "$(make -s env)"
 ## make install    PREFIX=/usr/local DESTDIR=: the core, both Lua modules, the plug-ins, the headers
 ## make asan tsan valgrind fuzz    the C tests (and the Lua ones) under the sanitizers; FUZZ_SECONDS=60
+## make crash-log  150 random deaths of logging processes, then: is every record there, once and whole? TRIALS=150
 ## make bench      the measurements of the README, as ratios in one run
+## make bench-log  the log beside spdlog, lualogging and lua-cjson
 ## make format     clang-format over every C file
 ## make readme      write the generated parts of the README anew (after a full make test)
 ## make deps       install what build and tests need (Debian packages)
@@ -132,9 +139,16 @@ valgrind: all ctests
 	@eval "$$($(MAKE) -s env)" && B=$(B) lua5.4 spec/tools/suite.lua spec/suites_valgrind.lua build/log/valgrind
 fuzz:
 	@$(MAKE) -s -f spec/fuzz/fuzz.mk run SECONDS=$(FUZZ_SECONDS)
+TRIALS ?= 150
+crash-log: $(B)/spec/crash_log
+	@$(B)/spec/crash_log $(TRIALS) /dev/shm
+	@$(B)/spec/crash_log $$(( ($(TRIALS) + 4) / 5 )) $${TMPDIR:-/tmp}
 bench: all
 	@spec/tools/deps.sh test
 	@eval "$$($(MAKE) -s env)" && spec/bench/run.sh
+bench-log: all
+	@spec/tools/deps.sh bench
+	@eval "$$($(MAKE) -s env)" && spec/bench/log.sh
 readme: all
 	@eval "$$($(MAKE) -s env)" && lua5.4 spec/tools/readme.lua write
 format:
@@ -178,5 +192,6 @@ install-rock-%: rock-%
 clean:
 	rm -rf $(B)
 
-.PHONY: openresty-demo openresty-stop
+.PHONY: openresty-demo openresty-stop bench-log
+.PHONY: crash-log
 .PHONY: all ctests help deps demo test env embed asan tsan valgrind fuzz bench readme format install rock install-rock clean

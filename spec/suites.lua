@@ -22,6 +22,7 @@ for _, f in ipairs(files("spec/c/test_*.c")) do
 	local name = f:match("([^/]+)%.c$")
 	add("c " .. name, with(name) .. B .. "/spec/" .. name)
 end
+add("c crash_log", B .. "/spec/crash_log 12")
 for _, case in ipairs {
 	{ "memory", "clock=fake" }, { "ristretto", "clock=fake" }, { "shared", "clock=fake" }, { "filesystem", "clock=fake base_dir=$dir" },
 	{ "multitier", "l1.provider=memory l2.provider=memory clock=fake" },

@@ -1,45 +1,21 @@
-/* What the files of the codecs share: the two Lua ABIs, numbers as text, UTF-8, the encoder's record. */
+/* What the files of the codecs share: the two Lua ABIs, numbers from text, the encoder's record. */
 #ifndef ZBZ_BIND_CODEC_INTERNAL_H
 #define ZBZ_BIND_CODEC_INTERNAL_H
-
-#include <math.h>
 
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/text.h"
 #include "codec.h"
-
-#define ZBZ_LIKELY(x)   __builtin_expect(!!(x), 1)
-#define ZBZ_UNLIKELY(x) __builtin_expect(!!(x), 0)
-__extension__ typedef unsigned __int128 zbz_u128;
+#include "number.h"
 
 /* ---- 1. The two ABIs --------------------------------------------------------------------------------------------- */
 
-#if LUA_VERSION_NUM >= 503
-#define ZBZ_CODEC_INT64 1
+#if ZBZ_CODEC_INT64
 static inline size_t zbz_raw_length(lua_State *L, int idx) { return (size_t)lua_rawlen(L, idx); }
 #else
-#define ZBZ_CODEC_INT64 0
 static inline size_t zbz_raw_length(lua_State *L, int idx) { return lua_objlen(L, idx); }
 #endif
-#define ZBZ_DOUBLE_EXACT 9007199254740992.0 /* 2^53: up to here every whole number is a double */
-
-/* The number at idx: true and *i when it is written as an integer, else *d. */
-static inline bool zbz_number_at(lua_State *L, int idx, int64_t *i, double *d) {
-#if ZBZ_CODEC_INT64
-	if (lua_isinteger(L, idx)) {
-		*i = (int64_t)lua_tointeger(L, idx);
-		return true;
-	}
-	*d = (double)lua_tonumber(L, idx);
-	return false;
-#else
-	*d = (double)lua_tonumber(L, idx);
-	if (!(*d >= -ZBZ_DOUBLE_EXACT && *d <= ZBZ_DOUBLE_EXACT)) return false;
-	*i = (int64_t)*d;
-	return (double)*i == *d && !(*i == 0 && signbit(*d));
-#endif
-}
 
 /* Pushes an integer of the bytes; false, and nothing pushed, when this Lua's numbers cannot hold it. */
 static inline bool zbz_push_int(lua_State *L, int64_t i) {
@@ -66,13 +42,7 @@ static inline bool zbz_push_uint(lua_State *L, uint64_t u) {
 void zbz_codec_push_empty_array(lua_State *L); /* with array_mt */
 const void *zbz_codec_array_mt(lua_State *L);  /* identity of array_mt */
 
-/* ---- 2. Numbers as text ------------------------------------------------------------------------------------------ */
-
-#define ZBZ_NUMBER_TEXT 32 /* room for either; no NUL is written, the length is returned */
-
-size_t zbz_int_write(char *out, int64_t i);
-/* The shortest text that reads back as the same double; always with '.' or 'e'. Finite only. */
-size_t zbz_double_write(char *out, double d);
+/* ---- 2. Numbers from text ------------------------------------------------------------------------------------------ */
 
 typedef struct zbz_number {
 	bool is_int;
@@ -86,58 +56,7 @@ bool zbz_decimal_to_double(uint64_t digits, int64_t exp10, double *out);
 /* Does d have exactly the value of these decimal digits (no sign)? */
 bool zbz_digits_are(const char *digits, size_t n, double d);
 
-/* 10^k scaled into [2^127, 2^128), rounded up: the halves of entry k - ZBZ_POW10_MIN. */
-#define ZBZ_POW10_MIN (-342)
-#define ZBZ_POW10_MAX 324
-extern const uint64_t zbz_pow10[ZBZ_POW10_MAX - ZBZ_POW10_MIN + 1][2];
-
-/* ---- 3. Text ----------------------------------------------------------------------------------------------------- */
-
-size_t zbz_utf8_long_length(const unsigned char *p, const unsigned char *end);
-/* Length of the well-formed UTF-8 sequence of two to four bytes at p, 0 when there is none. *p >= 0x80, p < end. */
-static inline size_t zbz_utf8_length(const unsigned char *p, const unsigned char *end) {
-	if (ZBZ_LIKELY(p[0] >= 0xC2 && p[0] < 0xE0 && end - p >= 2 && (p[1] & 0xC0) == 0x80)) return 2;
-	return zbz_utf8_long_length(p, end);
-}
-/* Past the sequences at p, up to the first ASCII byte or `end`; NULL and *bad when one is malformed. */
-static inline const char *zbz_utf8_run(const char *text, const char *text_end, const char **bad) {
-	const unsigned char *p = (const unsigned char *)text, *end = (const unsigned char *)text_end;
-	while (p < end && *p >= 0x80) {
-		size_t n = zbz_utf8_length(p, end);
-		if (ZBZ_UNLIKELY(n == 0)) {
-			*bad = (const char *)p;
-			return NULL;
-		}
-		p += n;
-	}
-	return (const char *)p;
-}
-/* n when all of it is valid, else the offset of the first bad byte. */
-size_t zbz_utf8_span(const char *s, size_t n);
-
-static inline uint64_t zbz_load8(const void *p) {
-	uint64_t v;
-	memcpy(&v, p, 8);
-	return v;
-}
-#define ZBZ_EACH_BYTE(b) ((uint64_t)(b)*0x0101010101010101u)
-/* Non-zero when one of the 8 bytes is a control byte, '"', '\\' or >= 0x80; the lowest set bit belongs to the
- * first such byte in order of significance (bits above it may be wrong). Bit tricks of "Hacker's Delight", 6-1. */
-static inline uint64_t zbz_json_special(uint64_t v) {
-	uint64_t quote = v ^ ZBZ_EACH_BYTE('"'), back = v ^ ZBZ_EACH_BYTE('\\');
-	uint64_t hits = (quote - ZBZ_EACH_BYTE(1)) | (back - ZBZ_EACH_BYTE(1)) | (v - ZBZ_EACH_BYTE(0x20));
-	return (hits & ~v & ZBZ_EACH_BYTE(0x80)) | (v & ZBZ_EACH_BYTE(0x80));
-}
-/* How many of the 8 bytes stand before the first special one: 0..7, a lower bound on big-endian machines. */
-static inline unsigned zbz_plain_bytes(uint64_t hits) {
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return (unsigned)__builtin_ctzll(hits) / 8;
-#else
-	return (void)hits, 0;
-#endif
-}
-
-/* ---- 4. Encoding ------------------------------------------------------------------------------------------------- */
+/* ---- 3. Encoding ------------------------------------------------------------------------------------------------- */
 
 #define ZBZ_PATH_MAX 160
 
@@ -186,7 +105,7 @@ static inline char *zbz_encode_room(zbz_encoder *e, size_t more) {
 	return b->p + b->n;
 }
 
-/* ---- 5. Decoding ------------------------------------------------------------------------------------------------- */
+/* ---- 4. Decoding ------------------------------------------------------------------------------------------------- */
 
 /* Push one value; on failure the stack is the caller's to restore. */
 zbz_status zbz_json_decode(lua_State *L, zbz_bytes in, zbz_err *err);

@@ -54,7 +54,7 @@ static bool ours(lua_State *L, const char *source) {
 	return yes;
 }
 
-static void push_place(lua_State *L) {
+void zbz_push_place(lua_State *L) {
 	lua_Debug ar;
 	int level;
 	for (level = 1; lua_getstack(L, level, &ar); level++) {
@@ -70,7 +70,7 @@ static void push_place(lua_State *L) {
 int zbz_raise(lua_State *L, const char *fmt, ...) {
 	va_list args;
 	luaL_checkstack(L, 8, "zbz");
-	push_place(L);
+	zbz_push_place(L);
 	va_start(args, fmt);
 	lua_pushvfstring(L, fmt, args);
 	va_end(args);

@@ -21,6 +21,7 @@ static int bind_close(lua_State *L) {
 	zbz_buf_clear(&b->scratch);
 	zbz_buf_clear(&b->door.buf);
 	zbz_mail_close(b);
+	zbz_log_close(b);
 	return 0;
 }
 
@@ -76,6 +77,7 @@ static int open_areas(lua_State *L) {
 	zbz_open_signals(L);
 	zbz_open_l1(L);
 	zbz_open_door(L);
+	zbz_open_log(L);
 	return 0;
 }
 

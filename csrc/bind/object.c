@@ -6,7 +6,7 @@ static const char *const kind_names[ZBZ_BOX_KINDS] = {
 	[ZBZ_BOX_FLIGHTS] = "zbz.Flights", [ZBZ_BOX_LOCK] = "zbz.Lock",
 	[ZBZ_BOX_CLOCK] = "zbz.Clock",     [ZBZ_BOX_SUBSCRIPTION] = "zbz.Subscription",
 	[ZBZ_BOX_SOURCE] = "zbz.Source",   [ZBZ_BOX_WATCH] = "zbz.core.Watch",
-	[ZBZ_BOX_ALARM] = "zbz.Alarm",
+	[ZBZ_BOX_ALARM] = "zbz.Alarm",     [ZBZ_BOX_OUTPUT] = "zbz.Output",
 };
 
 void zbz_push_slot(lua_State *L, int slot) {
@@ -15,14 +15,19 @@ void zbz_push_slot(lua_State *L, int slot) {
 	lua_remove(L, -2);
 }
 
-void *zbz_box_new(lua_State *L, zbz_kind kind, size_t size) {
-	zbz_bind *b = zbz_bind_of(L);
-	zbz_box *box;
+static void **push_shell(lua_State *L, size_t size) {
 	void **shell;
 	luaL_checkstack(L, 4, "zbz");
-	if (b->closing) luaL_error(L, "zbz: the Lua state is closing");
-	shell = zbz_newuserdata(L, sizeof(*shell));
-	*shell = NULL;
+	if (zbz_bind_of(L)->closing) luaL_error(L, "zbz: the Lua state is closing");
+	shell = zbz_newuserdata(L, size);
+	memset(shell, 0, size);
+	return shell;
+}
+
+/* The shell is on the top. */
+static void *fill_shell(lua_State *L, void **shell, zbz_kind kind, size_t size) {
+	zbz_bind *b = zbz_bind_of(L);
+	zbz_box *box;
 	zbz_push_slot(L, kind);
 	lua_setmetatable(L, -2);
 	box = zbz_calloc(1, size);
@@ -36,7 +41,17 @@ void *zbz_box_new(lua_State *L, zbz_kind kind, size_t size) {
 	return box;
 }
 
-static void box_free(lua_State *L, zbz_box *box) {
+void *zbz_box_new(lua_State *L, zbz_kind kind, size_t size) {
+	return fill_shell(L, push_shell(L, sizeof(void *)), kind, size);
+}
+
+void *zbz_box_new_marked(lua_State *L, zbz_kind kind, size_t size, const void *mark) {
+	zbz_marked_shell *shell = (zbz_marked_shell *)push_shell(L, sizeof(*shell));
+	shell->mark = mark;
+	return fill_shell(L, &shell->box, kind, size);
+}
+
+void zbz_box_free(lua_State *L, zbz_box *box) {
 	box->release(L, box);
 	*box->at = box->next;
 	if (box->next != NULL) box->next->at = box->at;
@@ -46,7 +61,7 @@ static void box_free(lua_State *L, zbz_box *box) {
 /* The shells that are still there are no longer ours: there is nothing left that they could point to. */
 void zbz_boxes_close(lua_State *L, zbz_bind *b) {
 	memset(b->mt, 0, sizeof(b->mt));
-	while (b->boxes != NULL) box_free(L, b->boxes);
+	while (b->boxes != NULL) zbz_box_free(L, b->boxes);
 }
 
 static zbz_kind kind_upvalue(lua_State *L) { return (zbz_kind)lua_tointeger(L, lua_upvalueindex(2)); }
@@ -63,7 +78,7 @@ static int box_collect(lua_State *L) {
 	zbz_box *box = zbz_box_test(L, zbz_bind_of(L), 1, kind_upvalue(L));
 	if (box == NULL) return 0;
 	*(void **)lua_touserdata(L, 1) = NULL;
-	box_free(L, box);
+	zbz_box_free(L, box);
 	return 0;
 }
 

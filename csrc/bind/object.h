@@ -46,6 +46,9 @@ typedef enum zbz_kind {
 	ZBZ_BOX_SUBSCRIPTION,
 	ZBZ_BOX_ALARM,
 	ZBZ_BOX_LISTING,
+	ZBZ_BOX_OUTPUT,
+	ZBZ_BOX_LOGGER,
+	ZBZ_BOX_EVENT_LINE,
 	ZBZ_BOX_SOURCE,
 	ZBZ_BOX_WATCH,
 	ZBZ_BOX_BUFFER, /* the last ones never leave the binding */
@@ -60,10 +63,13 @@ enum { /* further slots of the record's own table, after the metatables of the k
 	   ZBZ_SLOT_ERROR_MT = ZBZ_BOX_KINDS,
 	   ZBZ_SLOT_ITEM_MT,
 	   ZBZ_SLOT_SUBSCRIPTIONS,
-	   ZBZ_SLOT_HOME /* how the sources of the Lua part begin: "@/usr/share/lua/5.4/zbz/" */
+	   ZBZ_SLOT_LOG_KEYS,  /* names of fields whose addresses the log remembers */
+	   ZBZ_SLOT_LOG_CALLS, /* functions of the Lua part of the log */
+	   ZBZ_SLOT_HOME       /* how the sources of the Lua part begin: "@/usr/share/lua/5.4/zbz/" */
 };
 
 struct zbz_mail;
+struct zbz_log_hub;
 struct zbz_subscription_box;
 
 /* One per Lua state. */
@@ -84,6 +90,7 @@ typedef struct zbz_bind {
 	size_t watches;      /* open ones that have a listener */
 	uint64_t unattended; /* parked calls under way that only read, for nobody */
 	zbz_door door;
+	struct zbz_log_hub *log; /* NULL until the log is opened */
 } zbz_bind;
 
 static inline zbz_bind *zbz_bind_of(lua_State *L) { return (zbz_bind *)lua_touserdata(L, lua_upvalueindex(1)); }
@@ -119,6 +126,14 @@ typedef struct zbz_clock_box {
 /* Pushes the shell of a zeroed box of that kind, linked, with its metatable; valid while the shell is. Raises while the state
  * closes, and out of memory. */
 void *zbz_box_new(lua_State *L, zbz_kind kind, size_t size);
+/* The same with a mark in the shell, for kinds whose shells have other metatables than that of the kind. */
+typedef struct zbz_marked_shell {
+	void *box;
+	const void *mark;
+} zbz_marked_shell;
+void *zbz_box_new_marked(lua_State *L, zbz_kind kind, size_t size, const void *mark);
+/* Releases and frees one, whose shell the caller has emptied. */
+void zbz_box_free(lua_State *L, zbz_box *box);
 /* Releases and frees all; from then on no shell is known any more. */
 void zbz_boxes_close(lua_State *L, zbz_bind *b);
 /* Raises with the caller's level: "zbz: get: zbz.Table expected, got nil". */
@@ -203,6 +218,8 @@ static inline int zbz_push_trouble(lua_State *L, const zbz_err *err, const char 
 /* luaL_error at the line of the program: callers that belong to the Lua part are passed over. In Lua 5.4 a function in
  * C, called last thing in one in Lua, does not take its place on the stack as one in Lua would. */
 int zbz_raise(lua_State *L, const char *fmt, ...);
+/* Pushes "file:line: " of the first caller that is no part of zbz, or "". */
+void zbz_push_place(lua_State *L);
 /* For one key of a batch, whose status is all there is unless `err` tells of the same one. */
 void zbz_push_key_error(lua_State *L, zbz_status status, const zbz_err *err, const zbz_where *where);
 
@@ -243,6 +260,7 @@ void zbz_open_watch(lua_State *L);
 void zbz_open_source(lua_State *L);
 void zbz_open_l1(lua_State *L);
 void zbz_open_door(lua_State *L);
+void zbz_open_log(lua_State *L);
 
 /* Parts of classes that stand in other files. */
 extern const luaL_Reg zbz_cache_native_methods[]; /* command.c */
@@ -258,5 +276,7 @@ extern const char *const zbz_reach_names[]; /* lock.c; by zbz_reach */
 
 /* Drops the state's hold on its mailbox. */
 void zbz_mail_close(zbz_bind *b);
+/* The same for the log. */
+void zbz_log_close(zbz_bind *b);
 
 #endif

@@ -1,8 +1,10 @@
 /* The pool of threads that do the blocking work. Threads start when jobs wait for them, and stay until the process ends. */
 #include "pool.h"
 
+#include "base/signals.h"
+#include "base/until.h"
+
 #include <errno.h>
-#include <signal.h>
 #include <stdint.h>
 
 #include <zbz/alloc.h>
@@ -67,19 +69,12 @@ __attribute__((constructor)) static void prepare(void) {
 
 static void *work(void *arg);
 
-/* All but those a fault raises in the thread itself: a program's crash handler wants to see them. */
-static void blocked_signals(sigset_t *set) {
-	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS };
-	sigfillset(set);
-	for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(set, faults[i]);
-}
-
 static int start_thread(void) {
 	sigset_t block, before;
 	pthread_attr_t attr;
 	int problem;
 	size_t slot = pool.started;
-	blocked_signals(&block);
+	zbz_signals_of_threads(&block);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	pthread_sigmask(SIG_SETMASK, &block, &before); /* inherited, so there is no moment without it */

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define ENTRY "zbz_cache_plugin"
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char *first_dir;
 
@@ -105,31 +103,39 @@ static const char *dl_problem(void) {
 	return text != NULL ? text : "it could not be loaded";
 }
 
-static zbz_status open_plugin(const search *s, const char *needs, const zbz_cache_ops **ops, zbz_err *err) {
-	const zbz_cache_ops *(*entry)(void);
+static zbz_status open_plugin(const search *s, const char *needs, const char *entry, const void **table, zbz_err *err) {
+	const void *(*make)(void);
 	char why[80];
 	void *symbol, *so = dlopen(s->path, RTLD_NOW | RTLD_LOCAL);
 	if (so == NULL) return unusable(s->name, needs, dl_problem(), err);
-	symbol = dlsym(so, ENTRY);
+	symbol = dlsym(so, entry);
 	if (symbol == NULL) {
 		dlclose(so);
-		return unusable(s->name, NULL, "its file has no function " ENTRY, err);
+		snprintf(why, sizeof why, "its file has no function %s", entry);
+		return unusable(s->name, NULL, why, err);
 	}
-	memcpy(&entry, &symbol, sizeof entry); /* ISO C has no cast from object to function pointers */
-	*ops = entry();
-	if (*ops == NULL || (*ops)->abi != ZBZ_ABI) {
+	memcpy(&make, &symbol, sizeof make); /* ISO C has no cast from object to function pointers */
+	*table = make();
+	if (*table == NULL || *(const int *)*table != ZBZ_ABI) {
 		snprintf(why, sizeof why, "its file was built for interface %d, this zbz has %d",
-		         *ops != NULL ? (*ops)->abi : 0, ZBZ_ABI);
+		         *table != NULL ? *(const int *)*table : 0, ZBZ_ABI);
 		return unusable(s->name, NULL, why, err);
 	}
 	return ZBZ_OK;
 }
 
-zbz_status zbz_plugin_load(const char *name, const char *needs, const zbz_cache_ops **ops, zbz_err *err) {
+zbz_status zbz_plugin_table(const char *name, const char *needs, const char *entry, const void **table, zbz_err *err) {
 	search s = { .name = name };
 	char why[256];
-	if (in_given_dir(&s) || in_environment(&s) || beside_core(&s)) return open_plugin(&s, needs, ops, err);
+	if (in_given_dir(&s) || in_environment(&s) || beside_core(&s)) return open_plugin(&s, needs, entry, table, err);
 	if (needs == NULL) return ZBZ_MISS;
 	snprintf(why, sizeof why, "there is no %s.so in %s", name, s.dirs);
 	return unusable(name, needs, why, err);
+}
+
+zbz_status zbz_plugin_load(const char *name, const char *needs, const zbz_cache_ops **ops, zbz_err *err) {
+	const void *table = NULL;
+	zbz_status status = zbz_plugin_table(name, needs, "zbz_cache_plugin", &table, err);
+	*ops = table;
+	return status;
 }

@@ -21,6 +21,8 @@ bool zbz_words_have(const char *list, const char *word);
 /* [a-z0-9_]+, short enough for zbz_err.provider */
 bool zbz_provider_name_ok(const char *name);
 
+/* Loads NAME.so and calls `entry` in it for a table of any family; each begins with its abi. As below. */
+zbz_status zbz_plugin_table(const char *name, const char *needs, const char *entry, const void **table, zbz_err *err);
 /* Loads NAME.so. OK; MISS when there is no such file; E_UNSUPPORTED when it cannot be used. needs: package for the message, or NULL. */
 zbz_status zbz_plugin_load(const char *name, const char *needs, const zbz_cache_ops **ops, zbz_err *err);
 

@@ -13,6 +13,7 @@ local host = require("zbz.host")
 ---@field VERSION string
 ---@field null lightuserdata  explicit null, the same as cjson.null
 ---@field cache table
+---@field log zbz.log
 ---@field watch table         zbz.watch.sync(source, key, fn, opts), and sources
 ---@field schema table        zbz.schema(spec), zbz.schema.rule(name, fn)
 ---@field on_error fun(err: any)?  gets what callbacks and background work throw; else it goes to stderr
@@ -20,6 +21,7 @@ local zbz = {
 	VERSION = core.VERSION,
 	null = core.null,
 	cache = require("zbz.cache"),
+	log = require("zbz.log"),
 	schema = require("zbz.schema"),
 	watch = require("zbz.watch"),
 	Error = E.Error,
@@ -77,6 +79,9 @@ function zbz.seconds(n) return n end
 function zbz.minutes(n) return n * 60 end
 function zbz.hours(n) return n * 3600 end
 function zbz.days(n) return n * 86400 end
+
+--- A value that no log ever shows; personal data, shown as zbz.log.redact{pii=} says.
+zbz.secret, zbz.pii = zbz.log.secret, zbz.log.pii
 
 -- ---- running it ---------------------------------------------------------------------------------------------------------------
 

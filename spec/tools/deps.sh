@@ -1,18 +1,20 @@
 #!/bin/sh
-# Installs what is missing, as Debian packages. Usage: deps.sh build | test
+# Installs what is missing, as Debian packages. Usage: deps.sh build | test | bench
+# bench: and the peers of make bench-log.
 # build: what `make demo` needs. test: also the plug-ins' libraries, LuaJIT, the servers and the checkers.
 # Nothing is installed twice, nothing is removed, and no server the packages bring is started.
 set -eu
 
 build="pkg-config make gcc libc6-dev lua5.4 liblua5.4-dev"
-test="$build libhiredis-dev libmemcached-dev libssl-dev luajit2 libluajit2-5.1-dev redis-server redis-tools memcached openssl
+test="$build libhiredis-dev libmemcached-dev libssl-dev zlib1g-dev luajit2 libluajit2-5.1-dev redis-server redis-tools memcached openssl
 lua-busted lua-check lua-cjson luarocks cppcheck clang-format clang libclang-rt-14-dev g++ valgrind python3 python3-msgpack
 lua-redis lua-socket lua-resty-lrucache lua-resty-core lua-nginx-redis procps nginx-light libnginx-mod-http-lua curl lua-luv lua-cqueues lua-copas"
 
 case "${1:-}" in
 build) want=$build ;;
+bench) want="$test libspdlog-dev lua-logging" ;;
 test) want=$test ;;
-*) echo "usage: deps.sh build | test" >&2; exit 2 ;;
+*) echo "usage: deps.sh build | test | bench" >&2; exit 2 ;;
 esac
 
 missing=""

@@ -3,6 +3,7 @@
 #define ZBZ_ZBZ_H
 
 #include "engine.h"
+#include "log.h"
 #include "pack.h"
 #include "table.h"
 #include "watch.h"

@@ -307,3 +307,49 @@ function core.signals_begin() end
 function core.signals_end() end
 ---@return string?
 function core.signals_wait(ms) end
+
+-- 8. the log: one per state. Loggers are userdata with a metatable per name, made by lua/zbz/log/logger.lua.
+---@return zbz.core.Output?, zbz.Error?
+function core.log_output(config) end
+function core.log_recover(config, deadline_ms) end
+function core.log_append(output, level, logger, line) end
+---@return string[]
+function core.log_types() end
+---@return boolean
+function core.log_isatty(fd) end
+---@return zbz.Logger
+function core.log_logger(name, metatable) end
+---@return integer mask, string level  bit 1 << level for each level that reaches something
+function core.log_mask(logger) end
+function core.log_name(logger) end
+--- traceback: from this level on, 0 never.
+function core.log_habits(logger, caller, traceback) end
+function core.log_settle(logger) end
+--- Flat settings, see lua/zbz/log/state.lua; outputs without a handle are the caller's own.
+---@return boolean?, zbz.Error?
+function core.log_configure(settings) end
+--- { deliver = fn(line, level, logger, indexes), process = fn(msg, fields) -> msg, fields, misuse = fn(what) }; none may raise.
+function core.log_calls(functions) end
+function core.log_modes(own_outputs, processors) end
+--- { secret =, pii =, time =, duration =, bytes = } metatables of {value}
+function core.log_wraps(metatables) end
+function core.log_stats() end
+---@return integer? rank, string|zbz.Error name
+function core.log_level(name) end
+---@return string?, zbz.Error?
+function core.log_format(name) end
+---@type table<string, function>  methods by level, and with
+core.log_methods = {}
+function core.log_plain(logger, level) end
+---@return fun(...)
+function core.log_event(logger, level, msg, ...) end
+
+---@class zbz.core.Output: userdata
+local Output = {}
+function Output:flush(deadline_ms) end
+function Output:reopen(deadline_ms) end
+function Output:read(clear) end
+function Output:stats() end
+function Output:type() end
+function Output:never_wait(on) end
+function Output:close() end

@@ -1,6 +1,6 @@
 /* UTF-8 by the table of well-formed sequences of the Unicode Standard (3.9, table 3-7): no overlong forms, no
  * surrogates, nothing above U+10FFFF. */
-#include "codec_internal.h"
+#include "text.h"
 
 static bool is_tail(unsigned char c) { return (c & 0xC0) == 0x80; }
 

@@ -1,7 +1,7 @@
 /* Numbers to text. Doubles by the Schubfach method (Raffaello Giulietti, "The Schubfach way to render doubles",
  * 2020): the shortest decimal that lies in the interval of the reals that round to the double, and the closest one
  * among the shortest. */
-#include "codec_internal.h"
+#include "text.h"
 
 static const char two_digits[] =
     "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
@@ -36,6 +36,12 @@ size_t zbz_int_write(char *out, int64_t i) {
 	out[0] = '-';
 	put_digits(out + sign, n, v);
 	return sign + n;
+}
+
+size_t zbz_uint_write(char *out, uint64_t u) {
+	unsigned n = digit_count(u);
+	put_digits(out, n, u);
+	return n;
 }
 
 typedef struct decimal {
@@ -113,12 +119,37 @@ static size_t lay_out(char *out, const char *digits, int n, int point) {
 	return (size_t)(p - out);
 }
 
+/* Prices and times: at most three decimals. A decimal of at most 15 digits that reads back as d is the shortest one, since no two of
+ * them share a double. 0: not of that kind. */
+static size_t write_short(char *out, double d) {
+	double scaled = d * 1000, size = d < 0 ? -d : d;
+	char *p = out;
+	uint64_t v, whole;
+	unsigned part;
+	if (!(size >= 0.001 && size < 1e11)) return 0;
+	v = (uint64_t)((scaled < 0 ? -scaled : scaled) + 0.5);
+	if ((double)v / 1000 != size) return 0;
+	if (d < 0) *p++ = '-';
+	whole = v / 1000;
+	part = (unsigned)(v % 1000);
+	p += zbz_uint_write(p, whole);
+	*p++ = '.';
+	*p++ = (char)('0' + part / 100);
+	if (part % 100 == 0) return (size_t)(p - out);
+	*p++ = (char)('0' + part / 10 % 10);
+	if (part % 10 == 0) return (size_t)(p - out);
+	*p++ = (char)('0' + part % 10);
+	return (size_t)(p - out);
+}
+
 size_t zbz_double_write(char *out, double d) {
+	size_t short_n = write_short(out, d);
 	char digits[20];
 	uint64_t bits, fraction;
 	unsigned n;
 	int exponent, sign;
 	decimal dec;
+	if (short_n > 0) return short_n;
 	memcpy(&bits, &d, sizeof bits);
 	fraction = bits & (((uint64_t)1 << 52) - 1);
 	exponent = (int)(bits >> 52 & 0x7FF);

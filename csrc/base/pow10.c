@@ -3,7 +3,7 @@
  *   n, d = 10**max(k, 0), 10**max(-k, 0); s = 128 - n.bit_length() + d.bit_length()
  *   s -= n * 2**max(s, 0) >= d * 2**max(-s, 0) * 2**128
  *   entry = -(-n * 2**max(s, 0) // (d * 2**max(-s, 0))) */
-#include "codec_internal.h"
+#include "text.h"
 
 const uint64_t zbz_pow10[ZBZ_POW10_MAX - ZBZ_POW10_MIN + 1][2] = {
 	{ 0xeef453d6923bd65a, 0x113faa2906a13b40 }, { 0x9558b4661b6565f8, 0x4ac7ca59a424c508 },

@@ -1,0 +1,109 @@
+/* The log's binding. A Lua state has one log and one view on it; loggers are shells that C knows by their size and a mark,
+ * because each name has a metatable of its own, whose methods the Lua part changes when levels change. */
+#ifndef ZBZ_BIND_LOG_H
+#define ZBZ_BIND_LOG_H
+
+#include "args.h"
+
+#include "zbz/log.h"
+
+#define ZBZ_TCDATA   10  /* lua_type of what LuaJIT's FFI makes */
+#define ZBZ_LOG_NEAR 512 /* names of fields known by the address of their string; a power of two */
+
+typedef struct zbz_log_near {
+	const void *string; /* the Lua object */
+	const zbz_log_key *key;
+} zbz_log_near;
+
+typedef struct zbz_log_hub {
+	size_t refs; /* the state and every logger */
+	zbz_log *log;
+	zbz_log_view *view;
+	unsigned turn;           /* of `near` */
+	bool processors;         /* Lua functions look at the fields first */
+	bool own;                /* some outputs are Lua's */
+	zbz_buf pack;            /* what is nested in the call under way */
+	uint64_t failed;         /* values whose __tostring threw */
+	const void *typed_mt[8]; /* by zbz_log_wrap */
+	zbz_log_near near[ZBZ_LOG_NEAR];
+} zbz_log_hub;
+
+typedef enum zbz_log_wrap {
+	ZBZ_WRAP_SECRET,
+	ZBZ_WRAP_PII,
+	ZBZ_WRAP_TIME,
+	ZBZ_WRAP_DURATION,
+	ZBZ_WRAP_BYTES,
+	ZBZ_WRAPS
+} zbz_log_wrap;
+
+typedef struct zbz_logger_box {
+	zbz_box head;
+	zbz_logger *logger; /* NULL: released */
+	zbz_log_hub *hub;
+	bool caller;
+	int traceback; /* from this level on; 0: never */
+} zbz_logger_box;
+
+/* Functions that the Lua part gave, in the table of ZBZ_SLOT_LOG_CALLS. */
+enum { ZBZ_LOG_DELIVER = 1, ZBZ_LOG_PROCESS, ZBZ_LOG_TOSTRING /* the text "__tostring" */ };
+
+typedef struct zbz_output_box {
+	zbz_box head;
+	zbz_output *output; /* NULL: closed */
+	zbz_keep *keep;
+} zbz_output_box;
+
+/* NULL unless the value at idx is an open logger. */
+zbz_logger_box *zbz_logger_at(lua_State *L, int idx);
+
+/* ---- fields from Lua ---- */
+
+typedef struct zbz_log_call {
+	lua_State *L;
+	zbz_log_hub *hub;
+	size_t n;
+	bool cut;
+	uint64_t moved; /* fields whose bytes are offsets into hub->pack so far */
+	zbz_field fields[ZBZ_LOG_FIELDS_MAX];
+} zbz_log_call;
+
+/* After the log said that it wants the record, with the turn it said. Until the record is written nothing may allocate in Lua: a finalizer could run,
+ * log, and configure. */
+static inline void zbz_call_begin(zbz_log_call *c, lua_State *L, zbz_log_hub *hub) {
+	c->L = L;
+	c->hub = hub;
+	c->n = 0;
+	c->cut = false;
+	c->moved = 0;
+	hub->pack.n = 0;
+}
+/* Offsets become addresses: after the last field. */
+void zbz_call_settle(zbz_log_call *c);
+/* Forgets prepared names when the turn is another. */
+void zbz_log_forget(zbz_log_hub *hub);
+static inline void zbz_log_turn(zbz_log_hub *hub, unsigned turn) {
+	if (hub->turn == turn) return;
+	hub->turn = turn;
+	zbz_log_forget(hub);
+}
+
+/* The value at idx (positive), without running anything of Lua's. false: it wants to (a __tostring) and was left alone. */
+bool zbz_log_value(zbz_log_call *c, int idx, zbz_field *f);
+/* Is there a __tostring to be asked? */
+bool zbz_log_asks(lua_State *L, zbz_log_hub *hub, int idx);
+/* Replaces the value at idx by the text its __tostring gives, or by a word about its failure. */
+void zbz_log_ask(lua_State *L, zbz_log_hub *hub, int idx);
+/* All of the table at idx; false: nothing was read, some value or key wants to run Lua. */
+bool zbz_log_table(zbz_log_call *c, int idx);
+/* Appends the table at idx as MessagePack, leniently: cycles, functions and what is too deep or too much become words. */
+void zbz_log_pack(lua_State *L, const zbz_log_hub *hub, int idx, zbz_buf *out);
+
+/* ---- parts ---- */
+
+/* The table at idx as settings; what they borrow lives as long as the values it leaves on the stack. Raises for what the Lua part would never send. */
+void zbz_log_settings_read(lua_State *L, int idx, zbz_log_settings *out);
+void zbz_open_log_output(lua_State *L);
+void zbz_open_log_write(lua_State *L);
+
+#endif

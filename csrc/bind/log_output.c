@@ -1,0 +1,195 @@
+/* Outputs, as the Lua part opens and asks them. */
+#include "config.h"
+#include "log.h"
+
+#include <time.h>
+#include <unistd.h>
+
+static void output_release(lua_State *L, void *self) {
+	zbz_output_box *box = self;
+	zbz_output *output = box->output;
+	zbz_keep *keep = box->keep;
+	(void)L;
+	box->output = NULL;
+	box->keep = NULL;
+	zbz_output_unref(output);
+	zbz_keep_unref(keep);
+}
+
+static zbz_output_box *output_arg(lua_State *L, const char *op) {
+	zbz_output_box *box = zbz_box_check(L, zbz_bind_of(L), 1, ZBZ_BOX_OUTPUT, op);
+	if (box->output == NULL) luaL_error(L, "zbz: %s: the output is closed", op);
+	return box;
+}
+
+static void begin(zbz_call *c, int64_t timeout_ms) {
+	memset(c, 0, sizeof(*c));
+	c->clock = zbz_clock_system();
+	c->now = zbz_wall(c->clock);
+	c->deadline = timeout_ms < 0 ? ZBZ_NEVER : zbz_mono(c->clock) + timeout_ms;
+}
+
+/* log_output{type=, ...}: an output, or nil, err */
+static int log_output(lua_State *L) {
+	zbz_where at = zbz_at("output");
+	zbz_output_box *box;
+	zbz_config_box *cfg;
+	zbz_status status;
+	zbz_err err;
+	luaL_checktype(L, 1, LUA_TTABLE);
+	box = zbz_box_new(L, ZBZ_BOX_OUTPUT, sizeof(*box));
+	box->keep = zbz_keep_new(NULL);
+	if (box->keep == NULL) return luaL_error(L, "zbz: output: out of memory");
+	cfg = zbz_config_from(L, 1, "output", box->keep);
+	memset(&err, 0, sizeof(err));
+	status = zbz_output_open(cfg->cfg, zbz_clock_system(), &box->output, &err);
+	if (status < 0) return zbz_push_failure(L, &err, &at);
+	lua_pop(L, 1);
+	return 1;
+}
+
+/* log_recover({type=, ...}, timeout_ms): the number of records, or nil, err */
+static int log_recover(lua_State *L) {
+	zbz_where at = zbz_at("recover");
+	int64_t timeout = zbz_ms_arg(L, 2, "recover", "the deadline", -1);
+	zbz_keep *keep = NULL;
+	zbz_config_box *cfg;
+	uint64_t records = 0;
+	zbz_call c;
+	zbz_status status;
+	luaL_checktype(L, 1, LUA_TTABLE);
+	keep = zbz_keep_new(NULL);
+	if (keep == NULL) return luaL_error(L, "zbz: recover: out of memory");
+	cfg = zbz_config_from(L, 1, "recover", keep);
+	begin(&c, timeout);
+	status = zbz_output_recover(cfg->cfg, &c, &records);
+	zbz_keep_unref(keep);
+	if (status < 0) return zbz_push_failure(L, &c.err, &at);
+	zbz_push_int(L, (int64_t)records);
+	return 1;
+}
+
+static int output_flush(lua_State *L) {
+	zbz_output_box *box = output_arg(L, "flush");
+	zbz_where at = zbz_at("flush");
+	zbz_call c;
+	begin(&c, zbz_ms_arg(L, 2, "flush", "the deadline", -1));
+	if (zbz_output_flush(box->output, &c) < 0) return zbz_push_failure(L, &c.err, &at);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static int output_reopen(lua_State *L) {
+	zbz_output_box *box = output_arg(L, "reopen");
+	zbz_where at = zbz_at("reopen");
+	zbz_call c;
+	begin(&c, zbz_ms_arg(L, 2, "reopen", "the deadline", -1));
+	if (zbz_output_reopen(box->output, &c) < 0) return zbz_push_failure(L, &c.err, &at);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* log_append(output, level, logger, line): a line that Lua has formatted; was there room? */
+static int log_append(lua_State *L) {
+	zbz_output_box *box = output_arg(L, "append");
+	zbz_record_head head;
+	struct timespec t;
+	zbz_err err;
+	memset(&head, 0, sizeof(head));
+	if (zbz_level_parse(zbz_string_arg(L, 2, "append", "the level"), &head.level, &err) < 0)
+		return luaL_error(L, "zbz: append: %s", err.text);
+	head.logger = zbz_string_arg(L, 3, "append", "the logger");
+	clock_gettime(CLOCK_REALTIME, &t);
+	head.at = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+	lua_pushboolean(L, zbz_output_append(box->output, &head, zbz_string_arg(L, 4, "append", "the line")));
+	return 1;
+}
+
+/* read(clear): what a memory output holds */
+static int output_read(lua_State *L) {
+	zbz_output_box *box = output_arg(L, "read");
+	zbz_where at = zbz_at("read");
+	zbz_buf *text = zbz_scratch_take(L, zbz_bind_of(L));
+	zbz_status status;
+	zbz_call c;
+	begin(&c, 10000);
+	status = zbz_output_read(box->output, &c, lua_toboolean(L, 2) != 0, text);
+	if (status >= 0) lua_pushlstring(L, text->p, text->n);
+	zbz_scratch_give(zbz_bind_of(L), text);
+	return status < 0 ? zbz_push_failure(L, &c.err, &at) : 1;
+}
+
+static int output_never_wait(lua_State *L) {
+	zbz_output_never_wait(output_arg(L, "never_wait")->output, lua_toboolean(L, 2) != 0);
+	return 0;
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t v) {
+	zbz_push_int(L, v > INT64_MAX ? INT64_MAX : (int64_t)v);
+	lua_setfield(L, -2, name);
+}
+
+static int output_stats(lua_State *L) {
+	zbz_output_box *box = output_arg(L, "stats");
+	zbz_output_stats st;
+	zbz_output_stats_read(box->output, &st);
+	lua_createtable(L, 0, 15);
+	set_count(L, "records", st.records);
+	set_count(L, "bytes", st.bytes);
+	set_count(L, "written", st.written);
+	set_count(L, "written_bytes", st.written_bytes);
+	set_count(L, "dropped_full", st.dropped_full);
+	set_count(L, "dropped_large", st.dropped_large);
+	set_count(L, "dropped_closed", st.dropped_closed);
+	set_count(L, "retries", st.retries);
+	set_count(L, "dead_letters", st.dead_letters);
+	set_count(L, "recovered", st.recovered);
+	set_count(L, "syncs", st.syncs);
+	set_count(L, "damaged", st.damaged);
+	set_count(L, "set_aside", st.set_aside);
+	set_count(L, "lag", st.lag);
+	lua_pushboolean(L, st.writer);
+	lua_setfield(L, -2, "writer");
+	return 1;
+}
+
+static int output_type(lua_State *L) {
+	lua_pushstring(L, zbz_output_ops(output_arg(L, "type")->output)->name);
+	return 1;
+}
+
+/* log_types(): names of the kinds of outputs */
+static int log_types(lua_State *L) {
+	const char *name;
+	size_t i;
+	lua_newtable(L);
+	for (i = 0; (name = zbz_sink_name_at(i)) != NULL; i++) {
+		lua_pushstring(L, name);
+		lua_rawseti(L, -2, (int)i + 1);
+	}
+	return 1;
+}
+
+static int log_isatty(lua_State *L) {
+	lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+	return 1;
+}
+
+static const luaL_Reg methods[] = {
+	{ "flush", output_flush },
+	{ "reopen", output_reopen },
+	{ "stats", output_stats },
+	{ "read", output_read },
+	{ "type", output_type },
+	{ "never_wait", output_never_wait },
+	{ NULL, NULL },
+};
+static const luaL_Reg functions[] = {
+	{ "log_output", log_output }, { "log_recover", log_recover }, { "log_types", log_types },
+	{ "log_isatty", log_isatty }, { "log_append", log_append },   { NULL, NULL },
+};
+
+void zbz_open_log_output(lua_State *L) {
+	zbz_class(L, ZBZ_BOX_OUTPUT, "zbz.Output", output_release, "close", methods);
+	zbz_functions(L, 1, functions);
+}

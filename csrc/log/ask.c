@@ -1,0 +1,105 @@
+/* Asking an output: flush, reopen, numbers, what it holds. */
+#include "output.h"
+
+static int64_t until_of(const zbz_call *c) {
+	int64_t left = zbz_call_left(c);
+	return left > INT64_MAX / (2 * ZBZ_NS_PER_MS) ? ZBZ_NEVER : zbz_mono_ns() + left * ZBZ_NS_PER_MS;
+}
+
+static zbz_status too_late(zbz_call *c, const char *what) {
+	return zbz_fail(&c->err, ZBZ_E_TIMEOUT, "the output did not %s within the deadline", what);
+}
+
+static zbz_status await_taken(zbz_stream *s, zbz_ring_head *h, uint64_t goal, zbz_call *c) {
+	int64_t until = until_of(c);
+	zbz_status status = ZBZ_OK;
+	atomic_fetch_add(&h->waiting, 1);
+	zbz_stream_nudge(s);
+	while (status == ZBZ_OK) {
+		uint32_t moved = atomic_load(&h->moved);
+		int64_t left = until == ZBZ_NEVER ? -1 : until - zbz_mono_ns();
+		if ((int64_t)(atomic_load(&h->taken) - goal) >= 0) break;
+		if (until != ZBZ_NEVER && left <= 0)
+			status = too_late(c, "take all records");
+		else
+			zbz_futex_wait(&h->moved, moved, left);
+	}
+	atomic_fetch_sub(&h->waiting, 1);
+	return status;
+}
+
+/* A second time when there was no room to tell of losses before. */
+zbz_status zbz_output_flush(zbz_output *o, zbz_call *c) {
+	zbz_stream *s = o->stream;
+	zbz_status status = ZBZ_OK;
+	bool untold = true;
+	for (int i = 0; i < 2 && untold && status == ZBZ_OK; i++) {
+		zbz_ring_head *h;
+		uint64_t goal;
+		zbz_latch_take(&s->latch);
+		zbz_output_report(o);
+		untold = o->lost > 0;
+		h = s->ring.h;
+		goal = s->head;
+		zbz_latch_drop(&s->latch);
+		if (h == NULL) return ZBZ_OK;
+		zbz_stream_start(s); /* the thread, if there was none to be had before */
+		status = await_taken(s, h, goal, c);
+	}
+	return status;
+}
+
+zbz_status zbz_output_reopen(zbz_output *o, zbz_call *c) {
+	zbz_stream *s = o->stream;
+	int64_t until = until_of(c);
+	uint32_t want, done;
+	/* Who does not write has nothing open; the one who does sees for itself that its file was moved. */
+	if (s->ops->reopen == NULL || !atomic_load(&s->writes)) return ZBZ_OK;
+	want = atomic_fetch_add(&s->reopen_want, 1) + 1;
+	zbz_stream_nudge(s);
+	while ((int32_t)((done = atomic_load(&s->reopen_done)) - want) < 0) {
+		int64_t left = until == ZBZ_NEVER ? -1 : until - zbz_mono_ns();
+		if (until != ZBZ_NEVER && left <= 0) return too_late(c, "reopen its file");
+		if (!atomic_load(&s->writes)) break;
+		zbz_futex_wait(&s->reopen_done, done, left);
+	}
+	return ZBZ_OK;
+}
+
+void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
+	zbz_stream *s = o->stream;
+	const zbz_writer_counts *n = &s->counts;
+	*out = (zbz_output_stats){ 0 };
+	zbz_latch_take(&s->latch);
+	out->records = s->records;
+	out->bytes = s->bytes;
+	out->dropped_full = s->dropped_full;
+	for (const zbz_output *each = s->outputs; each != NULL; each = each->next)
+		out->dropped_full += atomic_load(&each->stuck);
+	out->dropped_large = s->dropped_large;
+	out->dropped_closed = s->dropped_closed;
+	if (s->ring.h != NULL) out->lag = (size_t)(s->head - atomic_load(&s->ring.h->taken));
+	zbz_latch_drop(&s->latch);
+	out->written = atomic_load(&n->written);
+	out->written_bytes = atomic_load(&n->written_bytes);
+	out->retries = atomic_load(&n->retries);
+	out->dead_letters = atomic_load(&n->dead_letters);
+	out->recovered = atomic_load(&n->recovered);
+	out->syncs = atomic_load(&n->syncs);
+	out->damaged = atomic_load(&n->damaged);
+	out->set_aside = atomic_load(&n->set_aside);
+	out->writer = atomic_load(&s->writes);
+}
+
+zbz_status zbz_output_read(zbz_output *o, zbz_call *c, bool clear, zbz_buf *out) {
+	zbz_stream *s = o->stream;
+	zbz_status status;
+	if (s->ops->read == NULL)
+		return zbz_fail(&c->err, ZBZ_E_UNSUPPORTED, "an output of type %s cannot be read", s->ops->name);
+	status = zbz_output_flush(o, c);
+	if (status != ZBZ_OK) return status;
+	zbz_streams_lock();
+	status = s->sink != NULL ? s->ops->read(s->sink, c, clear, out) : ZBZ_OK;
+	zbz_streams_unlock();
+	return status;
+}

@@ -1,0 +1,198 @@
+/* The file that the processes of one output share. */
+#include "journal.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define MAGIC "zbz-jrnl"
+#define NAME  "journal"
+#define PIPE  "writer"
+
+enum { BYTE_WRITER, BYTE_USERS, BYTE_MAKING };
+enum { OPEN_TRIES = 100, LOCK_TRIES = 2000, WAIT_MS = 1000 };
+
+static int lock_byte(int fd, int byte, short type) {
+	struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+	return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+/* What others hold for microseconds; one that was stopped in the middle shall not stop this process too. */
+static int await_byte(int fd, int byte, short type) {
+	static const struct timespec nap = { 0, 1000000 };
+	int got = lock_byte(fd, byte, type);
+	for (int i = 0; got != 0 && (errno == EAGAIN || errno == EACCES || errno == EINTR) && i < LOCK_TRIES; i++) {
+		nanosleep(&nap, NULL);
+		got = lock_byte(fd, byte, type);
+	}
+	return got;
+}
+
+uint64_t zbz_batch_check(const zbz_batch *b) {
+	uint64_t h = zbz_ring_sum(0, &b->n, offsetof(zbz_batch, check) - offsetof(zbz_batch, n));
+	return zbz_ring_sum(h, b->record, b->n * sizeof *b->record);
+}
+
+/* ---- making ---- */
+
+static zbz_status trouble(zbz_err *err, int e, const char *path) {
+	return zbz_ring_fail(err, ZBZ_E_UNAVAILABLE, e, path, "cannot be used");
+}
+
+static bool sound(const zbz_journal_head *h, const struct stat *st) {
+	return memcmp(h->magic, MAGIC, sizeof h->magic) == 0 && h->layout == ZBZ_JOURNAL_LAYOUT &&
+	       h->size == sizeof(zbz_journal_page) && (uint64_t)st->st_size == sizeof(zbz_journal_page);
+}
+
+/* Under the lock of its making. What is there and of no use to us is moved out of the way, unless somebody uses it. */
+static zbz_status prepare(int fd, const char *path, bool *again, zbz_err *err) {
+	zbz_journal_head head = { .layout = ZBZ_JOURNAL_LAYOUT, .size = sizeof(zbz_journal_page) };
+	char aside[PATH_MAX + 8];
+	const ssize_t n = sizeof head;
+	struct stat st;
+	int e;
+	*again = false;
+	if (fstat(fd, &st) != 0) return trouble(err, errno, path);
+	*again = st.st_nlink == 0;
+	if (*again || (st.st_size > 0 && pread(fd, &head, sizeof head, 0) == n && sound(&head, &st))) return ZBZ_OK;
+	if (st.st_size > 0 && lock_byte(fd, BYTE_USERS, F_WRLCK) != 0)
+		return zbz_fail(err, ZBZ_E_UNAVAILABLE, "%s is in use by another version of zbz", path);
+	if (st.st_size > 0) {
+		snprintf(aside, sizeof aside, "%s.aside", path);
+		*again = rename(path, aside) == 0;
+		return *again ? ZBZ_OK : trouble(err, errno, path);
+	}
+	do e = posix_fallocate(fd, 0, sizeof(zbz_journal_page));
+	while (e == EINTR);
+	if (e != 0) {
+		unlink(path);
+		return trouble(err, e, path);
+	}
+	memcpy(head.magic, MAGIC, sizeof head.magic);
+	return pwrite(fd, &head, sizeof head, 0) == n ? ZBZ_OK : trouble(err, errno, path);
+}
+
+/* AGAIN: the file was removed meanwhile by the last who used it. */
+static zbz_status open_once(const char *path, int *fd, zbz_err *err) {
+	bool again = false;
+	zbz_status status;
+	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (*fd < 0) return trouble(err, errno, path);
+	if (await_byte(*fd, BYTE_MAKING, F_WRLCK) != 0) return trouble(err, errno, path);
+	status = prepare(*fd, path, &again, err);
+	if (status == ZBZ_OK && !again && await_byte(*fd, BYTE_USERS, F_RDLCK) != 0) status = trouble(err, errno, path);
+	lock_byte(*fd, BYTE_MAKING, F_UNLCK);
+	return again && status == ZBZ_OK ? ZBZ_AGAIN : status;
+}
+
+static zbz_status open_file(const char *dir, zbz_journal *out, zbz_err *err) {
+	char path[PATH_MAX];
+	zbz_status status = ZBZ_AGAIN;
+	if (snprintf(path, sizeof path, "%s/" NAME, dir) >= (int)sizeof path)
+		return zbz_fail_option(err, "ring", "the path is too long");
+	for (int i = 0; i < OPEN_TRIES && status == ZBZ_AGAIN; i++) {
+		mkdir(dir, 0700); /* its last user may have removed it just now */
+		status = open_once(path, &out->fd, err);
+		if (status != ZBZ_OK && out->fd >= 0) {
+			close(out->fd);
+			out->fd = -1;
+		}
+	}
+	return status == ZBZ_AGAIN ? trouble(err, EAGAIN, path) : status;
+}
+
+zbz_status zbz_journal_open(const char *dir, zbz_journal *out, zbz_err *err) {
+	zbz_status status = ZBZ_OK;
+	void *page;
+	*out = (zbz_journal){ .fd = -1, .pipe = -1 };
+	if (dir != NULL) status = open_file(dir, out, err);
+	if (status != ZBZ_OK) return status;
+	page = mmap(NULL, sizeof *out->page, PROT_READ | PROT_WRITE, MAP_SHARED | (dir == NULL ? MAP_ANONYMOUS : 0),
+	            out->fd, 0);
+	if (page != MAP_FAILED && madvise(page, sizeof *out->page, MADV_DONTFORK) == 0) {
+		out->page = page;
+		return ZBZ_OK;
+	}
+	status = zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "mapping the journal of a log");
+	if (page != MAP_FAILED) munmap(page, sizeof *out->page);
+	if (out->fd >= 0) close(out->fd);
+	out->fd = -1;
+	return status;
+}
+
+/* ---- who writes ---- */
+
+static int open_pipe(const char *dir, int how) {
+	char path[PATH_MAX];
+	if (snprintf(path, sizeof path, "%s/" PIPE, dir) >= (int)sizeof path) return -1;
+	if (mkfifo(path, 0600) != 0 && errno != EEXIST) return -1;
+	return open(path, how | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+}
+
+static void close_pipe(zbz_journal *j) {
+	if (j->pipe >= 0) close(j->pipe);
+	j->pipe = -1;
+}
+
+bool zbz_journal_claim(zbz_journal *j, const char *dir) {
+	if (j->writing || j->fd < 0) return true;
+	if (lock_byte(j->fd, BYTE_WRITER, F_WRLCK) != 0) return false;
+	close_pipe(j);
+	j->pipe = open_pipe(dir, O_RDWR); /* without it the others look once a second */
+	return j->writing = true;
+}
+
+void zbz_journal_wait(zbz_journal *j, const char *dir, int stop) {
+	struct pollfd p[2] = { { .fd = stop, .events = POLLIN }, { .events = POLLIN } };
+	bool fresh = j->pipe < 0;
+	if (fresh) j->pipe = open_pipe(dir, O_RDONLY);
+	p[1].fd = j->pipe;
+	if (fresh) return; /* whoever hung up before this end was open has left its lock as well: ask for that first */
+	/* A process that dies may close its pipe a moment before its lock. */
+	if (poll(p, 2, WAIT_MS) > 0 && (p[1].revents & POLLHUP) != 0) poll(p, 1, 1);
+}
+
+/* ---- closing ---- */
+
+/* No files but the journal itself; leftovers of rings that were never finished go, nobody else is here. */
+static bool deserted(const char *dir) {
+	DIR *d = opendir(dir);
+	const struct dirent *e;
+	bool empty = true;
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		if (strcmp(e->d_name, NAME) == 0 || strcmp(e->d_name, PIPE) == 0 || e->d_name[strspn(e->d_name, ".")] == '\0')
+			continue;
+		if (strncmp(e->d_name, "new.", 4) == 0 && unlinkat(dirfd(d), e->d_name, 0) == 0) continue;
+		empty = false;
+	}
+	if (d == NULL) return false;
+	closedir(d);
+	return empty;
+}
+
+static void remove_if_last(const zbz_journal *j, const char *dir) {
+	char path[PATH_MAX], pipe[PATH_MAX];
+	if (await_byte(j->fd, BYTE_MAKING, F_WRLCK) != 0) return;
+	if (lock_byte(j->fd, BYTE_USERS, F_WRLCK) != 0 || atomic_load(&j->page->batch.state) != ZBZ_BATCH_EMPTY) return;
+	if (!deserted(dir) || snprintf(path, sizeof path, "%s/" NAME, dir) >= (int)sizeof path ||
+	    snprintf(pipe, sizeof pipe, "%s/" PIPE, dir) >= (int)sizeof pipe)
+		return;
+	unlink(pipe);
+	unlink(path);
+	rmdir(dir);
+}
+
+void zbz_journal_leave(const zbz_journal *j, const char *dir) {
+	if (j->fd >= 0) remove_if_last(j, dir);
+}
+
+void zbz_journal_close(zbz_journal *j, const char *dir) {
+	if (j->page != NULL && j->fd >= 0 && dir != NULL) remove_if_last(j, dir);
+	if (j->page != NULL) munmap(j->page, sizeof *j->page);
+	if (j->fd >= 0) close(j->fd); /* and all of its locks; only then may the others be told */
+	close_pipe(j);
+	*j = (zbz_journal){ .fd = -1, .pipe = -1 };
+}

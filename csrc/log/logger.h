@@ -1,0 +1,32 @@
+/* A logger, as its own files see it. */
+#ifndef ZBZ_LOG_LOGGER_H
+#define ZBZ_LOG_LOGGER_H
+
+#include "front.h"
+
+typedef struct zbz_bound {
+	zbz_field field; /* its key is of the logger's turn */
+	zbz_bytes name;
+} zbz_bound;
+
+struct zbz_logger {
+	zbz_log_node *node;
+	zbz_bound *bound; /* own copies, in the order they came */
+	size_t bound_n;
+	unsigned turn;    /* of what follows */
+	zbz_field *shown; /* the same, redacted */
+	zbz_buf redacted;
+	zbz_buf texts[ZBZ_FORMATS];
+};
+
+bool zbz_logger_plan(zbz_logger *l);
+/* Brings the bound fields up to the view's turn; false: out of memory. */
+bool zbz_logger_bind(zbz_logger *l);
+/* They are bound, and there are some. */
+zbz_bytes zbz_logger_bound_text(zbz_logger *l, zbz_format format);
+/* By name; equal ones stay in order. */
+void zbz_fields_sort(zbz_field *fields, size_t n);
+/* Durations by name; and the name that goes with milliseconds. */
+void zbz_field_settle(zbz_log_view *view, zbz_field *f);
+
+#endif

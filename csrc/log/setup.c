@@ -1,0 +1,72 @@
+/* The options of an output. */
+#include "output.h"
+
+static const zbz_option common[] = {
+	{ "type", NULL, ZBZ_OPT_TEXT, offsetof(zbz_stream_options, type), NULL, NULL, 0, 0, "The kind of output" },
+	{ "policy", NULL, ZBZ_OPT_ENUM, offsetof(zbz_stream_options, policy), "block", "block|drop_newest|drop_oldest", 0,
+	  0, "What a record meets when the ring is full" },
+	{ "block_for", NULL, ZBZ_OPT_DURATION, offsetof(zbz_stream_options, block_for), "1s", NULL, 0, 3600000,
+	  "With policy block: the longest wait of one record; then it is dropped and counted" },
+	{ "ring", NULL, ZBZ_OPT_TEXT, offsetof(zbz_stream_options, ring), "/dev/shm", NULL, 0, 0,
+	  "Directory of the rings that outlive a crash; on a disk they outlive the host's restart as well" },
+	{ "ring_size", NULL, ZBZ_OPT_SIZE, offsetof(zbz_stream_options, ring_size), "4MB", NULL, ZBZ_RING_LEAST, 1 << 30,
+	  "Room for records of one process that are not written yet; rounded up to a power of two" },
+	{ "sync", NULL, ZBZ_OPT_ENUM, offsetof(zbz_stream_options, sync), "none", "none|group", 0, 0,
+	  "group: on stable storage a few milliseconds after the write, many records at a time; flush waits for it" },
+	{ "max_retry_delay", NULL, ZBZ_OPT_DURATION, offsetof(zbz_stream_options, max_retry_delay), "30s", NULL, 1, 3600000,
+	  "Longest pause between two attempts of a failing output" },
+	{ "linger", NULL, ZBZ_OPT_DURATION, offsetof(zbz_stream_options, linger), "2s", NULL, 0, 3600000,
+	  "How long closing waits for the records to be written; what is left stays in the ring" },
+	{ "dead_letter", NULL, ZBZ_OPT_TEXT, offsetof(zbz_stream_options, dead_letter), NULL, NULL, 0, 0,
+	  "File for records that the output refuses for good; without it they are only counted" },
+	{ "dead_letter_size", NULL, ZBZ_OPT_SIZE, offsetof(zbz_stream_options, dead_letter_size), "16MB", NULL, 0, 0,
+	  "Bound of that file" },
+};
+#define COMMON (sizeof common / sizeof *common)
+
+static zbz_status join(const zbz_sink_ops *ops, zbz_stream_setup *setup, zbz_err *err) {
+	size_t n = 0;
+	while (ops->options[n].name != NULL) n++;
+	setup->list = zbz_calloc(COMMON + n + 1, sizeof *setup->list);
+	setup->values = zbz_calloc(1, ZBZ_SINK_OPTIONS_AT + ops->options_size);
+	if (setup->list == NULL || setup->values == NULL) return zbz_fail_nomem(err);
+	memcpy(setup->list, common, sizeof common);
+	memcpy(setup->list + COMMON, ops->options, (n + 1) * sizeof *setup->list);
+	for (size_t i = 0; i < n; i++) setup->list[COMMON + i].offset += ZBZ_SINK_OPTIONS_AT;
+	return ZBZ_OK;
+}
+
+zbz_status zbz_setup_parse(const zbz_config *cfg, const zbz_sink_ops **ops, zbz_stream_setup *setup, zbz_err *err) {
+	const char *type = zbz_config_text(cfg, "type");
+	zbz_status status;
+	const zbz_stream_options *o;
+	*setup = (zbz_stream_setup){ NULL, NULL };
+	if (type == NULL) return zbz_fail_option(err, "type", "names the kind of output, like \"file\" or \"console\"");
+	status = zbz_sink_find(type, ops, err);
+	if (status == ZBZ_OK) status = join(*ops, setup, err);
+	if (status == ZBZ_OK) {
+		status = zbz_options_parse(cfg, setup->list, setup->values, err);
+		if (status != ZBZ_OK) { /* they are released already */
+			zbz_free(setup->values);
+			setup->values = NULL;
+		}
+	}
+	o = setup->values;
+	if (status == ZBZ_OK && !(*ops)->terminal && o->ring[0] != '/')
+		status = zbz_fail_option(err, "ring", "expects an absolute path, got '%.40s'", o->ring);
+	if (status != ZBZ_OK) zbz_setup_clear(setup);
+	return status;
+}
+
+zbz_status zbz_setup_open(const zbz_sink_ops *ops, const zbz_stream_setup *setup, const zbz_clock *clock, void **sink,
+                          zbz_buf *identity, zbz_err *err) {
+	zbz_status status = ops->open(sink, (const char *)setup->values + ZBZ_SINK_OPTIONS_AT, clock, err);
+	if (status != ZBZ_OK) return status;
+	if (ops->identity != NULL) status = ops->identity(*sink, identity, err);
+	if (status == ZBZ_OK && !ops->terminal && identity->n == 0)
+		status = zbz_fail(err, ZBZ_E_ARGUMENT, "the sink '%s' does not tell what it writes to", ops->name);
+	if (status == ZBZ_OK) return ZBZ_OK;
+	ops->close(*sink);
+	zbz_buf_clear(identity);
+	return status;
+}

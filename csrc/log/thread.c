@@ -1,0 +1,189 @@
+/* The thread behind an output: it waits for its turn among the processes, then writes until it is told to stop. */
+#include "stream.h"
+
+#include "base/random.h"
+#include "base/signals.h"
+
+#define STACK_SIZE ((size_t)1 << 20)
+#define NAP_NS     INT64_C(200000)
+#define SLEEP_NS   INT64_C(2000000000)
+
+enum { NAPS = 10, FIRST_DELAY_MS = 20, CALL_MS = 10000 };
+
+static bool own_empty(const zbz_stream *s) { return atomic_load(&s->ring.h->taken) == atomic_load(&s->ring.h->head); }
+
+/* ---- resting ---- */
+
+/* While the writer naps, records cost their callers nothing; after some naps without any it sleeps, and the next one wakes it. */
+static void rest(zbz_stream *s, const zbz_writer *w, unsigned *naps) {
+	zbz_futex *sleeper = &s->journal.page->sleeper;
+	uint32_t depth = ++*naps <= NAPS || w->unsynced ? ZBZ_NAPPING : ZBZ_ASLEEP;
+	atomic_exchange(sleeper, depth);
+	if (!zbz_writer_has_work(w) && atomic_load(&s->stop_at) == 0 && !atomic_load(&s->swap) &&
+	    atomic_load(&s->reopen_want) == atomic_load(&s->reopen_done))
+		zbz_futex_wait(sleeper, depth, depth == ZBZ_ASLEEP ? SLEEP_NS : NAP_NS);
+	else if (w->unsynced)
+		zbz_futex_wait(sleeper, depth, NAP_NS);
+	atomic_store(sleeper, ZBZ_AWAKE);
+}
+
+/* Doubling from attempt to attempt, and never the same for two processes that fail together. */
+static void back_off(zbz_stream *s, unsigned failures) {
+	int64_t most = zbz_stream_opts(s)->max_retry_delay, delay = FIRST_DELAY_MS, stop_at;
+	uint32_t nudge = atomic_load(&s->nudge), dice = 0;
+	while (--failures > 0 && delay < most) delay *= 2;
+	if (delay > most) delay = most;
+	zbz_random(&dice, sizeof dice, NULL);
+	delay = delay * ZBZ_NS_PER_MS / 2 + delay * ZBZ_NS_PER_MS / 2 / 1000 * (dice % 1001);
+	stop_at = atomic_load(&s->stop_at);
+	if (stop_at != 0 && zbz_mono_ns() + delay > stop_at) delay = stop_at - zbz_mono_ns();
+	if (delay > 0) zbz_futex_wait(&s->nudge, nudge, delay);
+}
+
+/* ---- writing ---- */
+
+static zbz_call call_of(const zbz_stream *s) {
+	zbz_call c = { .clock = s->clock, .now = zbz_wall(s->clock) };
+	c.deadline = zbz_mono(s->clock) + CALL_MS;
+	return c;
+}
+
+/* What others have asked for, between two steps. */
+static void tend(zbz_stream *s, zbz_writer *w) {
+	uint32_t want = atomic_load(&s->reopen_want);
+	if (atomic_load(&s->swap)) {
+		zbz_streams_lock();
+		zbz_stream_swap(s);
+		s->sink_used = true;
+		w->sink = s->sink;
+		w->group = zbz_stream_opts(s)->sync != 0;
+		zbz_streams_unlock();
+	}
+	if (want != atomic_load(&s->reopen_done)) {
+		zbz_call c = call_of(s);
+		if (s->ops->reopen != NULL) s->ops->reopen(w->sink, &c);
+		atomic_store(&s->reopen_done, want);
+		zbz_futex_wake(&s->reopen_done);
+	}
+}
+
+static bool over(const zbz_stream *s, const zbz_writer *w) {
+	int64_t stop_at = atomic_load(&s->stop_at);
+	if (stop_at == 0) return false;
+	if (zbz_mono_ns() >= stop_at) return true;
+	return own_empty(s) && !w->unsynced && atomic_load(&s->journal.page->batch.state) == ZBZ_BATCH_EMPTY;
+}
+
+static void write_on(zbz_stream *s, zbz_writer *w) {
+	unsigned failures = 0, naps = 0;
+	while (!over(s, w)) {
+		zbz_call c = call_of(s);
+		zbz_status status;
+		tend(s, w);
+		status = zbz_writer_step(w, &c);
+		if (status == ZBZ_OK) {
+			failures = naps = 0;
+		} else if (status == ZBZ_AGAIN) {
+			if (atomic_load(&s->unreported) != 0) zbz_stream_report(s);
+			zbz_writer_tidy(w);
+			rest(s, w, &naps);
+		} else {
+			back_off(s, ++failures);
+		}
+	}
+}
+
+static void begin(zbz_stream *s, zbz_writer *w) {
+	zbz_streams_lock();
+	*w = (zbz_writer){ .ops = s->ops,
+		               .sink = s->sink,
+		               .clock = s->clock,
+		               .dir = s->dir,
+		               .journal = &s->journal,
+		               .dead = &s->dead,
+		               .counts = &s->counts,
+		               .group = zbz_stream_opts(s)->sync != 0 };
+	s->sink_used = true;
+	s->writer = w;
+	zbz_streams_unlock();
+}
+
+/* Comes back when it is to stop, or after a while without the memory it needs. */
+static void serve(zbz_stream *s) {
+	zbz_writer *w = zbz_calloc(1, sizeof *w);
+	bool ready = false;
+	if (w != NULL) {
+		begin(s, w);
+		ready = zbz_writer_open(w, &s->ring, NULL) == ZBZ_OK;
+	}
+	if (ready) {
+		atomic_store(&s->writes, true);
+		write_on(s, w);
+		zbz_writer_bury(w);
+		atomic_store(&s->writes, false);
+	} else {
+		back_off(s, 1);
+	}
+	if (w == NULL) return;
+	zbz_streams_lock();
+	zbz_writer_close(w);
+	s->writer = NULL;
+	zbz_streams_unlock();
+	zbz_free(w);
+}
+
+/* ---- the turn ---- */
+
+/* One of the processes writes for all; false: this one is to stop before its turn has come. */
+static bool await_turn(zbz_stream *s) {
+	for (;;) {
+		int64_t stop_at = atomic_load(&s->stop_at);
+		bool mine;
+		zbz_streams_lock();
+		mine = zbz_journal_claim(&s->journal, s->dir);
+		zbz_streams_unlock();
+		if (mine) return true;
+		if (stop_at == 0) {
+			zbz_journal_wait(&s->journal, s->dir, s->stop_fd);
+			continue;
+		}
+		if (own_empty(s) || zbz_mono_ns() >= stop_at) return false;
+		zbz_futex_wait(&s->nudge, atomic_load(&s->nudge), ZBZ_NS_PER_MS); /* the other one drains our ring */
+	}
+}
+
+static void *run(void *arg) {
+	zbz_stream *s = arg;
+	pthread_setname_np(pthread_self(), "zbz-log");
+	zbz_ring_warm(&s->ring);
+	while (await_turn(s)) {
+		int64_t stop_at;
+		serve(s);
+		stop_at = atomic_load(&s->stop_at);
+		if (stop_at != 0 && (own_empty(s) || zbz_mono_ns() >= stop_at)) break;
+	}
+	zbz_stream_thread_ends(s);
+	return NULL;
+}
+
+bool zbz_thread_start(zbz_stream *s) {
+	sigset_t block, before;
+	pthread_attr_t attr;
+	pthread_t id;
+	int problem;
+	zbz_signals_of_threads(&block);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	atomic_store(&s->thread, ZBZ_THREAD_RUNS);
+	atomic_store(&s->ended, 0);
+	s->refs++;
+	pthread_sigmask(SIG_SETMASK, &block, &before); /* inherited, so there is no moment without it */
+	problem = pthread_create(&id, &attr, run, s);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	if (problem == 0) return true;
+	s->refs--;
+	atomic_store(&s->thread, ZBZ_THREAD_NONE);
+	return false;
+}

@@ -1,0 +1,98 @@
+--- What Lua does for a record itself: outputs that are functions, formatters that are functions, listeners, processors. All of it
+--- runs in the call that logs, gets what redaction has left, and never lets an error out.
+local core = require("zbz.core")
+local values = require("zbz.log.values")
+
+local M = { outputs = {}, processors = {}, patterns = {}, counts = { calls = 0, errors = 0 }, last_error = nil }
+
+local NAMES = { "time", "level", "logger", "message", "truncated" }
+local KNOWN = {}
+for _, name in ipairs(NAMES) do KNOWN[name] = true end
+
+--- The record as a table: {time=, level=, logger=, message=, fields={}}.
+local function record_of(line, level, logger)
+	local flat = core.json_decode(line) or {}
+	local r = { time = flat.time, level = level, logger = logger, message = flat.message, truncated = flat.truncated, fields = {} }
+	for k, v in pairs(flat) do
+		if not KNOWN[k] then r.fields[k] = v end
+	end
+	return r
+end
+
+local function attempt(fn, ...)
+	M.counts.calls = M.counts.calls + 1
+	local ok, result = pcall(fn, ...)
+	if ok then return true, result end
+	M.counts.errors = M.counts.errors + 1
+	M.last_error = result
+	return false
+end
+
+local ESCAPES = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+
+--- One line, whatever a formatter made of it.
+local function line_of(text)
+	text = tostring(text):gsub("\n$", "", 1)
+	return (text:gsub("[%c\127]", function(c) return ESCAPES[c] or ("\\u%04x"):format(c:byte()) end)
+		:gsub("\194([\128-\159])", function(c) return ("\\u%04x"):format(c:byte()) end)) .. "\n"
+end
+
+--- Called by C after the other outputs: the line as JSON, and the numbers of the outputs that are ours.
+function M.deliver(line, level, logger, list)
+	local record
+	for _, i in ipairs(list) do
+		local out = M.outputs[i]
+		if out then
+			record = record or record_of(line, level, logger)
+			local text, ok = line, true
+			if out.formatter then
+				ok, text = attempt(out.formatter, record)
+				text = ok and line_of(text)
+			end
+			if ok and out.target then
+				core.log_append(out.target, level, logger, text)
+			elseif ok then
+				attempt(out.fn, text, record)
+			end
+		end
+	end
+end
+
+-- ---- processors ----------------------------------------------------------------------------------------------------------------
+
+local function scrub(text)
+	for _, p in ipairs(M.patterns) do text = text:gsub(p, "***") end
+	return text
+end
+
+local function processed(key, v)
+	local kind, inner = values.kind(v)
+	local fn = M.processors[kind]
+	if fn then
+		local ok, made = attempt(fn, inner, key)
+		if not ok then return "(a processor failed)" end
+		v = made
+		kind = values.kind(v)
+	end
+	if kind == "string" then return scrub(v) end
+	if kind == "table" and #M.patterns > 0 then
+		local ok, text = pcall(function() return assert(core.json_decode(scrub(assert(core.json_encode(v))))) end)
+		return ok and text or "***"
+	end
+	return v
+end
+
+--- Called by C before a record when there are processors: the message and the fields, and what they become.
+function M.process(message, fields)
+	message = scrub(message)
+	if type(fields) ~= "table" or values.kind(fields) ~= "table" then
+		if fields == nil then return message, nil end
+		local kind = values.kind(fields)
+		return message, { [kind == "error" and "error" or "value"] = processed("value", fields) }
+	end
+	local out = {}
+	for k, v in next, fields do out[k] = processed(k, v) end
+	return message, out
+end
+
+return M

@@ -1,0 +1,239 @@
+--- Routes, predicates and redaction: from what a program writes to the flat lists that C takes.
+local core = require("zbz.core")
+local E = require("zbz.error")
+local O = require("zbz.options")
+
+local M = {}
+
+--- "warn" of "warning" in any case; nil, err naming the option.
+---@return string?, zbz.Error?
+function M.level(v, option)
+	if type(v) ~= "string" then
+		return E.fail("invalid_config", ("%s: expects the name of a level, got %s"):format(option, type(v)), { option = option })
+	end
+	local _, name = core.log_level(v)
+	if type(name) ~= "string" then
+		name.message, name.option = name.message:gsub("^level", option, 1), option
+		return nil, name
+	end
+	return name
+end
+
+function M.format(v, option)
+	if type(v) ~= "string" then
+		return E.fail("invalid_config", ("%s: expects the name of a format, got %s"):format(option, type(v)), { option = option })
+	end
+	return core.log_format(v)
+end
+
+-- ---- predicates ------------------------------------------------------------------------------------------------------------
+
+local OPERATORS = { [">="] = "ge", ["<="] = "le", ["!="] = "ne", [">"] = "gt", ["<"] = "lt", ["=="] = "eq" }
+local RANGE = { min = true, max = true, exists = true }
+
+local function text_condition(field, text)
+	for _, sign in ipairs{ ">=", "<=", "!=", "==", ">", "<" } do
+		if text:sub(1, #sign) == sign then
+			local rest = text:sub(#sign + 1):match("^%s*(.-)%s*$")
+			local n = tonumber(rest)
+			if n == nil and (sign == "!=" or sign == "==") then return { field = field, op = OPERATORS[sign], value = rest } end
+			if n == nil then return nil, ("'%s' is no number"):format(rest) end
+			return { field = field, op = OPERATORS[sign], value = n }
+		end
+	end
+	return { field = field, op = text:find("[%*%?%[]") and "glob" or "eq", value = text }
+end
+
+local function condition(field, v)
+	local t = type(v)
+	if t == "string" then return text_condition(field, v) end
+	if t == "number" or t == "boolean" then return { field = field, op = "eq", value = v } end
+	return nil, "expects text, a number, true or false, a list of them, or {min=, max=, exists=}, got " .. t
+end
+
+local function add_field(list, field, v)
+	if type(v) ~= "table" then
+		local c, why = condition(field, v)
+		if not c then return why end
+		list[#list + 1] = c
+	elseif v[1] ~= nil then
+		for i, one in ipairs(v) do
+			local c, why = condition(field, one)
+			if not c then return why end
+			c.or_next = i < #v
+			list[#list + 1] = c
+		end
+	else
+		for name in pairs(v) do
+			if not RANGE[name] then return O.unknown("predicate", name, { "min", "max", "exists" }) end
+		end
+		for name, op in pairs{ min = "ge", max = "le" } do
+			if v[name] ~= nil then
+				if type(v[name]) ~= "number" then return name .. " must be a number" end
+				list[#list + 1] = { field = field, op = op, value = v[name] }
+			end
+		end
+		if v.exists ~= nil then list[#list + 1] = { field = field, op = "exists", value = v.exists and true or false } end
+	end
+end
+
+--- { status = ">=500", tenant = "acme*", vip = true, region = { "eu", "us" }, latency = { min = 1 } }, all of them.
+---@return table?, zbz.Error?
+function M.where(v, option)
+	local list = {}
+	if v == nil then return list end
+	if type(v) ~= "table" then
+		return E.fail("invalid_config", ("%s: expects a table of fields, got %s"):format(option, type(v)), { option = option })
+	end
+	local names = {}
+	for name in pairs(v) do
+		if type(name) ~= "string" then
+			return E.fail("invalid_config", option .. ": names of fields are strings", { option = option })
+		end
+		names[#names + 1] = name
+	end
+	table.sort(names)
+	for _, name in ipairs(names) do
+		local why = add_field(list, name, v[name])
+		if why then return E.fail("invalid_config", ("%s: %s: %s"):format(option, name, why), { option = option }) end
+	end
+	return list
+end
+
+-- ---- routes ----------------------------------------------------------------------------------------------------------------
+
+local ORDER = { "trace", "debug", "info", "warn", "error", "fatal" }
+local RANK = {}
+for i, name in ipairs(ORDER) do RANK[name] = i end
+
+--- ">=error" and "error" from error on, ">warn", "<=info", "<info", "=debug".
+local function level_range(text, option)
+	if type(text) ~= "string" then
+		return E.fail("invalid_config", ("%s: expects text such as \">=error\", got %s"):format(option, type(text)), { option = option })
+	end
+	local sign, word = text:match("^%s*([<>=]*)%s*(%a+)%s*$")
+	local name, err = M.level(word or text, option)
+	if not name then return nil, err end
+	local rank = RANK[name]
+	if not rank then return E.fail("invalid_config", option .. ": 'off' is no level of a record", { option = option }) end
+	local low, high = 1, #ORDER
+	if sign == "" or sign == ">=" then low = rank
+	elseif sign == ">" then low = rank + 1
+	elseif sign == "<=" then high = rank
+	elseif sign == "<" then high = rank - 1
+	elseif sign == "=" or sign == "==" then low, high = rank, rank
+	else return E.fail("invalid_config", ("%s: '%s' is no comparison"):format(option, text), { option = option }) end
+	if low > high or not ORDER[low] then
+		return E.fail("invalid_config", ("%s: no level is '%s'"):format(option, text), { option = option })
+	end
+	return { lowest = low > 1 and ORDER[low] or nil, highest = high < #ORDER and ORDER[high] or nil }
+end
+
+local ROUTE = { logger = true, level = true, where = true, to = true }
+
+--- One route in flat form, its targets still as written.
+function M.route(r, i, level)
+	local option = "routes[" .. tostring(i) .. "]"
+	if type(r) ~= "table" then
+		return E.fail("invalid_config", ("%s: expects {logger=, level=, where=, to=}, got %s"):format(option, type(r)), { option = "routes" })
+	end
+	O.check(r, ROUTE, "a route", level + 1)
+	if r.to == nil then return E.fail("invalid_config", option .. ": to: names no output", { option = "routes" }) end
+	if r.logger ~= nil and type(r.logger) ~= "string" then
+		return E.fail("invalid_config", option .. ": logger: expects a name or a glob", { option = "routes" })
+	end
+	local flat, err = { logger = r.logger, to = r.to } -- luacheck: ignore 311
+	if r.level ~= nil then
+		local range
+		range, err = level_range(r.level, option .. ".level")
+		if not range then return nil, err end
+		flat.lowest, flat.highest = range.lowest, range.highest
+	end
+	flat.where, err = M.where(r.where, option .. ".where")
+	if not flat.where then return nil, err end
+	return flat
+end
+
+--- Both forms as a list: { {logger=, to=}, ... } and { name = output, ... }.
+function M.route_list(routes)
+	local list, names = {}, {}
+	for _, r in ipairs(routes) do list[#list + 1] = r end
+	for name in pairs(routes) do
+		if type(name) == "string" then names[#names + 1] = name end
+	end
+	table.sort(names)
+	for _, name in ipairs(names) do list[#list + 1] = { logger = name, to = routes[name] } end
+	return list
+end
+
+-- ---- redaction --------------------------------------------------------------------------------------------------------------
+
+local REDACT = { keys = true, scan = true, patterns = true, pattern = true, mask_ip = true, secret = true, pii = true, key = true,
+	hash = true, partial = true }
+local SCAN = { ssn = 1, card = 2, email = 4 }
+local HOW = { mask = "mask", redact = "mask", hash = "hash", partial = "partial" }
+--- What programs log by accident most often; part of production().
+M.SENSITIVE = { "password", "passwd", "*_password", "secret", "*_secret", "token", "*_token", "authorization", "cookie", "set-cookie",
+	"api_key", "apikey", "x-api-key", "private_key", "credit_card" }
+
+local function fail(option, text)
+	return E.fail("invalid_config", ("redact: %s: %s"):format(option, text), { option = option, op = "redact" })
+end
+
+local function add_keys(rules, list, how, option)
+	if list == nil then return end
+	if type(list) == "string" then list = { list } end
+	if type(list) ~= "table" then return option .. ": expects names, got " .. type(list) end
+	for _, key in ipairs(list) do
+		if type(key) ~= "string" then return option .. ": names are strings" end
+		rules[#rules + 1] = { key = key, how = how }
+	end
+end
+
+local function mode(v, option)
+	if v == nil then return nil end
+	if v == "encrypt" then
+		return E.fail("unsupported", ("redact: %s: encryption of fields is not built; mask, hash and partial are"):format(option),
+			{ option = option, op = "redact" })
+	end
+	if not HOW[v] then return fail(option, "expects mask, hash or partial, got " .. tostring(v)) end
+	return HOW[v]
+end
+
+--- Flat: {redact={{key=,how=}}, scan=, secret=, pii=, key=, patterns={lua patterns}}
+---@return table?, zbz.Error?
+function M.redaction(opts, level)
+	local named = {}
+	for k, v in pairs(opts) do
+		if type(k) ~= "number" then named[k] = v end
+	end
+	O.check(named, REDACT, "redact", level + 1)
+	local out = { redact = {}, scan = 0, patterns = {} }
+	local list = {}
+	for _, key in ipairs(opts) do list[#list + 1] = key end
+	local why = add_keys(out.redact, opts.hash, "hash", "hash") or add_keys(out.redact, opts.partial, "partial", "partial")
+		or add_keys(out.redact, list, "mask", "the list") or add_keys(out.redact, opts.keys, "mask", "keys")
+	if why then return fail("keys", why) end
+	if opts.mask_ip then add_keys(out.redact, { "ip", "client_ip", "remote_addr" }, "ip", "mask_ip") end
+	local scan = opts.scan or opts.patterns or {}
+	for _, name in ipairs(type(scan) == "table" and scan or { scan }) do
+		if not SCAN[name] then return fail("scan", O.unknown("pattern", name, { "ssn", "card", "email" })) end
+		out.scan = out.scan + (math.floor(out.scan / SCAN[name]) % 2 == 0 and SCAN[name] or 0)
+	end
+	for _, p in ipairs(type(opts.pattern) == "string" and { opts.pattern } or opts.pattern or {}) do
+		if type(p) ~= "string" or not pcall(string.gsub, "", p, "") then return fail("pattern", "no Lua pattern: " .. tostring(p)) end
+		out.patterns[#out.patterns + 1] = p
+	end
+	local err
+	out.secret, err = mode(opts.secret, "secret")
+	if err then return nil, err end
+	out.pii, err = mode(opts.pii, "pii")
+	if err then return nil, err end
+	if opts.key ~= nil and (type(opts.key) ~= "string" or #opts.key < 16) then
+		return fail("key", "expects text of at least 16 bytes")
+	end
+	out.key = opts.key
+	return out
+end
+
+return M

@@ -1,0 +1,89 @@
+---@meta zbz.log
+-- The log, as programs see it.
+
+---@alias zbz.LogLevel "trace"|"debug"|"info"|"warn"|"error"|"fatal"
+---@alias zbz.LogFormat "json"|"logfmt"|"console"|"text"
+---@alias zbz.LogFields table<string, any>|any  fields by name; an error or another single value becomes the field error or value
+
+---@class zbz.LogRecord
+---@field time string
+---@field level zbz.LogLevel
+---@field logger string  "" for the root
+---@field message string
+---@field fields table<string, any>
+---@field truncated boolean?
+
+---@class zbz.LoggerOptions
+---@field level zbz.LogLevel|"off"|nil
+---@field format zbz.LogFormat?
+---@field outputs string|zbz.LogOutput|(string|zbz.LogOutput)[]|nil
+---@field output string|zbz.LogOutput|nil
+---@field parent string?
+---@field sampling {initial: integer, thereafter: integer?}|false|nil
+---@field rate_limit integer|string|{rate: integer, burst: integer?}|false|nil
+---@field dedup number|string|boolean|nil
+---@field caller boolean?
+---@field traceback zbz.LogLevel|boolean|nil
+
+---@class zbz.LogOptions: zbz.LoggerOptions
+---@field loggers table<string, zbz.LoggerOptions>?
+---@field routes zbz.LogRoute[]|table<string, string|string[]>|nil
+---@field redact zbz.LogRedaction|false|nil
+---@field max_record integer|string|nil
+---@field durations string[]|false|nil  names whose numbers are seconds
+---@field duration_format "text"|"ms"|nil
+
+---@class zbz.LogOutput  and the options of its type
+---@field type string
+---@field name string?
+---@field level zbz.LogLevel?
+---@field format zbz.LogFormat|(fun(record: zbz.LogRecord): string)|nil
+---@field filter zbz.LogWhere?
+---@field color "auto"|"always"|"never"|boolean|nil
+---@field metadata string[]?  fields that travel beside the text, for outputs that have a use for them
+---@field policy "block"|"drop_newest"|"drop_oldest"|nil
+---@field fn (fun(line: string, record: zbz.LogRecord))?  of type function
+
+---@alias zbz.LogWhere table<string, string|number|boolean|(string|number|boolean)[]|{min: number?, max: number?, exists: boolean?}>
+
+---@class zbz.LogRoute
+---@field logger string?  glob
+---@field level string?   ">=error", "error" (the same), "<info", "=debug"
+---@field where zbz.LogWhere?
+---@field to string|string[]
+
+---@class zbz.LogRedaction
+---@field [integer] string  names to mask, globs in any case
+---@field keys string[]?
+---@field scan ("ssn"|"card"|"email")[]?
+---@field pattern string|string[]|nil  Lua patterns
+---@field mask_ip boolean?
+---@field hash string[]?
+---@field partial string[]?
+---@field key string?  for hashes, at least 16 bytes
+---@field secret "mask"|"hash"|"partial"|nil
+---@field pii "mask"|"hash"|"partial"|nil
+
+---@class zbz.Logger
+local Logger = {}
+---@param msg string
+---@param fields zbz.LogFields?
+function Logger:trace(msg, fields) end
+---@param msg string
+---@param fields zbz.LogFields?
+function Logger:debug(msg, fields) end
+---@param msg string
+---@param fields zbz.LogFields?
+function Logger:info(msg, fields) end
+---@param msg string
+---@param fields zbz.LogFields?
+function Logger:warn(msg, fields) end
+---@param msg string
+---@param fields zbz.LogFields?
+function Logger:error(msg, fields) end
+---@param msg string
+---@param fields zbz.LogFields?
+function Logger:fatal(msg, fields) end
+---@param fields table<string, any>
+---@return zbz.Logger
+function Logger:with(fields) end
