@@ -69,10 +69,10 @@ describe("nginx with four workers", function()
 
 	it("loses no request of eight clients over five reloads, and ends old workers in a second", function()
 		local load = ([[for i in $(seq 60); do b=$(curl -s -m 10 '%s/get?i='$((i %% 50 + 1))); echo "$b"; done]]):format(web.url)
-		local pids, files = {}, {}
+		local files = {}
 		for i = 1, 8 do
 			files[i] = web.dir .. "/load" .. i
-			pids[i] = proc.spawn({ "sh", "-c", load }, files[i])
+			proc.spawn({ "sh", "-c", load }, files[i])
 		end
 		for _ = 1, 5 do
 			local old = web.workers()
@@ -155,7 +155,9 @@ describe("nginx with a connection from before the fork", function()
 	end)
 
 	it("gives each worker its own: all answers are right", function()
-		local script = ([[for c in 1 2 3 4 5 6; do (for i in $(seq 50); do b=$(curl -s -m 10 "%s/get?i=$i"); echo "$b"; done) & done; wait]]):format(web.url)
+		local script = ([[for c in 1 2 3 4 5 6; do
+			(for i in $(seq 50); do b=$(curl -s -m 10 "%s/get?i=$i"); echo "$b"; done) &
+		done; wait]]):format(web.url)
 		assert.are.equal("300 right", (proc.output("(" .. script .. ") | sort | uniq -c"):gsub("^%s+", "")))
 		assert.are.same({}, web.errors())
 	end)
