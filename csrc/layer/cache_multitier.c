@@ -27,7 +27,7 @@ static const zbz_option tier_option_table[] = {
 
 static zbz_status check_l1(const tier *t, zbz_err *err) {
 	const uint32_t needs = ZBZ_CAN_ADD | ZBZ_CAN_VERSION | ZBZ_CAN_CLEAR;
-	if (t->l1 == NULL) return zbz_fail_option(err, "l1", "is missing: multitier has two tiers, l1 and l2");
+	if (t->l1 == NULL) return zbz_fail_option(err, "l1", "is missing: multitier has two tiers");
 	if (t->l1_caps.inline_ok && (t->l1_caps.can & needs) == needs && (t->l1_caps.exclusive || t->prefix.n > 0))
 		return ZBZ_OK;
 	return zbz_fail_option(err, "l1",
