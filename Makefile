@@ -90,6 +90,7 @@ help:
 ## make install    PREFIX=/usr/local DESTDIR=: the core, both Lua modules, the plug-ins, the headers
 ## make asan tsan valgrind fuzz    the C tests (and the Lua ones) under the sanitizers; FUZZ_SECONDS=60
 ## make bench      the measurements of the README, as ratios in one run
+## make bench-nginx   the same inside nginx, with wrk; ROUNDS=7
 ## make format     clang-format over every C file
 ## make readme      write the generated parts of the README anew (after a full make test)
 ## make deps       install what build and tests need (Debian packages)
@@ -135,6 +136,10 @@ fuzz:
 bench: all
 	@spec/tools/deps.sh test
 	@eval "$$($(MAKE) -s env)" && spec/bench/run.sh
+bench-nginx: all
+	@spec/tools/deps.sh bench
+	@eval "$$($(MAKE) -s env)" && export LUA_PATH="$(CURDIR)/?.lua;$$LUA_PATH" && \
+		lua5.4 spec/bench/nginx/http.lua && lua5.4 spec/bench/nginx/workers.lua
 readme: all
 	@eval "$$($(MAKE) -s env)" && lua5.4 spec/tools/readme.lua write
 format:
@@ -179,4 +184,4 @@ clean:
 	rm -rf $(B)
 
 .PHONY: openresty-demo openresty-stop
-.PHONY: all ctests help deps demo test env embed asan tsan valgrind fuzz bench readme format install rock install-rock clean
+.PHONY: all ctests help deps demo test env embed asan tsan valgrind fuzz bench bench-nginx readme format install rock install-rock clean

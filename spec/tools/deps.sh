@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what is missing, as Debian packages. Usage: deps.sh build | test
-# build: what `make demo` needs. test: also the plug-ins' libraries, LuaJIT, the servers and the checkers.
+# Installs what is missing, as Debian packages. Usage: deps.sh build | test | bench
+# build: what `make demo` needs. test: also the plug-ins' libraries, LuaJIT, the servers and the checkers. bench: also what bench-nginx needs.
 # Nothing is installed twice, nothing is removed, and no server the packages bring is started.
 set -eu
 
@@ -12,7 +12,8 @@ lua-redis lua-socket lua-resty-lrucache lua-resty-core lua-nginx-redis procps ng
 case "${1:-}" in
 build) want=$build ;;
 test) want=$test ;;
-*) echo "usage: deps.sh build | test" >&2; exit 2 ;;
+bench) want="$test wrk" ;;
+*) echo "usage: deps.sh build | test | bench" >&2; exit 2 ;;
 esac
 
 missing=""
