@@ -97,6 +97,7 @@ help:
 ## make crash-log  150 random deaths of logging processes, then: is every record there, once and whole? TRIALS=150
 ## make bench      the measurements of the README, as ratios in one run
 ## make bench-log  the log beside spdlog, lualogging and lua-cjson
+## make bench-nginx   inside nginx: beside lua-nginx-redis, ngx.shared and lua-resty-lrucache, with wrk; ROUNDS=7
 ## make format     clang-format over every C file
 ## make readme      write the generated parts of the README anew (after a full make test)
 ## make deps       install what build and tests need (Debian packages)
@@ -149,6 +150,10 @@ bench: all
 bench-log: all
 	@spec/tools/deps.sh bench
 	@eval "$$($(MAKE) -s env)" && spec/bench/log.sh
+bench-nginx: all
+	@spec/tools/deps.sh bench
+	@eval "$$($(MAKE) -s env)" && export LUA_PATH="$(CURDIR)/?.lua;$$LUA_PATH" && \
+		lua5.4 spec/bench/nginx/http.lua && lua5.4 spec/bench/nginx/workers.lua
 readme: all
 	@eval "$$($(MAKE) -s env)" && lua5.4 spec/tools/readme.lua write
 format:
@@ -192,6 +197,5 @@ install-rock-%: rock-%
 clean:
 	rm -rf $(B)
 
-.PHONY: openresty-demo openresty-stop bench-log
-.PHONY: crash-log
+.PHONY: openresty-demo openresty-stop bench-log bench-nginx crash-log
 .PHONY: all ctests help deps demo test env embed asan tsan valgrind fuzz bench readme format install rock install-rock clean

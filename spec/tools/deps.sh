@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing, as Debian packages. Usage: deps.sh build | test | bench
-# bench: and the peers of make bench-log.
 # build: what `make demo` needs. test: also the plug-ins' libraries, LuaJIT, the servers and the checkers.
+# bench: also the peers of bench-log and bench-nginx.
 # Nothing is installed twice, nothing is removed, and no server the packages bring is started.
 set -eu
 
@@ -12,7 +12,7 @@ lua-redis lua-socket lua-resty-lrucache lua-resty-core lua-nginx-redis procps ng
 
 case "${1:-}" in
 build) want=$build ;;
-bench) want="$test libspdlog-dev lua-logging" ;;
+bench) want="$test libspdlog-dev lua-logging wrk" ;;
 test) want=$test ;;
 *) echo "usage: deps.sh build | test | bench" >&2; exit 2 ;;
 esac
