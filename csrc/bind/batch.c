@@ -135,7 +135,7 @@ static int push_get_multi(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 3;
 }
 static const zbz_verb get_multi_verb = { "get_multi", parse_get_multi, run_get_multi, push_get_multi, ZBZ_READS, false,
-	                                     false,       false,           true };
+	                                     false,       ZBZ_KEYS,        true };
 static int table_get_multi(lua_State *L) { return zbz_request_call(L, &get_multi_verb); }
 
 /* true, or true, nil, errs with the errors at the top (nil: none). */
@@ -182,7 +182,7 @@ static int push_delete_multi(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return push_done(L);
 }
 static const zbz_verb delete_multi_verb = {
-	"delete_multi", parse_delete_multi, run_delete_multi, push_delete_multi, ZBZ_QUEUES, false, false, false, false
+	"delete_multi", parse_delete_multi, run_delete_multi, push_delete_multi, ZBZ_QUEUES, false, false, ZBZ_ALONE, false
 };
 static int table_delete_multi(lua_State *L) { return zbz_request_call(L, &delete_multi_verb); }
 
@@ -328,7 +328,7 @@ static int push_set_multi(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return push_done(L);
 }
 static const zbz_verb set_multi_verb = { "set_multi", parse_set_multi, run_set_multi, push_set_multi, ZBZ_QUEUES,
-	                                     false,       false,           false,         false };
+	                                     false,       false,           ZBZ_ALONE,     false };
 static int table_set_multi(lua_State *L) { return zbz_request_call(L, &set_multi_verb); }
 
 static const zbz_verb *const verbs[] = { &get_multi_verb, &set_multi_verb, &delete_multi_verb, NULL };

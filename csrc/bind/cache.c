@@ -124,7 +124,9 @@ static int push_swap(lua_State *L, zbz_bind *b, zbz_request *r) {
 	lua_pushboolean(L, 1);
 	return 1;
 }
-static const zbz_verb swap_verb = { "swap", parse_swap, run_swap, push_swap, ZBZ_CHANGES, false, true, false, false };
+static const zbz_verb swap_verb = {
+	"swap", parse_swap, run_swap, push_swap, ZBZ_CHANGES, false, true, ZBZ_ALONE, false
+};
 static int cache_swap(lua_State *L) { return zbz_request_call(L, &swap_verb); }
 
 static int cache_store(lua_State *L) {
@@ -150,7 +152,9 @@ static int push_ping(lua_State *L, zbz_bind *b, zbz_request *r) {
 	lua_pushboolean(L, 1);
 	return 1;
 }
-static const zbz_verb ping_verb = { "ping", parse_whole, run_ping, push_ping, ZBZ_READS, false, false, false, false };
+static const zbz_verb ping_verb = {
+	"ping", parse_whole, run_ping, push_ping, ZBZ_READS, false, false, ZBZ_ALONE, false
+};
 static int cache_ping(lua_State *L) { return zbz_request_call(L, &ping_verb); }
 
 static void parse_version(lua_State *L, zbz_bind *b, zbz_request *r) {
@@ -166,7 +170,7 @@ static int push_version(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 1;
 }
 static const zbz_verb version_verb = { "version", parse_version, run_version, push_version, ZBZ_READS,
-	                                   false,     false,         false,       false };
+	                                   false,     false,         ZBZ_ALONE,   false };
 static int cache_version(lua_State *L) { return zbz_request_call(L, &version_verb); }
 
 static void set_known(lua_State *L, const char *name, int64_t v) {
@@ -204,9 +208,8 @@ static int push_stats(lua_State *L, zbz_bind *b, zbz_request *r) {
 	}
 	return 1;
 }
-static const zbz_verb stats_verb = {
-	"provider_stats", parse_whole, run_stats, push_stats, ZBZ_READS, false, false, false, false
-};
+static const zbz_verb stats_verb = { "provider_stats", parse_whole, run_stats, push_stats, ZBZ_READS, false, false,
+	                                 ZBZ_ALONE,        false };
 static int cache_stats(lua_State *L) { return zbz_request_call(L, &stats_verb); }
 
 static const zbz_verb *const verbs[] = { &swap_verb, &ping_verb, &version_verb, &stats_verb, NULL };

@@ -139,7 +139,7 @@ static int push_command(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 1;
 }
 static const zbz_verb command_verb = { "command", parse_command, run_command, push_command, ZBZ_CHANGES,
-	                                   false,     false,         false,       false };
+	                                   false,     false,         ZBZ_ALONE,   false };
 static int cache_command(lua_State *L) { return zbz_request_call(L, &command_verb); }
 
 /* ---- inspect ---- */
@@ -162,7 +162,7 @@ static int push_inspect(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 1;
 }
 static const zbz_verb inspect_verb = { "inspect", parse_inspect, run_inspect, push_inspect, ZBZ_READS,
-	                                   false,     false,         false,       false };
+	                                   false,     false,         ZBZ_ALONE,   false };
 static int cache_inspect(lua_State *L) { return zbz_request_call(L, &inspect_verb); }
 
 /* ---- counters of the provider ---- */
@@ -176,7 +176,7 @@ static void parse_counters(lua_State *L, zbz_bind *b, zbz_request *r) {
 }
 static zbz_status run_counters(zbz_request *r) { return zbz_store_counters(r->store, &r->c, r->buf); }
 static const zbz_verb counters_verb = {
-	"provider_counters", parse_counters, run_counters, push_inspect, ZBZ_READS, false, false, false, false
+	"provider_counters", parse_counters, run_counters, push_inspect, ZBZ_READS, false, false, ZBZ_ALONE, false
 };
 static int cache_counters(lua_State *L) { return zbz_request_call(L, &counters_verb); }
 

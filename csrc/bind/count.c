@@ -49,10 +49,10 @@ static int push_count(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 1;
 }
 
-static const zbz_verb incr_verb = {
-	"incr", parse_count, run_count, push_count, ZBZ_QUEUES, false, false, false, false
-};
-static const zbz_verb decr_verb = { "decr", parse_down, run_count, push_count, ZBZ_QUEUES, false, false, false, false };
+static const zbz_verb incr_verb = { "incr", parse_count, run_count, push_count, ZBZ_QUEUES,
+	                                false,  false,       ZBZ_ALONE, false };
+static const zbz_verb decr_verb = { "decr", parse_down, run_count, push_count, ZBZ_QUEUES,
+	                                false,  false,      ZBZ_ALONE, false };
 static int table_incr(lua_State *L) { return zbz_request_call(L, &incr_verb); }
 static int table_decr(lua_State *L) { return zbz_request_call(L, &decr_verb); }
 

@@ -101,7 +101,8 @@ static int push_entry(lua_State *L, zbz_bind *b, zbz_request *r) {
 	push_version(L, &r->entry.version);
 	return 5;
 }
-static const zbz_verb entry_verb = { "entry", parse_entry, run_entry, push_entry, ZBZ_READS, true, false, false, true };
+static const zbz_verb entry_verb = { "entry", parse_entry, run_entry, push_entry, ZBZ_READS,
+	                                 true,    false,       ZBZ_ALONE, true };
 static int table_entry(lua_State *L) { return zbz_request_call(L, &entry_verb); }
 
 static int table_encode(lua_State *L) {
@@ -264,7 +265,7 @@ static int push_lease(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 1;
 }
 static const zbz_verb lease_verb = { "lease", parse_lease, run_lease, push_lease, ZBZ_CHANGES,
-	                                 false,   false,       false,     false };
+	                                 false,   false,       ZBZ_ALONE, false };
 static int table_lease(lua_State *L) { return zbz_request_call(L, &lease_verb); }
 
 typedef struct commit_in {
@@ -310,7 +311,7 @@ static int push_commit(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 1;
 }
 static const zbz_verb commit_verb = { "commit", parse_commit, run_commit, push_commit, ZBZ_CHANGES,
-	                                  false,    false,        false,      false };
+	                                  false,    false,        ZBZ_ALONE,  false };
 static int table_commit(lua_State *L) { return zbz_request_call(L, &commit_verb); }
 
 static const zbz_verb *const verbs[] = { &entry_verb, &lease_verb, &commit_verb, NULL };

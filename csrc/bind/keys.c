@@ -97,7 +97,9 @@ static int push_page(lua_State *L, zbz_bind *b, zbz_request *r) {
 	lua_pushboolean(L, 1);
 	return 1;
 }
-static const zbz_verb page_verb = { "keys", parse_page, run_page, push_page, ZBZ_READS, false, false, false, false };
+static const zbz_verb page_verb = {
+	"keys", parse_page, run_page, push_page, ZBZ_READS, false, false, ZBZ_ALONE, false
+};
 
 /* By way of the scratch buffer: a finalizer that runs while the string is made could ask this listing for its next
  * page. */
@@ -203,7 +205,7 @@ static int push_clear(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 2;
 }
 static const zbz_verb clear_verb = { "clear", parse_clear, run_clear, push_clear, ZBZ_CHANGES,
-	                                 false,   false,       false,     false };
+	                                 false,   false,       ZBZ_ALONE, false };
 static int table_clear(lua_State *L) { return zbz_request_call(L, &clear_verb); }
 
 static const zbz_verb *const verbs[] = { &clear_verb, &page_verb, NULL };

@@ -37,7 +37,8 @@ static int push_seen(lua_State *L, zbz_bind *b, zbz_request *r) {
 	zbz_push_int(L, stamp);
 	return 6;
 }
-static const zbz_verb seen_verb = { "get_seen", parse_seen, run_seen, push_seen, ZBZ_READS, false, false, false, true };
+static const zbz_verb seen_verb = { "get_seen", parse_seen, run_seen,  push_seen, ZBZ_READS,
+	                                false,      false,      ZBZ_ALONE, true };
 static int table_get_seen(lua_State *L) { return zbz_request_call(L, &seen_verb); }
 
 static const zbz_verb *const verbs[] = { &seen_verb, NULL };

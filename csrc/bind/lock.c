@@ -117,7 +117,9 @@ static int push_lock(lua_State *L, zbz_bind *b, zbz_request *r) {
 	let_go(r);
 	return n;
 }
-static const zbz_verb lock_verb = { "lock", parse_lock, run_lock, push_lock, ZBZ_CHANGES, false, false, false, false };
+static const zbz_verb lock_verb = {
+	"lock", parse_lock, run_lock, push_lock, ZBZ_CHANGES, false, false, ZBZ_ALONE, false
+};
 static int table_lock(lua_State *L) { return zbz_request_call(L, &lock_verb); }
 
 static void parse_unlock(lua_State *L, zbz_bind *b, zbz_request *r) {
@@ -137,7 +139,7 @@ static int push_unlock(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 1;
 }
 static const zbz_verb unlock_verb = { "unlock", parse_unlock, run_unlock, push_unlock, ZBZ_QUEUES,
-	                                  false,    false,        false,      false };
+	                                  false,    false,        ZBZ_ALONE,  false };
 static int table_unlock(lua_State *L) { return zbz_request_call(L, &unlock_verb); }
 
 static const zbz_verb *const verbs[] = { &lock_verb, &unlock_verb, NULL };

@@ -6,29 +6,14 @@
  *   finish(ticket, handle)   -> the results
  *
  * A ticket is a box: whoever drops it (a killed coroutine) drops the answer with it, and the call itself still runs. */
-#include <stdatomic.h>
+#include "park.h"
 
 #include "mail.h"
-#include "request.h"
-
-typedef struct parked parked;
 
 typedef struct ticket_box {
 	zbz_box head;
 	parked *p;
 } ticket_box;
-
-struct parked {
-	zbz_job job;
-	zbz_request r; /* verb NULL: the end of somebody else's load */
-	zbz_buf out;
-	const void *self;
-	ticket_box *ticket;    /* NULL: nobody asks any more */
-	atomic_bool abandoned; /* by a caller whose deadline passed: what has not begun shall not */
-	bool done, unattended; /* unattended: counted as such */
-};
-
-static parked *of_job(zbz_job *job) { return (parked *)(void *)((char *)job - offsetof(parked, job)); }
 
 /* Any thread, but for what is lent: that is given back or up where Lua is, or after its state has gone. */
 static void parked_free(parked *p) {
@@ -47,13 +32,13 @@ static void parked_free(parked *p) {
 }
 
 static void drop(zbz_job *job) {
-	parked *p = of_job(job);
+	parked *p = zbz_parked_of(job);
 	if (p->ticket != NULL) p->ticket->p = NULL;
 	parked_free(p);
 }
 
-static void run(zbz_job *job) {
-	parked *p = of_job(job);
+void zbz_park_run(zbz_job *job) {
+	parked *p = zbz_parked_of(job);
 	if (atomic_load(&p->abandoned)) {
 		p->r.s = zbz_fail(&p->r.c.err, ZBZ_E_TIMEOUT, "the deadline passed before the call began");
 	} else {
@@ -61,96 +46,10 @@ static void run(zbz_job *job) {
 	}
 }
 
-/* ---- reads of one table, together ---- */
-
-static void *carve(char **at, size_t n, size_t size) {
-	void *p = *at;
-	*at += n * size;
-	return p;
-}
-
-typedef struct company {
-	zbz_bytes *keys;
-	zbz_found *found;
-	parked **members;
-	size_t n;
-	zbz_call c;
-	zbz_buf out;
-} company;
-
-static void run_each(zbz_job *list) {
-	for (; list != NULL; list = list->next) run(list);
-}
-
-static bool gather(company *all, zbz_job *list) {
-	size_t n = 0;
-	zbz_job *job;
-	char *at;
-	for (job = list; job != NULL; job = job->next) n++;
-	at = zbz_calloc(n, sizeof(*all->keys) + sizeof(*all->found) + sizeof(*all->members));
-	if (at == NULL) return false;
-	memset(all, 0, sizeof(*all));
-	all->keys = carve(&at, n, sizeof(*all->keys));
-	all->found = carve(&at, n, sizeof(*all->found));
-	all->members = carve(&at, n, sizeof(*all->members));
-	for (job = list; job != NULL; job = job->next) {
-		parked *p = of_job(job);
-		if (atomic_load(&p->abandoned)) {
-			run(job);
-			continue;
-		}
-		if (all->n == 0) all->c = p->r.c;
-		if (p->r.c.deadline < all->c.deadline) all->c.deadline = p->r.c.deadline;
-		all->keys[all->n] = p->r.key;
-		all->members[all->n++] = p;
-	}
-	all->c.each = true;
-	return true;
-}
-
-/* The earliest deadline ends the batch; whoever has more time goes on alone. So does what failed for a reason of its own. */
-static void refuse_all(company *all, zbz_status s) {
-	bool early = s == ZBZ_E_TIMEOUT && zbz_call_left(&all->c) == 0;
-	size_t i;
-	for (i = 0; i < all->n; i++) {
-		parked *p = all->members[i];
-		p->job.alone = early ? zbz_call_left(&p->r.c) > 0 : s != ZBZ_E_TIMEOUT && s != ZBZ_E_UNAVAILABLE;
-		p->r.s = s;
-		p->r.c.err = all->c.err;
-	}
-}
-
-static void spread(company *all) {
-	size_t i;
-	for (i = 0; i < all->n; i++) {
-		parked *p = all->members[i];
-		const zbz_found *f = &all->found[i];
-		p->job.alone = f->status < 0;
-		p->r.s = f->status;
-		if (f->status == ZBZ_OK) p->r.s = zbz_buf_append(&p->out, all->out.p + f->off, f->n, &p->r.c.err);
-	}
-}
-
-static void run_together(zbz_job *list) {
-	company all;
-	zbz_status s = ZBZ_OK;
-	if (list->next == NULL || !gather(&all, list)) {
-		run_each(list);
-		return;
-	}
-	if (all.n > 0) s = zbz_table_get_many(of_job(list)->r.t, &all.c, all.keys, all.n, &all.out, all.found);
-	if (s < 0)
-		refuse_all(&all, s);
-	else
-		spread(&all);
-	zbz_buf_clear(&all.out);
-	zbz_free(all.keys);
-}
-
 bool zbz_park_drained(zbz_bind *b, zbz_job *job, uint64_t *id) {
 	parked *p;
 	if (job->drop != drop) return false;
-	p = of_job(job);
+	p = zbz_parked_of(job);
 	*id = job->ticket;
 	p->done = true;
 	if (p->unattended) b->unattended--;
@@ -177,6 +76,12 @@ static void ticket_release(lua_State *L, void *self) {
 }
 
 /* ---- a copy that needs no Lua ---- */
+
+static void *carve(char **at, size_t n, size_t size) {
+	void *p = *at;
+	*at += n * size;
+	return p;
+}
 
 static void own(char **at, zbz_bytes *v) {
 	if (v->n > 0) memcpy(*at, v->p, v->n);
@@ -230,12 +135,9 @@ static parked *copy_of(const zbz_request *r, const void *self) {
 	p->self = self;
 	if (p->r.t != NULL) zbz_table_ref(p->r.t);
 	zbz_keep_ref(p->r.keep);
-	p->job.run = run;
+	p->job.run = zbz_park_run;
 	p->job.drop = drop;
-	if (r->verb->together && zbz_table_batches(r->t)) {
-		p->job.kin = r->t;
-		p->job.run_kin = run_together;
-	}
+	zbz_park_kin(p);
 	return p;
 }
 

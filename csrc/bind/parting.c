@@ -90,9 +90,8 @@ static int push_close(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 1;
 }
 
-static const zbz_verb close_verb = {
-	"close", parse_close, run_close, push_close, ZBZ_QUEUES, false, false, false, false
-};
+static const zbz_verb close_verb = { "close", parse_close, run_close, push_close, ZBZ_QUEUES,
+	                                 false,   false,       ZBZ_ALONE, false };
 static const zbz_verb *const verbs[] = { &close_verb, NULL };
 const zbz_verb *const *const zbz_close_verbs = verbs;
 

@@ -14,6 +14,12 @@ typedef enum zbz_effect {
 	ZBZ_QUEUES,  /* makes sense without anybody waiting for it */
 } zbz_effect;
 
+typedef enum zbz_company { /* reads of a table, of which several may become one batch: see together.c */
+	                       ZBZ_ALONE,
+	                       ZBZ_KEY,  /* the value of key, into buf */
+	                       ZBZ_KEYS, /* those of keys, into buf and found */
+} zbz_company;
+
 typedef struct zbz_verb {
 	const char *name;
 	/* Raises on misuse. Bytes are borrowed from the Lua values at the arguments' indices or stand in r->buf. A call that
@@ -25,8 +31,8 @@ typedef struct zbz_verb {
 	zbz_effect effect;
 	bool extra_nil; /* failures are nil, nil, err */
 	bool waits;     /* even on a provider that answers at once */
-	bool together;  /* gets one key's value into buf: several may become one batch */
-	bool tries;     /* heeds no_wait: may be run where nothing can wait, and once more where that answered AGAIN */
+	zbz_company together;
+	bool tries; /* heeds no_wait: may be run where nothing can wait, and once more where that answered AGAIN */
 } zbz_verb;
 
 enum { ZBZ_VERB_ARGS = 6 };

@@ -268,7 +268,7 @@ static int push_subscription(lua_State *L, zbz_bind *b, zbz_request *r) {
 }
 
 static const zbz_verb subscribe_verb = { "subscribe", parse_subscribe, run_subscribe, push_subscription,
-	                                     ZBZ_CHANGES, false,           false,         false,
+	                                     ZBZ_CHANGES, false,           false,         ZBZ_ALONE,
 	                                     false };
 static const zbz_verb *const verbs[] = { &subscribe_verb, NULL };
 const zbz_verb *const *const zbz_mail_verbs = verbs;

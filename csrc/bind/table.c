@@ -147,7 +147,7 @@ static int push_value(lua_State *L, zbz_bind *b, zbz_request *r) {
 	r->s = zbz_value_push(L, r->box, zbz_buf_bytes(r->buf), &r->c.err);
 	return 1;
 }
-static const zbz_verb get_verb = { "get", parse_read, run_get, push_value, ZBZ_READS, false, false, true, true };
+static const zbz_verb get_verb = { "get", parse_read, run_get, push_value, ZBZ_READS, false, false, ZBZ_KEY, true };
 
 static zbz_status run_get_raw(zbz_request *r) { return zbz_table_get_raw(r->t, &r->c, r->key, r->buf); }
 static int push_bytes(lua_State *L, zbz_bind *b, zbz_request *r) {
@@ -156,7 +156,7 @@ static int push_bytes(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 1;
 }
 static const zbz_verb get_raw_verb = { "get_raw", parse_read, run_get_raw, push_bytes, ZBZ_READS,
-	                                   false,     false,      false,       true };
+	                                   false,     false,      ZBZ_ALONE,   true };
 static int table_get_raw(lua_State *L) { return zbz_request_call(L, &get_raw_verb); }
 
 static void parse_key(lua_State *L, zbz_bind *b, zbz_request *r) {
@@ -170,9 +170,8 @@ static int push_is_ok(lua_State *L, zbz_bind *b, zbz_request *r) {
 	lua_pushboolean(L, r->s == ZBZ_OK);
 	return 1;
 }
-static const zbz_verb exists_verb = {
-	"exists", parse_key, run_exists, push_is_ok, ZBZ_READS, false, false, false, true
-};
+static const zbz_verb exists_verb = { "exists", parse_key, run_exists, push_is_ok, ZBZ_READS,
+	                                  false,    false,     ZBZ_ALONE,  true };
 static int table_exists(lua_State *L) { return zbz_request_call(L, &exists_verb); }
 
 static void push_left(lua_State *L, int64_t left_ms) {
@@ -189,7 +188,7 @@ static int push_ttl(lua_State *L, zbz_bind *b, zbz_request *r) {
 	push_left(L, r->number);
 	return 1;
 }
-static const zbz_verb ttl_verb = { "ttl", parse_key, run_ttl, push_ttl, ZBZ_READS, false, false, false, true };
+static const zbz_verb ttl_verb = { "ttl", parse_key, run_ttl, push_ttl, ZBZ_READS, false, false, ZBZ_ALONE, true };
 static int table_ttl(lua_State *L) { return zbz_request_call(L, &ttl_verb); }
 
 static void push_info(lua_State *L, const zbz_entry *e, int64_t now) {
@@ -229,7 +228,7 @@ static int push_with(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 2;
 }
 static const zbz_verb get_with_verb = { "get_with", parse_read, run_get_with, push_with, ZBZ_READS,
-	                                    false,      false,      false,        true };
+	                                    false,      false,      ZBZ_ALONE,    true };
 static int table_get_with(lua_State *L) { return zbz_request_call(L, &get_with_verb); }
 
 /* ---- writing ---- */
@@ -276,8 +275,8 @@ static zbz_status run_set(zbz_request *r) {
 	r->put.version = &r->version;
 	return zbz_table_set(r->t, &r->c, r->key, r->value, &r->put, NULL);
 }
-static const zbz_verb set_verb = { "set", parse_set, run_set, push_is_ok, ZBZ_QUEUES, false, false, false, false };
-static const zbz_verb add_verb = { "add", parse_add, run_set, push_is_ok, ZBZ_CHANGES, false, false, false, false };
+static const zbz_verb set_verb = { "set", parse_set, run_set, push_is_ok, ZBZ_QUEUES, false, false, ZBZ_ALONE, false };
+static const zbz_verb add_verb = { "add", parse_add, run_set, push_is_ok, ZBZ_CHANGES, false, false, ZBZ_ALONE, false };
 static int table_set(lua_State *L) { return zbz_request_call(L, &set_verb); }
 static int table_add(lua_State *L) { return zbz_request_call(L, &add_verb); }
 
@@ -292,7 +291,7 @@ static void parse_set_raw(lua_State *L, zbz_bind *b, zbz_request *r) {
 }
 static zbz_status run_set_raw(zbz_request *r) { return zbz_table_set_raw(r->t, &r->c, r->key, r->value, r->ttl); }
 static const zbz_verb set_raw_verb = { "set_raw", parse_set_raw, run_set_raw, push_is_ok, ZBZ_QUEUES,
-	                                   false,     false,         false,       false };
+	                                   false,     false,         ZBZ_ALONE,   false };
 static int table_set_raw(lua_State *L) { return zbz_request_call(L, &set_raw_verb); }
 
 static int push_true(lua_State *L, zbz_bind *b, zbz_request *r) {
@@ -300,14 +299,13 @@ static int push_true(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 1;
 }
 static zbz_status run_delete(zbz_request *r) { return zbz_table_del(r->t, &r->c, r->key); }
-static const zbz_verb delete_verb = {
-	"delete", parse_key, run_delete, push_true, ZBZ_QUEUES, false, false, false, false
-};
+static const zbz_verb delete_verb = { "delete", parse_key, run_delete, push_true, ZBZ_QUEUES,
+	                                  false,    false,     ZBZ_ALONE,  false };
 static int table_delete(lua_State *L) { return zbz_request_call(L, &delete_verb); }
 
 static zbz_status run_invalidate(zbz_request *r) { return zbz_table_invalidate(r->t, &r->c, r->key); }
 static const zbz_verb invalidate_verb = { "invalidate", parse_key, run_invalidate, push_true, ZBZ_QUEUES,
-	                                      false,        false,     false,          false };
+	                                      false,        false,     ZBZ_ALONE,      false };
 static int table_invalidate(lua_State *L) { return zbz_request_call(L, &invalidate_verb); }
 
 static void parse_expire(lua_State *L, zbz_bind *b, zbz_request *r) {
@@ -321,7 +319,7 @@ static int push_there(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return r->s == ZBZ_OK ? push_true(L, b, r) : push_nil(L);
 }
 static const zbz_verb expire_verb = { "expire", parse_expire, run_expire, push_there, ZBZ_QUEUES,
-	                                  false,    false,        false,      false };
+	                                  false,    false,        ZBZ_ALONE,  false };
 static int table_expire(lua_State *L) { return zbz_request_call(L, &expire_verb); }
 
 static const zbz_verb *const verbs[] = {

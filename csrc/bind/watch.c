@@ -205,8 +205,12 @@ static int push_look(lua_State *L, zbz_bind *b, zbz_request *r) {
 	return 1;
 }
 
-static const zbz_verb sync_verb = { "sync", parse_look, run_sync, push_look, ZBZ_READS, false, false, false, false };
-static const zbz_verb read_verb = { "read", parse_look, run_read, push_look, ZBZ_READS, false, false, false, false };
+static const zbz_verb sync_verb = {
+	"sync", parse_look, run_sync, push_look, ZBZ_READS, false, false, ZBZ_ALONE, false
+};
+static const zbz_verb read_verb = {
+	"read", parse_look, run_read, push_look, ZBZ_READS, false, false, ZBZ_ALONE, false
+};
 static const zbz_verb *const verbs[] = { &sync_verb, &read_verb, NULL };
 const zbz_verb *const *const zbz_watch_verbs = verbs;
 

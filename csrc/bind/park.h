@@ -1,0 +1,28 @@
+/* A parked call, for the files that run some: park.c and together.c. */
+#ifndef ZBZ_BIND_PARK_H
+#define ZBZ_BIND_PARK_H
+
+#include <stdatomic.h>
+
+#include "request.h"
+
+struct ticket_box;
+
+typedef struct parked {
+	zbz_job job;
+	zbz_request r; /* verb NULL: the end of somebody else's load */
+	zbz_buf out;
+	const void *self;
+	struct ticket_box *ticket; /* NULL: nobody asks any more */
+	atomic_bool abandoned;     /* by a caller whose deadline passed: what has not begun shall not */
+	bool done, unattended;     /* unattended: counted as such */
+} parked;
+
+static inline parked *zbz_parked_of(zbz_job *job) { return (parked *)(void *)((char *)job - offsetof(parked, job)); }
+
+/* On a thread of the pool. */
+void zbz_park_run(zbz_job *job);
+/* Marks a read that may be run together with others of its table. */
+void zbz_park_kin(parked *p);
+
+#endif
