@@ -8,11 +8,11 @@ local pages
 -- init_by_lua: configuration only. Every worker opens its own connections when it first needs one.
 function app.init()
 	local url = os.getenv("REDIS_URL")
-	assert(zbz.cache.configure{ provider = url or "memory:", key_prefix = "example:" })
-	pages = assert(zbz.table("pages", { ttl = "5s", neg_ttl = "2s", stale_ttl = "1h", deadline = "3s" }))
+	assert(zbz.cache.configure{ provider = url or "shared:", key_prefix = "example:" })
+	pages = assert(zbz.table("pages", { ttl = "5s", neg_ttl = "2s", stale_ttl = "1h", deadline = "3s", lock = "host" }))
 end
 
--- Runs once per key, whatever the number of requests; it may yield.
+-- Runs once per key, whatever the number of requests and workers; it may yield.
 local function load(path)
 	local answer = ngx.location.capture("/upstream" .. path)
 	if answer.status == 404 then return nil end

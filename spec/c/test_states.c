@@ -306,6 +306,22 @@ static const char *const parked_scripts[] = {
 	"local f = t:flight('y'); local ticket, id = doors.commit(t, f, 'y', '[1]', {}); f:leave(); f = nil\n"
 	"assert(settle(t, ticket, id) ~= nil)",
 	"local s = assert(settle(cache, core.cache_doors.subscribe(cache, 'a', false, print))); s:close()",
+	"local s = assert(settle(cache, core.cache_doors.subscribe(cache, 'a', false, print)))\n"
+	"assert(settle(s, core.handle_doors.close(s))); assert(s:closed()); assert(s:close())",
+	"local c = assert(core.new_cache(store, {})); assert(settle(c, core.cache_doors.subscribe(c, 'a', false, print)))\n"
+	"assert(settle(c, core.cache_doors.close(c)) == true); assert(c:closed()); assert(c:close())",
+	"local s = assert(core.open_store{provider='mailer', count=1})\n"
+	"assert(settle(s, core.handle_doors.close(s)) == true); assert(s:closed())",
+	"local s = assert(core.open_store{provider='mailer', count=1}); assert(settle(cache, core.cache_doors.swap(cache, "
+	"s)))",
+	"local s = assert(core.open_store{provider='mailer', count=1}); core.cache_doors.swap(cache, s); "
+	"core.handle_doors.close(s); s = nil; collectgarbage()",
+	"core.hosted(true); local c = assert(core.new_cache(store, {}))\n"
+	"assert(settle(c, core.cache_doors.subscribe(c, 'a', false, print))); c = nil; collectgarbage(); "
+	"core.hosted(false)",
+	"core.hosted(true); core.new_cache(store, {}):close(); doors.get(t, 'k')",
+	"local n = 0; for i = 1, 20 do doors.get(t, 'k' .. i); doors.get_multi(t, {'a', 'b' .. i}) end\n"
+	"repeat local got = core.poll_next(5000); n = n + 1 until n == 40 or not got",
 	"local ticket = doors.get(t, 'k'); core.abandon(ticket); ticket = doors.get(t, 'k'); ticket = nil; "
 	"collectgarbage()",
 };
