@@ -44,7 +44,7 @@ typedef struct zbz_door {
 	double number;
 	const char *p;
 	uint32_t n;
-	bool closed; /* the state is going away, and the boxes have gone before it */
+	bool closed; /* declared in Lua, too: the state is going away, and the boxes have gone before it */
 	zbz_buf buf;
 	zbz_status s;
 	zbz_call c;

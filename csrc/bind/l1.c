@@ -25,17 +25,21 @@ static zbz_status run_seen(zbz_request *r) {
 	return s == ZBZ_OK && r->entry.negative && r->entry.stale ? ZBZ_MISS : s;
 }
 
-/* value, state, age, left, place, stamp; place 0: not to be kept. */
+/* value, state, age, left, place, stamp, word, seq; place 0: not to be kept; word 0: none, else its address. */
 static int push_seen(lua_State *L, zbz_bind *b, zbz_request *r) {
-	uint32_t place = 0, stamp = 0;
+	uint32_t place = 0, stamp = 0, seq = 0;
+	const volatile uint32_t *word = NULL;
 	int n = zbz_entry_push(L, r);
 	if (n == 4 && r->box->l1 != NULL) place = zbz_l1_keep(r->box->l1, &r->kept, &stamp);
 	zbz_kept_clear(&r->kept);
 	r->undo = NULL;
 	if (n < 4) return n;
+	if (place > 0) word = zbz_l1_word(r->box->l1, place, &seq);
 	zbz_push_int(L, place);
 	zbz_push_int(L, stamp);
-	return 6;
+	lua_pushnumber(L, (lua_Number)(uintptr_t)word);
+	zbz_push_int(L, seq);
+	return 8;
 }
 static const zbz_verb seen_verb = { "get_seen", parse_seen, run_seen,  push_seen, ZBZ_READS,
 	                                false,      false,      ZBZ_ALONE, true };

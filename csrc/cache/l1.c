@@ -81,23 +81,31 @@ zbz_status zbz_table_get_kept(zbz_table *t, zbz_call *c, zbz_bytes key, zbz_buf 
 
 /* ---- places ---- */
 
+/* What a hit looks at, two in a line of a processor's cache; and the rest. */
 typedef struct place {
-	zbz_seen seen; /* word NULL: empty */
-	int64_t expire_at, stored_at;
-	bool hit;       /* since the hand was here */
-	uint32_t stamp; /* of the value in it */
-	uint32_t next;  /* of an empty one: the next of them */
+	const volatile uint32_t *word; /* NULL: empty */
+	int64_t expire_at;             /* of the copy */
+	uint32_t seq, stamp;           /* stamp: of the value in it */
+	bool marked;                   /* a use is to be told below */
 } place;
 
+typedef struct behind {
+	zbz_seen seen;
+	int64_t expire_at, stored_at;
+	uint32_t next; /* of an empty one: the next of them */
+} behind;
+
 struct zbz_l1 {
+	zbz_l1_face face; /* used: since the hand was here; another epoch of the cache, and all places are worth nothing */
 	zbz_table *t;
 	zbz_store *store; /* that all places are from; NULL when all are empty */
-	uint32_t epoch;   /* of the cache: another, and all are worth nothing */
 	uint32_t most, n, room, hand, empty, stamps;
 	place *places;
-	uint64_t hits;
+	behind *rest; /* of the same place */
+	double noted; /* hits that last_access knows of */
 	int64_t last_access;
 };
+_Static_assert(sizeof(atomic_uint) == sizeof(uint32_t), "the epoch of a cache is read as it is");
 
 zbz_status zbz_l1_new(zbz_table *t, uint32_t places, zbz_l1 **out, zbz_err *err) {
 	zbz_store *store = zbz_cache_store(t->cache);
@@ -113,6 +121,7 @@ zbz_status zbz_l1_new(zbz_table *t, uint32_t places, zbz_l1 **out, zbz_err *err)
 	*out = zbz_calloc(1, sizeof **out);
 	if (*out == NULL) return zbz_fail_nomem(err);
 	(*out)->t = zbz_table_ref(t);
+	(*out)->face.cache_epoch = (const volatile uint32_t *)&t->cache->epoch;
 	(*out)->most = places > 0 ? places : 1;
 	return ZBZ_OK;
 }
@@ -120,6 +129,7 @@ zbz_status zbz_l1_new(zbz_table *t, uint32_t places, zbz_l1 **out, zbz_err *err)
 void zbz_l1_clear(zbz_l1 *l1) {
 	zbz_store *store = l1->store;
 	l1->store = NULL;
+	l1->face.generation++;
 	l1->n = l1->hand = l1->empty = 0;
 	zbz_store_unref(store);
 }
@@ -129,34 +139,46 @@ void zbz_l1_free(zbz_l1 *l1) {
 	zbz_l1_clear(l1);
 	zbz_table_free(l1->t);
 	zbz_free(l1->places);
+	zbz_free(l1->rest);
+	zbz_free(l1->face.used);
 	zbz_free(l1);
 }
 
 static void vacate(zbz_l1 *l1, uint32_t i) {
-	place *p = &l1->places[i - 1];
-	p->seen.word = NULL;
-	p->next = l1->empty;
+	l1->places[i - 1].word = NULL;
+	l1->rest[i - 1].next = l1->empty;
 	l1->empty = i;
+}
+
+static bool expired(const place *p, int64_t now) { return p->expire_at != ZBZ_NO_EXPIRY && p->expire_at <= now; }
+
+/* Its word has moved. */
+static bool stands(zbz_l1 *l1, uint32_t i) {
+	zbz_seen *seen = &l1->rest[i - 1].seen;
+	bool yes = zbz_seen_stands(seen);
+	l1->places[i - 1].seq = seen->seq;
+	return yes;
 }
 
 bool zbz_l1_hit(zbz_l1 *l1, uint32_t i, uint32_t stamp) {
 	place *p;
 	int64_t now;
 	if (i - 1 >= l1->n) return false; /* 0 too */
-	if (epoch_of(l1->t) != l1->epoch) {
+	if (epoch_of(l1->t) != l1->face.epoch) {
 		zbz_l1_clear(l1);
 		return false;
 	}
 	p = &l1->places[i - 1];
-	if (p->stamp != stamp || p->seen.word == NULL) return false;
+	if (p->stamp != stamp || p->word == NULL) return false;
 	now = zbz_wall(l1->t->clock);
-	if (!zbz_seen_stands(&p->seen) || (p->seen.expire_at != ZBZ_NO_EXPIRY && p->seen.expire_at <= now)) {
+	if ((__atomic_load_n(p->word, __ATOMIC_ACQUIRE) != p->seq && !stands(l1, i)) || expired(p, now)) {
 		vacate(l1, i);
 		return false;
 	}
-	zbz_seen_use(&p->seen);
-	p->hit = true;
-	l1->hits++;
+	if (p->marked) zbz_seen_use(&l1->rest[i - 1].seen);
+	l1->face.used[i - 1] = 1;
+	l1->face.hits += 1;
+	l1->noted = l1->face.hits;
 	l1->last_access = now;
 	return true;
 }
@@ -164,28 +186,36 @@ bool zbz_l1_hit(zbz_l1 *l1, uint32_t i, uint32_t stamp) {
 static bool grow(zbz_l1 *l1) {
 	uint32_t room = l1->room == 0 ? 16 : l1->room * 2;
 	place *places;
+	behind *rest;
+	uint8_t *used;
 	if (room > l1->most || room < l1->room) room = l1->most;
 	places = zbz_realloc(l1->places, room * sizeof *places);
 	if (places == NULL) return false;
 	l1->places = places;
+	rest = zbz_realloc(l1->rest, room * sizeof *rest);
+	if (rest == NULL) return false;
+	l1->rest = rest;
+	used = zbz_realloc(l1->face.used, room);
+	if (used == NULL) return false;
+	l1->face.used = used;
 	l1->room = room;
 	return true;
 }
 
 static uint32_t sweep(zbz_l1 *l1) {
 	for (;;) {
-		place *p;
+		uint8_t *used;
 		if (l1->hand >= l1->n) l1->hand = 0;
-		p = &l1->places[l1->hand++];
-		if (!p->hit) return l1->hand;
-		p->hit = false;
+		used = &l1->face.used[l1->hand++];
+		if (*used == 0) return l1->hand;
+		*used = 0;
 	}
 }
 
 static uint32_t place_for(zbz_l1 *l1) {
 	uint32_t i = l1->empty;
 	if (i != 0) {
-		l1->empty = l1->places[i - 1].next;
+		l1->empty = l1->rest[i - 1].next;
 		return i;
 	}
 	if (l1->n < l1->room || (l1->n < l1->most && grow(l1))) return ++l1->n;
@@ -198,29 +228,44 @@ uint32_t zbz_l1_keep(zbz_l1 *l1, zbz_kept *kept, uint32_t *stamp) {
 		zbz_kept_clear(kept);
 		return 0;
 	}
-	if (l1->store != kept->store || l1->epoch != now) {
+	if (l1->store != kept->store || l1->face.epoch != now) {
 		zbz_l1_clear(l1);
 		l1->store = kept->store;
-		l1->epoch = now;
+		l1->face.epoch = now;
 		kept->store = NULL;
 	}
 	zbz_kept_clear(kept);
 	i = place_for(l1);
 	if (i == 0) return 0;
 	*stamp = ++l1->stamps;
-	l1->places[i - 1] = (place){ kept->seen, kept->expire_at, kept->stored_at, false, *stamp, 0 };
+	l1->places[i - 1] =
+	    (place){ kept->seen.word, kept->seen.expire_at, kept->seen.seq, *stamp, kept->seen.mark != NULL };
+	l1->rest[i - 1] = (behind){ kept->seen, kept->expire_at, kept->stored_at, 0 };
+	l1->face.used[i - 1] = 0;
 	return i;
+}
+
+const volatile uint32_t *zbz_l1_word(const zbz_l1 *l1, uint32_t i, uint32_t *seq) {
+	const place *p;
+	if (i - 1 >= l1->n) return NULL;
+	p = &l1->places[i - 1];
+	*seq = p->seq;
+	return p->expire_at == ZBZ_NO_EXPIRY && !p->marked ? p->word : NULL;
 }
 
 void zbz_l1_times(const zbz_l1 *l1, uint32_t i, int64_t *expire_at, int64_t *stored_at) {
 	*expire_at = -1;
 	*stored_at = 0;
 	if (i - 1 >= l1->n) return;
-	*expire_at = l1->places[i - 1].expire_at;
-	*stored_at = l1->places[i - 1].stored_at;
+	*expire_at = l1->rest[i - 1].expire_at;
+	*stored_at = l1->rest[i - 1].stored_at;
 }
 
-void zbz_l1_stats(const zbz_l1 *l1, uint64_t *hits, int64_t *last_access) {
-	*hits = l1->hits;
+void zbz_l1_stats(zbz_l1 *l1, uint64_t *hits, int64_t *last_access) {
+	if (l1->noted < l1->face.hits) {
+		l1->noted = l1->face.hits;
+		l1->last_access = zbz_wall(l1->t->clock);
+	}
+	*hits = (uint64_t)l1->face.hits;
 	*last_access = l1->last_access;
 }

@@ -4,8 +4,13 @@
 
 /* Declared in Lua as well: zbz/ffi/doors.lua. */
 _Static_assert(offsetof(zbz_door, serial) == 0 && offsetof(zbz_door, number) == 8 && offsetof(zbz_door, p) == 16 &&
-                   offsetof(zbz_door, n) == 16 + sizeof(void *),
+                   offsetof(zbz_door, n) == 16 + sizeof(void *) && offsetof(zbz_door, closed) == 20 + sizeof(void *),
                "the part of the record that Lua declares");
+_Static_assert(offsetof(zbz_table_box, l1) == 5 * sizeof(void *) && offsetof(zbz_l1_face, hits) == 0 &&
+                   offsetof(zbz_l1_face, cache_epoch) == 8 && offsetof(zbz_l1_face, used) == 8 + sizeof(void *) &&
+                   offsetof(zbz_l1_face, epoch) == 8 + 2 * sizeof(void *) &&
+                   offsetof(zbz_l1_face, generation) == 12 + 2 * sizeof(void *),
+               "what Lua declares of a table's L1");
 
 /* What a handle's userdata holds; NULL once that was collected. When the state closes the boxes go, whatever userdata is left. */
 static zbz_table_box *box_of(void *shell, const zbz_door *d) {
@@ -58,9 +63,12 @@ int32_t zbz_door_entry(void *self, const char *key, uint32_t n, zbz_door *d) {
 	return zbz_door_value((zbz_codec)box->codec, zbz_buf_bytes(&d->buf), d);
 }
 
-int32_t zbz_door_l1_hit(void *self, uint32_t place, uint32_t stamp, const zbz_door *d) {
+/* Leaves in n what the place's word holds now. */
+int32_t zbz_door_l1_hit(void *self, uint32_t place, uint32_t stamp, zbz_door *d) {
 	const zbz_table_box *box = box_of(self, d);
-	return box != NULL && box->l1 != NULL && zbz_l1_hit(box->l1, place, stamp);
+	if (box == NULL || box->l1 == NULL || !zbz_l1_hit(box->l1, place, stamp)) return false;
+	zbz_l1_word(box->l1, place, &d->n);
+	return true;
 }
 
 const zbz_door_address zbz_doors[] = {

@@ -11,7 +11,7 @@ int32_t zbz_door_get(void *self, const char *key, uint32_t n, zbz_door *d);
 int32_t zbz_door_get_raw(void *self, const char *key, uint32_t n, zbz_door *d);
 /* A live value as get has it; anything else is ZBZ_DOOR_REST, a miss too. */
 int32_t zbz_door_entry(void *self, const char *key, uint32_t n, zbz_door *d);
-int32_t zbz_door_l1_hit(void *self, uint32_t place, uint32_t stamp, const zbz_door *d);
+int32_t zbz_door_l1_hit(void *self, uint32_t place, uint32_t stamp, zbz_door *d);
 
 /* What `v` is in that codec, where it can be told without Lua; else ZBZ_DOOR_REST. */
 int32_t zbz_door_value(zbz_codec codec, zbz_bytes v, zbz_door *d);

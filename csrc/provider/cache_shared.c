@@ -105,30 +105,28 @@ static zbz_status shared_get(void *self, zbz_call *c, zbz_bytes key, zbz_buf *ou
 	return ZBZ_OK;
 }
 
-/* One store per time round the ring: what a slot says already is left alone. */
-static void use_entry(zbz_seen *seen) {
-	zbz_word *slot = (zbz_word *)(uintptr_t)seen->mark;
-	uint64_t word = zbz_wload(slot);
-	if (zbz_slot_freq(word) == 0 && zbz_seen_stands(seen) &&
-	    atomic_compare_exchange_strong_explicit(slot, &word, word + ZBZ_SLOT_ONE, memory_order_relaxed,
-	                                            memory_order_relaxed))
-		word += ZBZ_SLOT_ONE;
-	seen->was = word & ZBZ_SLOT_FREQ;
+/* The gate has moved: was it for this bucket? Asked in the order in which a writer comes. */
+static bool look_closer(zbz_seen *seen) {
+	const zbz_half *word = seen->store;
+	uint32_t gate = __atomic_load_n(seen->word, __ATOMIC_ACQUIRE);
+	if (atomic_load_explicit(word, memory_order_acquire) != (uint32_t)seen->entry) return false;
+	if ((gate & 1) == 0) seen->seq = gate;
+	return true;
 }
 
+/* A use needs no mark: the read counted as one, and when the ring has gone round and counts anew, the entry moves. */
 static zbz_status shared_get_seen(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_seen *seen) {
 	zbz_shared *sh = self;
 	zbz_shared_target t = zbz_shared_aim(sh, key, c->now);
 	zbz_shared_seen what;
 	zbz_status status = zbz_shared_read(sh, &t, out, &what, &c->err);
 	if (status != ZBZ_OK) return status;
-	seen->word = (const volatile uint32_t *)what.word;
-	seen->seq = what.seq;
+	seen->word = (const volatile uint32_t *)what.gate;
+	seen->seq = what.opening;
 	seen->expire_at = what.expire_at;
-	seen->mark = (const volatile uint64_t *)what.slot;
-	seen->mask = ZBZ_SLOT_FREQ;
-	seen->was = zbz_wload(what.slot) & ZBZ_SLOT_FREQ;
-	seen->use = use_entry;
+	seen->look = look_closer;
+	seen->store = (void *)(uintptr_t)what.word;
+	seen->entry = what.seq;
 	return ZBZ_OK;
 }
 

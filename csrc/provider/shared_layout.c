@@ -19,16 +19,22 @@ static uint32_t shards_for(uint64_t size) {
 	return (uint32_t)n;
 }
 
+/* Shards share no line of gates. */
+static uint32_t gates_for(uint64_t buckets) { return (uint32_t)(buckets / ZBZ_SHARED_GATED / 16 + 1) * 16; }
+
 void zbz_shared_plan(uint64_t size, uint64_t entry_size, zbz_shared_geometry *g) {
 	const uint64_t slots_per_bucket = ZBZ_SHARED_SLOTS, ghost = sizeof(uint16_t);
+	const uint64_t per_bucket = slots_per_bucket * (entry_size + ghost) + sizeof(zbz_shared_bucket);
 	uint64_t rest, buckets, ghosts, arena;
 	memset(g, 0, sizeof *g);
 	g->size = size;
 	g->entry_size = entry_size;
 	g->shards = shards_for(size);
-	g->stride = (size - ZBZ_SHARED_HEADER) / g->shards / 64 * 64;
+	g->gates = gates_for(size / g->shards / per_bucket); /* without the gates themselves, so perhaps a few more than needed */
+	g->shards_at = ZBZ_SHARED_HEADER + (uint64_t)g->shards * g->gates * sizeof(zbz_half);
+	g->stride = (size - g->shards_at) / g->shards / 64 * 64;
 	rest = g->stride - sizeof(zbz_shared_shard);
-	buckets = rest / (slots_per_bucket * (entry_size + ghost) + sizeof(zbz_shared_bucket));
+	buckets = rest / per_bucket;
 	if (buckets < 2) buckets = 2;
 	ghosts = (buckets * slots_per_bucket + ZBZ_SHARED_GHOSTS - 1) / ZBZ_SHARED_GHOSTS;
 	arena = (rest - buckets * sizeof(zbz_shared_bucket) - ghosts * ZBZ_SHARED_GHOSTS * ghost) / 8;
@@ -74,9 +80,12 @@ bool zbz_shared_lock_sound(const zbz_shared_shard *s) {
 #endif
 }
 
-void zbz_shared_empty(const zbz_shared_geometry *g, zbz_shared_shard *s) {
+void zbz_shared_empty(const zbz_shared_geometry *g, unsigned char *base, uint32_t shard) {
+	zbz_shared_shard *s = zbz_shared_shard_in(g, base, shard);
+	zbz_half *gates = zbz_shared_gates_in(g, base, shard);
 	zbz_shared_bucket *b = (zbz_shared_bucket *)(void *)((zbz_word *)(void *)s + g->buckets_at), *end = b + g->buckets;
 	uint32_t i;
+	for (i = 0; i < g->gates; i++) zbz_hstore(&gates[i], zbz_hload(&gates[i]) | 1);
 	for (; b < end; b++) {
 		zbz_hstore(&b->seq, zbz_hload(&b->seq) | 1);
 		zbz_shared_fence(memory_order_release);
@@ -84,6 +93,8 @@ void zbz_shared_empty(const zbz_shared_geometry *g, zbz_shared_shard *s) {
 		zbz_hstore(&b->away, 0);
 		atomic_store_explicit(&b->seq, zbz_hload(&b->seq) + 1, memory_order_release);
 	}
+	for (i = 0; i < g->gates; i++)
+		atomic_store_explicit(&gates[i], (zbz_hload(&gates[i]) | 1) + 1, memory_order_release);
 	memset((zbz_word *)(void *)s + g->ghosts_at, 0, (size_t)g->ghosts * ZBZ_SHARED_GHOSTS * sizeof(uint16_t));
 	for (i = 0; i < 2; i++) {
 		zbz_hstore(&s->ring[i].head, 0);
@@ -104,7 +115,7 @@ zbz_status zbz_shared_format(unsigned char *base, const zbz_shared_geometry *g, 
 	if (status == ZBZ_OK) status = zbz_random(&h->epoch, sizeof h->epoch, err);
 	if (status == ZBZ_OK) status = zbz_random(&first, sizeof first, err);
 	for (i = 0; i < g->shards && status == ZBZ_OK; i++) {
-		zbz_shared_shard *s = (zbz_shared_shard *)(void *)(base + ZBZ_SHARED_HEADER + i * g->stride);
+		zbz_shared_shard *s = zbz_shared_shard_in(g, base, i);
 		status = zbz_shared_format_lock(s, err);
 		zbz_hstore(&s->version, first + i); /* no version of an earlier segment comes again soon */
 	}

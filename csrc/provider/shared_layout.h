@@ -2,7 +2,7 @@
  * maps it where it likes. Nothing in it is believed: whatever is read from it is checked against the geometry, which is
  * private.
  *
- *   header | process lines | shard | shard | ...
+ *   header | process lines | gates | shard | shard | ...
  *   shard:  lock | control | buckets | ghosts | small ring | main ring
  *
  * A unit is a word of 8 bytes; places inside a shard are counted in units from its start.
@@ -19,12 +19,13 @@
 #include <stdatomic.h>
 
 enum {
-	ZBZ_SHARED_LAYOUT = 2, /* another number: another file name */
+	ZBZ_SHARED_LAYOUT = 3, /* another number: another file name */
 	ZBZ_SHARED_SLOTS = 7,
 	ZBZ_SHARED_LINES = 120,
 	ZBZ_SHARED_HEADER = 8192,
 	ZBZ_SHARED_SHARDS_MAX = 256,
 	ZBZ_SHARED_GHOSTS = 8, /* in a set */
+	ZBZ_SHARED_GATED = 16, /* buckets with one gate */
 	ZBZ_SHARED_ENTRY_UNITS = 2
 };
 
@@ -74,10 +75,14 @@ typedef struct zbz_shared_bucket {
 	zbz_word slot[ZBZ_SHARED_SLOTS];
 } zbz_shared_bucket;
 
+/* A gate stands for neighbouring buckets: odd while a writer is in one of them, another number after it. Whoever keeps copies asks the
+ * gates, which together are small enough to stay in a processor's cache, and a bucket only when its gate has moved. */
+
 /* Follows from size and entry_size alone. */
 typedef struct zbz_shared_geometry {
-	uint64_t size, entry_size, stride;
+	uint64_t size, entry_size, stride, shards_at;
 	uint32_t shards;          /* a power of two */
+	uint32_t gates;           /* of a shard; they begin at ZBZ_SHARED_HEADER */
 	uint32_t buckets, ghosts; /* of a shard; ghosts: sets */
 	uint32_t buckets_at, ghosts_at, ring_at[2], ring_units[2];
 	uint32_t most_units; /* of one entry */
@@ -95,9 +100,17 @@ zbz_status zbz_shared_format_lock(zbz_shared_shard *s, zbz_err *err);
 /* Can the C library be trusted with the lock? */
 bool zbz_shared_lock_sound(const zbz_shared_shard *s);
 /* Forgets every entry, whatever state the shard is in. By the holder of its lock. */
-void zbz_shared_empty(const zbz_shared_geometry *g, zbz_shared_shard *s);
+void zbz_shared_empty(const zbz_shared_geometry *g, unsigned char *base, uint32_t shard);
 /* Is it one that this build made? Fills size and entry_size of *g, planned. */
 bool zbz_shared_check_header(const zbz_shared_header *h, uint64_t file_size, zbz_shared_geometry *g);
+
+static inline zbz_shared_shard *zbz_shared_shard_in(const zbz_shared_geometry *g, unsigned char *base, uint32_t i) {
+	return (zbz_shared_shard *)(void *)(base + g->shards_at + i * g->stride);
+}
+/* The gates of a shard. */
+static inline zbz_half *zbz_shared_gates_in(const zbz_shared_geometry *g, unsigned char *base, uint32_t i) {
+	return (zbz_half *)(void *)(base + ZBZ_SHARED_HEADER) + (size_t)i * g->gates;
+}
 
 /* ---- words ---- */
 

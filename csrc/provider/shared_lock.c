@@ -10,19 +10,27 @@
 
 enum { SPINS = 200, YIELDS = 32, NAP_NS = 50000 };
 
-void zbz_shared_enter(zbz_shared_bucket *b) {
+static uint32_t number_of(const zbz_shared *sh, const zbz_shared_shard *s) {
+	return (uint32_t)((uint64_t)((const unsigned char *)s - sh->base - sh->g.shards_at) / sh->g.stride);
+}
+
+zbz_half *zbz_shared_enter(zbz_shared *sh, const zbz_shared_shard *s, zbz_shared_bucket *b) {
+	zbz_half *gate = zbz_shared_gate_at(sh, number_of(sh, s), (uint32_t)(b - zbz_shared_bucket_at(sh, s, 0)));
+	zbz_hstore(gate, zbz_hload(gate) | 1);
 	zbz_hstore(&b->seq, zbz_hload(&b->seq) | 1);
 	zbz_shared_fence(memory_order_release);
 	ZBZ_SHARED_POINT();
+	return gate;
 }
 
-void zbz_shared_leave(zbz_shared_bucket *b) {
+void zbz_shared_leave(zbz_shared_bucket *b, zbz_half *gate) {
 	ZBZ_SHARED_POINT();
 	atomic_store_explicit(&b->seq, (zbz_hload(&b->seq) | 1) + 1, memory_order_release);
+	atomic_store_explicit(gate, (zbz_hload(gate) | 1) + 1, memory_order_release);
 }
 
 void zbz_shared_wipe(zbz_shared *sh, zbz_shared_shard *s) {
-	zbz_shared_empty(&sh->g, s);
+	zbz_shared_empty(&sh->g, sh->base, number_of(sh, s));
 	zbz_shared_count(sh, ZBZ_SHARED_WIPED);
 }
 

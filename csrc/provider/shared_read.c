@@ -33,13 +33,19 @@ static HOT bool matches(const zbz_shared *sh, const zbz_shared_target *t, uint32
 	return zbz_shared_key_is(zbz_shared_at(t->s, place), t->key);
 }
 
-static HOT void tell(zbz_shared_seen *seen, zbz_shared_entry e, zbz_shared_bucket *b, uint32_t i, uint32_t seq) {
+static HOT void tell(zbz_shared_seen *seen, zbz_shared_entry e, const zbz_shared_bucket *b, uint32_t seq) {
 	if (seen == NULL) return;
 	seen->expire_at = zbz_entry_expire(e);
 	seen->version = zbz_entry_version(e);
 	seen->word = &b->seq;
 	seen->seq = seq;
-	seen->slot = &b->slot[i];
+}
+
+/* Before the bucket is looked at. An odd gate is noted as what it was before: it never is that again. */
+static HOT void tell_gate(const zbz_shared *sh, const zbz_shared_target *t, uint32_t bucket, zbz_shared_seen *seen) {
+	if (seen == NULL) return;
+	seen->gate = zbz_shared_gate_at(sh, t->shard, bucket);
+	seen->opening = atomic_load_explicit(seen->gate, memory_order_acquire) & ~1u;
 }
 
 /* Copies the value behind what is in `out`, whose length stays: only the caller knows whether the copy may be
@@ -64,7 +70,7 @@ static HOT outcome take(const zbz_shared *sh, const zbz_shared_target *t, zbz_sh
 	if (out != NULL) got = copy_value(sh, t, b, seq, zbz_slot_place(word), e, out, &sum, err);
 	if (got != FOUND) return got;
 	if (moved(b, seq)) return RACE;
-	tell(seen, e, b, i, seq);
+	tell(seen, e, b, seq);
 	if (out != NULL) {
 		if (zbz_shared_check(sh->secret, sum, e) != zbz_entry_check(e)) return DAMAGED;
 		out->n += zbz_entry_vlen(e);
@@ -108,7 +114,9 @@ static HOT outcome probe(const zbz_shared *sh, const zbz_shared_target *t, zbz_s
 static HOT outcome probe_one(const zbz_shared *sh, const zbz_shared_target *t, uint32_t bucket, bool *away,
                              zbz_buf *out, zbz_shared_seen *seen, zbz_err *err) {
 	zbz_shared_bucket *b = zbz_shared_bucket_at(sh, t->s, bucket);
-	uint32_t seq = atomic_load_explicit(&b->seq, memory_order_acquire);
+	uint32_t seq;
+	tell_gate(sh, t, bucket, seen);
+	seq = atomic_load_explicit(&b->seq, memory_order_acquire);
 	if ((seq & 1) != 0) return RACE;
 	*away = zbz_hload(&b->away) != 0;
 	return probe(sh, t, b, seq, out, seen, err);

@@ -94,10 +94,10 @@ void zbz_shared_drop(zbz_shared *sh, zbz_shared_shard *s, const zbz_shared_slot 
 	zbz_shared_entry e;
 	bool ok = entry_ok(sh, s, place, &e);
 	uint64_t hash = ok ? hash_at(sh, s, place, e) : 0;
-	zbz_shared_enter(slot->bucket);
+	zbz_half *gate = zbz_shared_enter(sh, s, slot->bucket);
 	zbz_wstore(&slot->bucket->slot[slot->nth], 0);
 	if (ok) fill(s, place, zbz_entry_units(e));
-	zbz_shared_leave(slot->bucket);
+	zbz_shared_leave(slot->bucket, gate);
 	zbz_hless(&s->items, 1);
 	if (!ok) return;
 	zbz_hless(&s->ring[place >= sh->g.ring_at[1]].live, zbz_entry_units(e));
@@ -276,14 +276,15 @@ static bool ring_oldest(zbz_shared *sh, zbz_shared_shard *s, const ring *r, olde
 	return true;
 }
 
-/* Moves an entry to `to`, which may overlap it from below. */
-static void move(zbz_shared_shard *s, const oldest *o, uint32_t to, int from_ring, uint32_t freq) {
+/* Moves an entry to `to`, which may overlap it from below, or be where it is: its uses are counted anew, and a copy must be read again to
+ * count. */
+static void move(zbz_shared *sh, zbz_shared_shard *s, const oldest *o, uint32_t to, int from_ring, uint32_t freq) {
 	uint64_t keep = o->slot.word & ~(ZBZ_SLOT_FREQ | ZBZ_SLOT_MAIN | 0xFFFFFFFFu);
-	zbz_shared_enter(o->slot.bucket);
+	zbz_half *gate = zbz_shared_enter(sh, s, o->slot.bucket);
 	zbz_shared_copy_down(zbz_shared_at(s, to), zbz_shared_at(s, o->place), o->units);
 	ZBZ_SHARED_POINT();
 	zbz_wstore(&o->slot.bucket->slot[o->slot.nth], keep | (uint64_t)freq << 46 | ZBZ_SLOT_MAIN | to);
-	zbz_shared_leave(o->slot.bucket);
+	zbz_shared_leave(o->slot.bucket, gate);
 	zbz_hless(&s->ring[from_ring].live, o->units);
 	zbz_hmore(&s->ring[1].live, o->units);
 }
@@ -314,11 +315,7 @@ static bool pop_main(zbz_shared *sh, zbz_shared_shard *s, ring *r, int64_t now, 
 		ring_give(r, o.units);
 		to = ring_take(s, r, o.units);
 		if (to == 0) return false;
-		if (to != o.place) {
-			move(s, &o, to, 1, freq > 0 ? freq - 1 : 0);
-		} else {
-			zbz_wstore(&o.slot.bucket->slot[o.slot.nth], o.slot.word - (freq > 0 ? ZBZ_SLOT_ONE : 0));
-		}
+		move(sh, s, &o, to, 1, freq > 0 ? freq - 1 : 0);
 		return true;
 	}
 	ring_give(r, o.units);
@@ -363,7 +360,7 @@ static bool pop_small(zbz_shared *sh, zbz_shared_shard *s, ring *r, int64_t now)
 		if (to == 0) return false;
 		o.slot = zbz_shared_find_place(sh, s, o.hash, o.place); /* it may have been reaped meanwhile */
 		if (o.slot.bucket != NULL)
-			move(s, &o, to, 0, 0);
+			move(sh, s, &o, to, 0, 0);
 		else
 			fill(s, to, o.units);
 	} else if (o.slot.bucket != NULL) {

@@ -143,13 +143,13 @@ static zbz_status renew_locks(zbz_segment *g, zbz_err *err) {
 	zbz_status status = ZBZ_OK;
 	uint32_t i;
 	for (i = 0; i < g->g.shards && status == ZBZ_OK; i++) {
-		zbz_shared_shard *s = (zbz_shared_shard *)(void *)(g->base + ZBZ_SHARED_HEADER + i * g->g.stride);
+		zbz_shared_shard *s = zbz_shared_shard_in(&g->g, g->base, i);
 		int e = zbz_shared_lock_sound(s) ? pthread_mutex_trylock(&s->lock) : EINVAL;
 		if (e == 0) {
 			pthread_mutex_unlock(&s->lock);
 			continue;
 		}
-		zbz_shared_empty(&g->g, s);
+		zbz_shared_empty(&g->g, g->base, i);
 		if (e == EOWNERDEAD) {
 			pthread_mutex_consistent(&s->lock);
 			pthread_mutex_unlock(&s->lock);

@@ -53,7 +53,7 @@ void zbz_shared_totals_read(zbz_shared *sh, zbz_shared_totals *all, zbz_shared_t
 		for (i = 0; i < ZBZ_SHARED_LINES; i++) all->count[k] += zbz_wload(&lines(sh)[i].count[k]);
 		mine->count[k] = since(zbz_wload(&own->count[k]), zbz_wload(&sh->before[k]));
 	}
-	all->memory = ZBZ_SHARED_HEADER;
+	all->memory = sh->g.shards_at;
 	for (i = 0; i < sh->g.shards; i++) {
 		const zbz_shared_shard *s = zbz_shared_shard_at(sh, i);
 		all->keys += zbz_hload(&s->items);

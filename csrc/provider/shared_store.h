@@ -41,14 +41,13 @@ typedef struct zbz_shared_target {
 	zbz_shared_shard *s;
 } zbz_shared_target;
 
-/* What a read can tell beside the bytes. While *word holds seq, the entry is what was read (and dead only by its
- * expiry). */
+/* What a read can tell beside the bytes. While *word holds seq, the entry is what was read (and dead only by its expiry); while *gate
+ * holds `opening`, *word holds seq. */
 typedef struct zbz_shared_seen {
 	int64_t expire_at;
 	uint32_t version;
-	const zbz_half *word;
-	uint32_t seq;
-	zbz_word *slot; /* where a use of the entry is counted, as long as *word holds seq */
+	const zbz_half *gate, *word;
+	uint32_t opening, seq; /* opening: of the gate, even */
 } zbz_shared_seen;
 
 static inline void zbz_shared_pause(void) {
@@ -60,13 +59,16 @@ static inline void zbz_shared_pause(void) {
 }
 
 static inline zbz_shared_shard *zbz_shared_shard_at(const zbz_shared *sh, uint32_t i) {
-	return (zbz_shared_shard *)(void *)(sh->base + ZBZ_SHARED_HEADER + i * sh->g.stride);
+	return zbz_shared_shard_in(&sh->g, sh->base, i);
 }
 static inline zbz_word *zbz_shared_at(const zbz_shared_shard *s, uint32_t place) {
 	return (zbz_word *)(uintptr_t)s + place;
 }
 static inline zbz_shared_bucket *zbz_shared_bucket_at(const zbz_shared *sh, const zbz_shared_shard *s, uint32_t i) {
 	return (zbz_shared_bucket *)(void *)zbz_shared_at(s, sh->g.buckets_at) + i;
+}
+static inline zbz_half *zbz_shared_gate_at(const zbz_shared *sh, uint32_t shard, uint32_t bucket) {
+	return zbz_shared_gates_in(&sh->g, sh->base, shard) + bucket / ZBZ_SHARED_GATED;
 }
 static inline uint32_t zbz_shared_range(uint32_t hash, uint32_t n) { return (uint32_t)((uint64_t)hash * n >> 32); }
 static inline uint32_t zbz_shared_home(const zbz_shared *sh, uint64_t hash) {
@@ -119,8 +121,9 @@ bool zbz_shared_trylock(zbz_shared *sh, uint32_t shard);
 void zbz_shared_unlock(zbz_shared *sh, uint32_t shard);
 /* Under the lock. */
 void zbz_shared_wipe(zbz_shared *sh, zbz_shared_shard *s);
-void zbz_shared_enter(zbz_shared_bucket *b); /* makes the sequence odd */
-void zbz_shared_leave(zbz_shared_bucket *b);
+/* Makes gate and sequence odd; leave, with the gate: even again. A writer is in one bucket at a time. */
+zbz_half *zbz_shared_enter(zbz_shared *sh, const zbz_shared_shard *s, zbz_shared_bucket *b);
+void zbz_shared_leave(zbz_shared_bucket *b, zbz_half *gate);
 
 /* ---- shared_read.c ---- */
 

@@ -43,23 +43,23 @@ static void write_entry(const zbz_shared *sh, const put *p, uint32_t place) {
 
 static uint32_t used_again(uint64_t slot) { return zbz_slot_freq(slot) < 3 ? zbz_slot_freq(slot) + 1 : 3; }
 
-static void overwrite(const zbz_shared *sh, const put *p, const zbz_shared_slot *slot) {
+static void overwrite(zbz_shared *sh, const put *p, const zbz_shared_slot *slot) {
 	uint32_t place = zbz_slot_place(slot->word);
-	zbz_shared_enter(slot->bucket);
+	zbz_half *gate = zbz_shared_enter(sh, p->t->s, slot->bucket);
 	write_entry(sh, p, place);
 	zbz_wstore(&slot->bucket->slot[slot->nth], zbz_slot_make(p->t->hash, place, zbz_slot_ring(slot->word),
 	                                                         used_again(slot->word), p->expire_at, p->t->now));
-	zbz_shared_leave(slot->bucket);
+	zbz_shared_leave(slot->bucket, gate);
 }
 
-static void turn(const put *p, const zbz_shared_slot *slot, uint32_t place, int which) {
+static void turn(zbz_shared *sh, const put *p, const zbz_shared_slot *slot, uint32_t place, int which) {
 	zbz_shared_shard *s = p->t->s;
 	uint32_t old = zbz_slot_place(slot->word), units = zbz_entry_units(zbz_shared_entry_at(s, old));
-	zbz_shared_enter(slot->bucket);
+	zbz_half *gate = zbz_shared_enter(sh, s, slot->bucket);
 	zbz_wstore(&slot->bucket->slot[slot->nth],
 	           zbz_slot_make(p->t->hash, place, which, used_again(slot->word), p->expire_at, p->t->now));
 	zbz_wstore(zbz_shared_at(s, old), units); /* a gap now */
-	zbz_shared_leave(slot->bucket);
+	zbz_shared_leave(slot->bucket, gate);
 	zbz_hless(&s->ring[zbz_slot_ring(slot->word)].live, units);
 	zbz_hmore(&s->ring[which].live, p->units);
 }
@@ -68,10 +68,11 @@ static void add(zbz_shared *sh, const put *p, uint32_t place, int which) {
 	zbz_shared_shard *s = p->t->s;
 	zbz_shared_slot slot = zbz_shared_vacancy(sh, s, p->t->hash, p->t->now);
 	uint32_t home = zbz_shared_home(sh, p->t->hash);
+	zbz_half *gate;
 	if (slot.bucket_i != home) zbz_hmore(&zbz_shared_bucket_at(sh, s, home)->away, 1);
-	zbz_shared_enter(slot.bucket);
+	gate = zbz_shared_enter(sh, s, slot.bucket);
 	zbz_wstore(&slot.bucket->slot[slot.nth], zbz_slot_make(p->t->hash, place, which, 0, p->expire_at, p->t->now));
-	zbz_shared_leave(slot.bucket);
+	zbz_shared_leave(slot.bucket, gate);
 	zbz_hmore(&s->items, 1);
 	zbz_hmore(&s->ring[which].live, p->units);
 }
@@ -97,7 +98,7 @@ static bool put_once(zbz_shared *sh, const put *p) {
 	write_entry(sh, p, place);
 	slot = zbz_shared_find(sh, p->t); /* it may have been moved for the room, or evicted */
 	if (slot.bucket != NULL)
-		turn(p, &slot, place, which);
+		turn(sh, p, &slot, place, which);
 	else
 		add(sh, p, place, which);
 	return true;
@@ -125,6 +126,7 @@ bool zbz_shared_expire_at(zbz_shared *sh, const zbz_shared_target *t, int64_t ex
 	zbz_shared_slot slot;
 	zbz_shared_entry e, n;
 	zbz_word *at;
+	zbz_half *gate;
 	uint64_t when = expire_at > ZBZ_EXPIRE_MAX ? 0 : (uint64_t)expire_at;
 	uint32_t sum;
 	if (!zbz_shared_live(sh, t, &slot, &e)) return false;
@@ -133,12 +135,12 @@ bool zbz_shared_expire_at(zbz_shared *sh, const zbz_shared_target *t, int64_t ex
 	n.w1 = (e.w1 & 0xFFFFFFF00000u) | when >> 23;
 	n.w1 |= (uint64_t)(sum ^ zbz_shared_frame(sh->secret, n)) << 48;
 	at = zbz_shared_at(t->s, zbz_slot_place(slot.word));
-	zbz_shared_enter(slot.bucket);
+	gate = zbz_shared_enter(sh, t->s, slot.bucket);
 	zbz_wstore(at, n.w0);
 	ZBZ_SHARED_POINT();
 	zbz_wstore(at + 1, n.w1);
 	zbz_wstore(&slot.bucket->slot[slot.nth], zbz_slot_make(t->hash, zbz_slot_place(slot.word), zbz_slot_ring(slot.word),
 	                                                       zbz_slot_freq(slot.word), (int64_t)when, t->now));
-	zbz_shared_leave(slot.bucket);
+	zbz_shared_leave(slot.bucket, gate);
 	return true;
 }

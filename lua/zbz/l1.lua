@@ -4,7 +4,11 @@ local core = require("zbz.core")
 local A = require("zbz.arguments")
 local Table = require("zbz.table").Table
 local copy = require("zbz.copy")
-local hit = require("zbz.ffi.doors").l1_hit or core.l1_hit
+local doors = require("zbz.ffi.doors")
+
+--- Is what is kept at that place still good? Counts a hit.
+local hit = doors.l1_hit or function(self, place) return core.l1_hit(self.bytes, place, self.slots[4 * place + 1]) end
+local generation_of = doors.l1_generation or function() return 0 end
 
 ---@class zbz.L1Table : zbz.LuaTable
 local L1 = {}
@@ -15,50 +19,47 @@ local base_fetch = L1.fetch
 
 -- ---- what is kept ----------------------------------------------------------------------------------------------------------------
 
---- One value. ready: `value` is it, to be copied by `copy` unless that is false; else it is still in `bytes`.
-local function record(place, stamp) return { place = place, stamp = stamp, ready = false, value = false, copy = false, bytes = false } end
+-- index[k] is the place of a key and keys[i] the key of a place. slots[4i] is what is kept there, slots[4i + 1] its stamp, slots[4i + 2]
+-- and slots[4i + 3] the address of its word and what that holds, or 0 (side by side: one line of a processor's cache). What is kept is the value itself, or for tables a record: `bytes` until somebody reads it again,
+-- then the `value` to be copied by `copy`.
 
 --- The place was another key's before.
-local function claim(self, k, place)
-	local index, before = self.index, self.keys[place]
-	if before ~= nil and before ~= k then
-		local e = index[before]
-		if e and e.place == place then index[before] = nil end
+local function keep(self, k, what, place, stamp, word, seq)
+	local generation = generation_of(self.bytes)
+	if generation ~= self.generation then
+		self.index, self.keys, self.slots, self.generation = {}, {}, {}, generation
 	end
-	self.keys[place] = k
+	local index, keys, slots = self.index, self.keys, self.slots
+	local before, at = keys[place], 4 * place
+	if before ~= nil and index[before] == place then index[before] = nil end
+	slots[at], slots[at + 1], slots[at + 2], slots[at + 3] = what, stamp, word, seq
+	keys[place] = k
+	index[k] = place
 end
 
 --- Keeps what was just read; a table as its bytes, for the next reader to decode for good.
-local function keep(self, k, place, stamp, bytes, v)
-	local e = record(place, stamp)
-	if type(v) == "table" then
-		e.bytes = bytes
-	else
-		e.ready, e.value = true, v
-	end
-	self.index[k] = e
+local function keep_read(self, k, v, bytes, ...)
+	if type(v) == "table" then v = { bytes = bytes, value = false, copy = false } end
+	keep(self, k, v, ...)
 end
 
---- The value of a record whose hit was counted: the caller's own.
-local function own(self, e, op, k)
-	if e.ready then
-		if e.copy then return e.copy(e.value) end
-		return e.value
-	end
-	local v, err = self:take(op, k, e.bytes)
-	if v == nil or not self.trees then return v, err end -- what a serializer in Lua makes is not ours to copy
-	e.ready, e.value, e.bytes = true, v, false
-	if type(v) ~= "table" then return v end
-	e.copy = copy.copier(v)
-	return e.copy(v)
+--- What is kept, its hit counted, as the caller's own.
+local function own(self, what, op, k)
+	if type(what) ~= "table" then return what end
+	if what.copy then return what.copy(what.value) end
+	local v, err = self:take(op, k, what.bytes)
+	if v == nil or not self.trees or type(v) ~= "table" then return v, err end -- what a serializer in Lua makes is not ours to copy
+	what.value, what.bytes, what.copy = v, false, copy.copier(v)
+	return what.copy(v)
 end
 
---- nil, or the record of a value that is still good.
+--- The place of a value that is still good, and the value; or nil.
 local function find(self, k)
-	local e = self.index[k]
-	if not e then return nil end
-	if hit(self.bytes, e.place, e.stamp) then return e end
+	local i = self.index[k]
+	if not i then return nil end
+	if hit(self, i) then return i, self.slots[4 * i] end
 	self.index[k] = nil
+	if self.keys[i] == k then self.slots[4 * i] = false end
 end
 
 -- ---- reads -----------------------------------------------------------------------------------------------------------------------
@@ -69,37 +70,39 @@ local function read(self, k, opts)
 	local handle = self.bytes
 	if not handle then error("zbz: get: the table is closed", 2) end
 	if not self.env.l1 then return Table.get(self, k, opts) end
-	local e = find(self, k)
-	if e then
-		local v, err = own(self, e, "get", k)
+	local i, what = find(self, k)
+	if i then
+		local v, err = own(self, what, "get", k)
 		if v == nil then return nil, err end
 		return v
 	end
-	local bytes, state, _, _, place, stamp = handle:get_seen(k, o and o.deadline_ms or nil)
+	local bytes, state, _, _, place, stamp, word, seq = handle:get_seen(k, o and o.deadline_ms or nil)
 	if bytes == nil then
 		if state == nil then return nil end
 		state.op = "get"
 		return nil, state
 	end
-	if place > 0 then claim(self, k, place) end
 	local v, err = self:take("get", k, bytes)
 	if v == nil then return nil, err end
-	if place > 0 then keep(self, k, place, stamp, bytes, v) end
+	if place > 0 then keep_read(self, k, v, bytes, place, stamp, word, seq) end
 	return v
 end
 
 function L1:get(k, opts)
-	local e = self.index[k]
-	if e and opts == nil and e.ready and hit(self.bytes, e.place, e.stamp) then
-		local copier = e.copy
-		if copier then return copier(e.value) end
-		return e.value
+	local i = self.index[k]
+	if i and opts == nil then
+		local what = self.slots[4 * i]
+		if type(what) ~= "table" then
+			if hit(self, i) then return what end
+		elseif what.copy and hit(self, i) then
+			return what.copy(what.value)
+		end
 	end
 	return read(self, k, opts)
 end
 
-local function times(self, e)
-	local expire_at, stored_at = core.l1_times(self.bytes, e.place)
+local function times(self, place)
+	local expire_at, stored_at = core.l1_times(self.bytes, place)
 	local now = self.env.clock and self.env.clock:wall() or core.wall()
 	return stored_at and math.max(now - stored_at, 0), expire_at and math.max(expire_at - now, 0)
 end
@@ -107,33 +110,34 @@ end
 --- What fetch looks at first.
 function L1:entry(k, deadline_ms)
 	if not self.env.l1 or not self.bytes then return Table.entry(self, k, deadline_ms) end
-	local e = find(self, k)
-	if e then
-		local v, err = own(self, e, "fetch", k)
+	local i, what = find(self, k)
+	if i then
+		local v, err = own(self, what, "fetch", k)
 		if v == nil then return nil, nil, err end
-		return v, "hit", times(self, e)
+		return v, "hit", times(self, i)
 	end
-	local bytes, state, age, left, place, stamp = self.bytes:get_seen(k, deadline_ms, true)
+	local bytes, state, age, left, place, stamp, word, seq = self.bytes:get_seen(k, deadline_ms, true)
 	if type(state) == "table" then
 		state.op = "entry"
 		return nil, nil, state
 	end
 	if state ~= "hit" and state ~= "stale" then return nil, state, age, left end
-	if place > 0 then claim(self, k, place) end
 	local v, err = self:take("fetch", k, bytes)
 	if v == nil then return nil, nil, err end
-	if place > 0 then keep(self, k, place, stamp, bytes, v) end
+	if place > 0 then keep_read(self, k, v, bytes, place, stamp, word, seq) end
 	return v, state, age, left
 end
 
 --- The hit without options and extra arguments; the rest is fetch as everywhere.
 function L1:fetch(k, opts, loader, ...)
-	local e = self.index[k]
-	if e and e.ready and self.plain and type(opts) == "function" and loader == nil and select("#", ...) == 0
-		and hit(self.bytes, e.place, e.stamp) then
-		local copier = e.copy
-		if copier then return copier(e.value), nil, "hit" end
-		return e.value, nil, "hit"
+	local i = self.index[k]
+	if i and self.plain and type(opts) == "function" and loader == nil and select("#", ...) == 0 then
+		local what = self.slots[4 * i]
+		if type(what) ~= "table" then
+			if hit(self, i) then return what, nil, "hit" end
+		elseif what.copy and hit(self, i) then
+			return what.copy(what.value), nil, "hit"
+		end
 	end
 	return base_fetch(self, k, opts, loader, ...)
 end
@@ -142,7 +146,7 @@ end
 
 --- Nothing is kept any more.
 function L1:forget()
-	self.index, self.keys = {}, {}
+	self.index, self.keys, self.slots = {}, {}, {}
 	if self.bytes then core.l1_clear(self.bytes) end
 end
 
@@ -157,7 +161,7 @@ local M = {}
 --- bytes: a handle over bytes that was opened with l1; env: see instance.lua.
 function M.new(bytes, env)
 	local o = env.fetch
-	return setmetatable({ bytes = bytes, env = env, index = {}, keys = {}, trees = env.serializer.source == nil,
+	return setmetatable({ bytes = bytes, env = env, index = {}, keys = {}, slots = {}, generation = generation_of(bytes), trees = env.serializer.source == nil,
 		plain = not o.refresh_at and (o.deadline_ms or 0) <= 0 }, L1)
 end
 

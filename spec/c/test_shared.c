@@ -185,7 +185,8 @@ static void test_plans(void) {
 			zbz_shared_plan((uint64_t)sizes[i], k, &g);
 			CHECK(g.shards >= 1 && g.shards <= 256 && (g.shards & (g.shards - 1)) == 0 && g.buckets >= 2);
 			CHECK(sizes[i] < 8 << 20 || g.shards >= 64);
-			CHECK(ZBZ_SHARED_HEADER + g.shards * g.stride <= (uint64_t)sizes[i]);
+			CHECK(g.shards_at + g.shards * g.stride <= (uint64_t)sizes[i]);
+			CHECK(g.gates * ZBZ_SHARED_GATED >= g.buckets);
 			CHECK(((uint64_t)g.ring_at[1] + g.ring_units[1]) * 8 <= g.stride);
 			CHECK(g.most_units <= g.ring_units[1] && g.ring_units[1] < 1 << 25);
 		}
@@ -517,7 +518,7 @@ static void take_copy(copy *c, uint32_t key) {
 
 /* Whoever has died in whatever shard: a copy that stands is what a reader gets, and where a reader gets nothing or
  * something else, none stands. */
-static bool copy_is_honest(const copy *c, uint32_t key) {
+static bool copy_is_honest(copy *c, uint32_t key) {
 	bool stood = zbz_seen_stands(&c->seen);
 	zbz_status status = get_numbered(key);
 	bool same = status == ZBZ_OK && zbz_bytes_eq(zbz_buf_bytes(&out), zbz_buf_bytes(&c->value));
@@ -571,7 +572,7 @@ static void test_recovery_is_quick(void) {
 		if (child == 0) {
 			zbz_shared_target t = zbz_shared_aim(sh, zbz_bstr("k"), NOW_MS);
 			if (!zbz_shared_trylock(sh, t.shard)) _exit(1);
-			zbz_shared_enter(zbz_shared_bucket_at(sh, t.s, zbz_shared_home(sh, t.hash)));
+			zbz_shared_enter(sh, t.s, zbz_shared_bucket_at(sh, t.s, zbz_shared_home(sh, t.hash)));
 			raise(SIGKILL);
 		}
 		CHECK(exit_code(child) == -1);
@@ -754,7 +755,7 @@ static void flip(unsigned char *p, uint64_t n) {
 
 /* Half of the flips hit the few bytes that everything hangs on. */
 static void flip_somewhere(void) {
-	unsigned char *shard = sh->base + ZBZ_SHARED_HEADER + next_random() % sh->g.shards * sh->g.stride;
+	unsigned char *shard = sh->base + sh->g.shards_at + next_random() % sh->g.shards * sh->g.stride;
 	switch (next_random() % 4) {
 	case 0: flip(shard, sizeof(zbz_shared_shard)); break;
 	case 1: flip(shard + (size_t)sh->g.buckets_at * 8, (size_t)sh->g.buckets * 64); break;

@@ -38,22 +38,25 @@ typedef struct zbz_meta {
 	uint8_t tier;        /* 1 2 ...: which tier of a layered store answered, nearest first; 0: it has none */
 } zbz_meta;
 
-/* What lets a caller keep what it read: while *word holds seq, the entry is what was read and dead only by expire_at. The word stays
- * readable as long as the store is referenced; NULL: nothing can be promised.
+/* What lets a caller keep what it read: while *word holds seq, the entry is what was read and dead only by expire_at. When the word has
+ * moved, `look` may still find the entry untouched. The word stays readable as long as the store is referenced; NULL: nothing can be promised.
  * What is served from a copy must not look idle below, where the hottest entries would then be evicted first: see zbz_seen_use. */
 typedef struct zbz_seen {
 	const volatile uint32_t *word;
 	uint32_t seq;
 	int64_t expire_at; /* wall ms; ZBZ_NO_EXPIRY */
-	/* While (*mark & mask) == was, the last use still counts there. NULL: reads count for nothing. */
+	bool (*look)(struct zbz_seen *seen); /* true: it stands, and seq is what *word was; any thread. NULL: a word that moved is the end */
+	/* While (*mark & mask) == was, the last use still counts there. NULL: there is nothing to do. */
 	const volatile uint64_t *mark;
 	uint64_t mask, was;
 	void (*use)(struct zbz_seen *seen); /* counts a use and notes in `was` what *mark is then; any thread */
-	void *store;                        /* for use */
+	void *store;                        /* for look and use */
 	uint64_t entry;
 } zbz_seen;
 
-static inline bool zbz_seen_stands(const zbz_seen *s) { return __atomic_load_n(s->word, __ATOMIC_ACQUIRE) == s->seq; }
+static inline bool zbz_seen_stands(zbz_seen *s) {
+	return __atomic_load_n(s->word, __ATOMIC_ACQUIRE) == s->seq || (s->look != NULL && s->look(s));
+}
 /* For every hit on what was kept: a load, and one store below per idle period. */
 static inline void zbz_seen_use(zbz_seen *s) {
 	if (s->mark != NULL && (__atomic_load_n(s->mark, __ATOMIC_RELAXED) & s->mask) != s->was) s->use(s);

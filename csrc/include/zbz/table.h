@@ -266,6 +266,16 @@ ZBZ_API zbz_status zbz_table_get_kept(zbz_table *t, zbz_call *c, zbz_bytes key, 
                                       zbz_kept *kept);
 
 typedef struct zbz_l1 zbz_l1;
+
+/* Heads a zbz_l1. An owner that compiles its own loads (FFI) may answer a hit itself, while generation is the one in which the value was kept and
+ * *cache_epoch is `epoch`: if the word of zbz_l1_word still holds its seq, it sets used[place - 1] and adds one to hits. */
+typedef struct zbz_l1_face {
+	double hits; /* exact */
+	const volatile uint32_t *cache_epoch;
+	uint8_t *used;
+	uint32_t epoch, generation; /* another generation: all that was kept before is gone, words included */
+} zbz_l1_face;
+
 /* places: at most so many values. E_UNSUPPORTED when the table's store cannot tell whether a copy is still good. */
 ZBZ_API zbz_status zbz_l1_new(zbz_table *t, uint32_t places, zbz_l1 **out, zbz_err *err);
 ZBZ_API void zbz_l1_free(zbz_l1 *l1); /* NULL allowed */
@@ -273,11 +283,14 @@ ZBZ_API void zbz_l1_free(zbz_l1 *l1); /* NULL allowed */
 ZBZ_API bool zbz_l1_hit(zbz_l1 *l1, uint32_t place, uint32_t stamp);
 /* A place for a value just read, perhaps another's that was not hit for a while. 0: not to be kept. */
 ZBZ_API uint32_t zbz_l1_keep(zbz_l1 *l1, zbz_kept *kept, uint32_t *stamp);
+/* Of a place just given or hit: the word that alone tells whether its value is still good, and what it holds then; NULL: zbz_l1_hit must be asked. */
+ZBZ_API const volatile uint32_t *zbz_l1_word(const zbz_l1 *l1, uint32_t place, uint32_t *seq);
 /* Of a place just hit: logical end and birth, as in zbz_entry (-1 and 0 for what is no place). */
 ZBZ_API void zbz_l1_times(const zbz_l1 *l1, uint32_t place, int64_t *expire_at, int64_t *stored_at);
 /* All places are empty; holds no store any more. */
 ZBZ_API void zbz_l1_clear(zbz_l1 *l1);
-ZBZ_API void zbz_l1_stats(const zbz_l1 *l1, uint64_t *hits, int64_t *last_access);
+/* last_access: hits that the owner answered itself count as of the first call after them. */
+ZBZ_API void zbz_l1_stats(zbz_l1 *l1, uint64_t *hits, int64_t *last_access);
 
 #ifdef __cplusplus
 }

@@ -18,7 +18,12 @@ end
 
 if not pcall(ffi.typeof, "zbz_door") then
 	ffi.cdef([[
-		typedef struct zbz_door { double serial, number; const char *p; uint32_t n; } zbz_door;
+		typedef struct zbz_door { double serial, number; const char *p; uint32_t n; bool closed; } zbz_door;
+		typedef struct zbz_l1_face {
+			double hits; const volatile uint32_t *cache_epoch; uint8_t *used; uint32_t epoch, generation;
+		} zbz_l1_face;
+		typedef struct zbz_table_box { void *others[5]; zbz_l1_face *l1; } zbz_table_box;
+		typedef struct zbz_table_shell { zbz_table_box *box; } zbz_table_shell;
 		typedef int32_t (*zbz_door_read)(void *self, const char *key, uint32_t n, zbz_door *door);
 		typedef int32_t (*zbz_door_hit)(void *self, uint32_t place, uint32_t stamp, zbz_door *door);
 	]])
@@ -38,8 +43,48 @@ local behind = {}
 
 local function is_handle(self) return type(self) == "userdata" and getmetatable(self) == HANDLE end
 
---- Is what was kept at that place of a handle's L1 still good?
-function M.l1_hit(handle, place, stamp) return door_hit(handle, place, stamp, door) ~= 0 end
+local SHELL, WORD = ffi.typeof("zbz_table_shell *"), ffi.typeof("const volatile uint32_t *")
+local cast = ffi.cast
+
+--- The C face of a handle's L1; nil when there is none any more.
+local function face_of(handle)
+	if door.closed or not handle then return nil end
+	local box = cast(SHELL, handle).box
+	if box == nil then return nil end
+	return box.l1
+end
+
+--- The generation of a handle's L1: what was kept in another is gone.
+function M.l1_generation(handle)
+	local face = face_of(handle)
+	return face ~= nil and face.generation or 0
+end
+
+local function ask(self, place, at)
+	local slots = self.slots
+	if door_hit(self.bytes, place, slots[at + 1], door) == 0 then return false end
+	slots[at + 3] = door.n
+	return true
+end
+
+--- Is what is kept at that place (see zbz/l1.lua) still good? Where a word alone tells, it is looked at from here: no call, so a
+--- processor has several such looks under way at once. A plain load, right where loads keep their order.
+function M.l1_hit(self, place)
+	local at = 4 * place
+	local slots = self.slots
+	local word = slots[at + 2]
+	local face = face_of(self.bytes)
+	if word ~= 0 and face ~= nil and face.generation == self.generation and face.cache_epoch[0] == face.epoch
+		and cast(WORD, word)[0] == slots[at + 3] then
+		face.used[place - 1] = 1
+		face.hits = face.hits + 1
+		return true
+	end
+	return ask(self, place, at)
+end
+if jit.arch ~= "x64" and jit.arch ~= "x86" then
+	function M.l1_hit(self, place) return ask(self, place, 4 * place) end
+end
 
 --- What the call after `serial` left: a value of another kind, or an error. (A finalizer that ran since may have called, too: then
 --- the answer is that one's, here and below, and the call is made again.)

@@ -1,5 +1,5 @@
 -- Memory inside nginx workers: shared against ngx.shared.DICT, the L1 against lua-resty-lrucache and against decoding; one worker, and
--- two at once. The loops run in init_worker (loops.lua). Usage: lua5.4 spec/bench/nginx/workers.lua [workers]
+-- two at once. The loops run in init_worker (loops.lua). Usage: lua5.4 spec/bench/nginx/workers.lua [workers [part of a title]]
 local nginx = require("spec.services.nginx")
 local proc = require("spec.services.proc")
 
@@ -8,7 +8,7 @@ local function run(workers)
 	local file = dir .. "/result"
 	local web = nginx.start{ workers = workers, log = "warn", init = [[ loops = require("spec.bench.nginx.loops"); loops.init() ]],
 		http = ([[lua_shared_dict bench 96m; lua_shared_dict board 1m;
-			init_worker_by_lua_block { loops.run("%s") }]]):format(file) }
+			init_worker_by_lua_block { loops.run("%s", "%s") }]]):format(file, arg[2] or "") }
 	local done = proc.wait_until("test -e " .. file, 280)
 	local text = done and proc.output("cat " .. file) or ""
 	local log = web.log()
