@@ -30,7 +30,8 @@ void zbz_shared_plan(uint64_t size, uint64_t entry_size, zbz_shared_geometry *g)
 	g->size = size;
 	g->entry_size = entry_size;
 	g->shards = shards_for(size);
-	g->gates = gates_for(size / g->shards / per_bucket); /* without the gates themselves, so perhaps a few more than needed */
+	g->gates =
+	    gates_for(size / g->shards / per_bucket); /* without the gates themselves, so perhaps a few more than needed */
 	g->shards_at = ZBZ_SHARED_HEADER + (uint64_t)g->shards * g->gates * sizeof(zbz_half);
 	g->stride = (size - g->shards_at) / g->shards / 64 * 64;
 	rest = g->stride - sizeof(zbz_shared_shard);

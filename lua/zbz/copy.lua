@@ -1,5 +1,5 @@
 --- Copies of decoded values, which are trees. A small one gets a function written for its shape, which makes the whole table at once
---- where a loop would grow it key by key.
+--- where a loop would grow it key by key, out of a flat list of its leaves.
 local core = require("zbz.core")
 
 local M = {}
@@ -43,10 +43,8 @@ local function keys_of(v)
 	return n, names
 end
 
-local function writer() return { lines = {}, fields = 0, tables = 0 } end
-
---- Writes the copying of the table in the local `from`; the local that holds the copy, or nil.
-local function write(w, v, from, depth)
+--- Writes the making of a table like v out of the list `v` of its leaves; the local that holds it, or nil. w.leaves: those of this v.
+local function write(w, v, depth)
 	local n, names = keys_of(v)
 	local mt = getmetatable(v)
 	if not n or depth > MOST_DEPTH or (mt ~= nil and mt ~= array_mt) then return nil end
@@ -58,12 +56,13 @@ local function write(w, v, from, depth)
 	for _, name in ipairs(names) do places[#places + 1] = ("[%q]"):format(name) end
 	for i, place in ipairs(places) do
 		local x = v[i <= n and i or names[i - n]]
-		local value = from .. place
+		local value
 		if type(x) == "table" then
-			local inner = ("v%d_%d"):format(w.tables, i)
-			w.lines[#w.lines + 1] = ("local %s = %s"):format(inner, value)
-			value = write(w, x, inner, depth + 1)
+			value = write(w, x, depth + 1)
 			if not value then return nil end
+		else
+			w.leaves[#w.leaves + 1] = x
+			value = ("v[%d]"):format(#w.leaves)
 		end
 		fields[i] = { i <= n and "" or place .. " = ", value, place }
 	end
@@ -80,21 +79,30 @@ local function write(w, v, from, depth)
 end
 
 local function compile(v)
-	local w = writer()
-	local to = write(w, v, "v", 1)
+	local w = { lines = {}, leaves = { false }, fields = 0, tables = 0 }
+	local to = write(w, v, 1)
 	if not to then return nil end
 	local text = ("local setmetatable, array_mt = ...\nreturn function(v)\n%s\nreturn %s\nend"):format(table.concat(w.lines, "\n"), to)
 	local fn = shapes[text]
-	if fn or known >= MOST_SHAPES then return fn end
-	local chunk = load_text(text, "=zbz copy")
-	fn = chunk and chunk(setmetatable, array_mt)
-	shapes[text], known = fn, known + 1
-	return fn
+	if not fn and known < MOST_SHAPES then
+		local chunk = load_text(text, "=zbz copy")
+		fn = chunk and chunk(setmetatable, array_mt)
+		shapes[text], known = fn, known + 1
+	end
+	return fn, w.leaves
 end
 
---- A function that copies tables of the shape that v has now.
+local function of_tree(mould) return deep(mould[2]) end
+
+--- What to keep of a table that nobody changes any more, to make copies from: `mould[1](mould)` makes one. Behind its first item stand the
+--- leaves, side by side in one or two lines of a processor's cache, where the tree itself would be all over the heap.
 ---@param v table
----@return fun(v: table): table
-function M.copier(v) return compile(v) or deep end
+---@return table mould
+function M.mould(v)
+	local fn, leaves = compile(v)
+	if not fn then return { of_tree, v } end
+	leaves[1] = fn
+	return leaves
+end
 
 return M

@@ -20,8 +20,8 @@ local base_fetch = L1.fetch
 -- ---- what is kept ----------------------------------------------------------------------------------------------------------------
 
 -- index[k] is the place of a key and keys[i] the key of a place. slots[4i] is what is kept there, slots[4i + 1] its stamp, slots[4i + 2]
--- and slots[4i + 3] the address of its word and what that holds, or 0 (side by side: one line of a processor's cache). What is kept is the value itself, or for tables a record: `bytes` until somebody reads it again,
--- then the `value` to be copied by `copy`.
+-- and slots[4i + 3] the address of its word and what that holds, or 0 (side by side: one line of a processor's cache). What is kept is
+-- the value itself, or for tables { false, bytes } until somebody reads it again, and then a mould (see copy.lua).
 
 --- The place was another key's before.
 local function keep(self, k, what, place, stamp, word, seq)
@@ -39,18 +39,20 @@ end
 
 --- Keeps what was just read; a table as its bytes, for the next reader to decode for good.
 local function keep_read(self, k, v, bytes, ...)
-	if type(v) == "table" then v = { bytes = bytes, value = false, copy = false } end
+	if type(v) == "table" then v = { false, bytes } end
 	keep(self, k, v, ...)
 end
 
 --- What is kept, its hit counted, as the caller's own.
-local function own(self, what, op, k)
+local function own(self, i, what, op, k)
 	if type(what) ~= "table" then return what end
-	if what.copy then return what.copy(what.value) end
-	local v, err = self:take(op, k, what.bytes)
+	local make = what[1]
+	if make then return make(what) end
+	local v, err = self:take(op, k, what[2])
 	if v == nil or not self.trees or type(v) ~= "table" then return v, err end -- what a serializer in Lua makes is not ours to copy
-	what.value, what.bytes, what.copy = v, false, copy.copier(v)
-	return what.copy(v)
+	local mould = copy.mould(v)
+	if self.slots[4 * i] == what then self.slots[4 * i] = mould end
+	return mould[1](mould)
 end
 
 --- The place of a value that is still good, and the value; or nil.
@@ -72,7 +74,7 @@ local function read(self, k, opts)
 	if not self.env.l1 then return Table.get(self, k, opts) end
 	local i, what = find(self, k)
 	if i then
-		local v, err = own(self, what, "get", k)
+		local v, err = own(self, i, what, "get", k)
 		if v == nil then return nil, err end
 		return v
 	end
@@ -94,8 +96,9 @@ function L1:get(k, opts)
 		local what = self.slots[4 * i]
 		if type(what) ~= "table" then
 			if hit(self, i) then return what end
-		elseif what.copy and hit(self, i) then
-			return what.copy(what.value)
+		else
+			local make = what[1]
+			if make and hit(self, i) then return make(what) end
 		end
 	end
 	return read(self, k, opts)
@@ -112,7 +115,7 @@ function L1:entry(k, deadline_ms)
 	if not self.env.l1 or not self.bytes then return Table.entry(self, k, deadline_ms) end
 	local i, what = find(self, k)
 	if i then
-		local v, err = own(self, what, "fetch", k)
+		local v, err = own(self, i, what, "fetch", k)
 		if v == nil then return nil, nil, err end
 		return v, "hit", times(self, i)
 	end
@@ -135,8 +138,9 @@ function L1:fetch(k, opts, loader, ...)
 		local what = self.slots[4 * i]
 		if type(what) ~= "table" then
 			if hit(self, i) then return what, nil, "hit" end
-		elseif what.copy and hit(self, i) then
-			return what.copy(what.value), nil, "hit"
+		else
+			local make = what[1]
+			if make and hit(self, i) then return make(what), nil, "hit" end
 		end
 	end
 	return base_fetch(self, k, opts, loader, ...)

@@ -45,7 +45,9 @@ typedef struct zbz_seen {
 	const volatile uint32_t *word;
 	uint32_t seq;
 	int64_t expire_at; /* wall ms; ZBZ_NO_EXPIRY */
-	bool (*look)(struct zbz_seen *seen); /* true: it stands, and seq is what *word was; any thread. NULL: a word that moved is the end */
+	bool (*look)(
+	    struct zbz_seen
+	        *seen); /* true: it stands, and seq is what *word was; any thread. NULL: a word that moved is the end */
 	/* While (*mark & mask) == was, the last use still counts there. NULL: there is nothing to do. */
 	const volatile uint64_t *mark;
 	uint64_t mask, was;
