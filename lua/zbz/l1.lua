@@ -165,8 +165,8 @@ local M = {}
 --- bytes: a handle over bytes that was opened with l1; env: see instance.lua.
 function M.new(bytes, env)
 	local o = env.fetch
-	return setmetatable({ bytes = bytes, env = env, index = {}, keys = {}, slots = {}, generation = generation_of(bytes), trees = env.serializer.source == nil,
-		plain = not o.refresh_at and (o.deadline_ms or 0) <= 0 }, L1)
+	return setmetatable({ bytes = bytes, env = env, index = {}, keys = {}, slots = {}, generation = generation_of(bytes),
+		trees = env.serializer.source == nil, plain = not o.refresh_at and (o.deadline_ms or 0) <= 0 }, L1)
 end
 
 return M

@@ -60,27 +60,27 @@ function M.l1_generation(handle)
 	return face ~= nil and face.generation or 0
 end
 
-local function ask(self, place, at)
+local function ask(self, place, base)
 	local slots = self.slots
-	if door_hit(self.bytes, place, slots[at + 1], door) == 0 then return false end
-	slots[at + 3] = door.n
+	if door_hit(self.bytes, place, slots[base + 1], door) == 0 then return false end
+	slots[base + 3] = door.n
 	return true
 end
 
 --- Is what is kept at that place (see zbz/l1.lua) still good? Where a word alone tells, it is looked at from here: no call, so a
 --- processor has several such looks under way at once. A plain load, right where loads keep their order.
 function M.l1_hit(self, place)
-	local at = 4 * place
+	local base = 4 * place
 	local slots = self.slots
-	local word = slots[at + 2]
+	local word = slots[base + 2]
 	local face = face_of(self.bytes)
 	if word ~= 0 and face ~= nil and face.generation == self.generation and face.cache_epoch[0] == face.epoch
-		and cast(WORD, word)[0] == slots[at + 3] then
+		and cast(WORD, word)[0] == slots[base + 3] then
 		face.used[place - 1] = 1
 		face.hits = face.hits + 1
 		return true
 	end
-	return ask(self, place, at)
+	return ask(self, place, base)
 end
 if jit.arch ~= "x64" and jit.arch ~= "x86" then
 	function M.l1_hit(self, place) return ask(self, place, 4 * place) end

@@ -29,9 +29,12 @@ local SERVER = [[
 	keepalive_requests 1000000000;
 	location = /fill { content_by_lua_block {
 		for i = 1, 100 do assert(t:set(keys[i], ("v"):rep(100))) end
+		assert(r:command("CONFIG", "SET", "hz", "500")) -- how often Redis looks for waits that have ended: ten times a second by itself
 		ngx.print("filled") } }
 	location = /const { content_by_lua_block { ngx.print("hello") } }
 	location = /slow { content_by_lua_block { r:command("BLPOP", "nobody", "0.005"); ngx.print("slow") } }
+	location = /peer_slow { content_by_lua_block {
+		with_peer(function(red) return red:blpop("nobody", "0.005") end); ngx.print("slow") } }
 	location = /get { content_by_lua_block { ngx.print(t:get("key:1")) } }
 	location = /peer_get { content_by_lua_block { ngx.print(with_peer(function(red) return red:get("b:t:key:1") end)) } }
 	location = /mget { content_by_lua_block {
@@ -87,6 +90,7 @@ local function run(workers)
 		compare(web, "a constant page" .. with, {
 			{ name = "alone", path = "/const" },
 			{ name = "beside 5 ms backend calls on four connections", path = "/const", beside = "/slow" },
+			{ name = "beside the same through lua-nginx-redis", path = "/const", beside = "/peer_slow" },
 		})
 		compare(web, "Redis GET of 100 bytes" .. with, {
 			{ name = "lua-nginx-redis", path = "/peer_get" }, { name = "zbz", path = "/get" },
