@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <zbz/cache.h>
+#include <zbz/source.h>
 
 #include "check.h"
 #include "faults.h"
@@ -341,6 +341,44 @@ static void test_unusable_plugins(void) {
 	CHECK(zbz_cache_find("memcached", &ops, &err) == ZBZ_E_UNSUPPORTED && says("libmemcached11") &&
 	      says("memcached.so"));
 	remove_file("memcached.so");
+}
+
+static zbz_status open_source(const char *name) {
+	zbz_config *cfg = zbz_config_new();
+	zbz_source *source;
+	zbz_status status;
+	if (name != NULL) zbz_config_set_text(cfg, "provider", zbz_bstr(name), NULL);
+	status = zbz_source_open(cfg, NULL, &source, &err);
+	CHECK((status == ZBZ_OK) == (source != NULL));
+	if (status == ZBZ_OK) CHECK_STR(zbz_source_table(source)->name, name);
+	zbz_source_unref(source);
+	zbz_config_free(cfg);
+	return status;
+}
+
+static bool build_source(const char *name, const char *more) {
+	char code[2048];
+	snprintf(code, sizeof code,
+	         "#include <zbz/source.h>\n"
+	         "static zbz_status o(void **s, const void *p, const zbz_clock *c, zbz_err *e) { return ZBZ_OK; }\n"
+	         "static void cl(void *s) {}\n"
+	         "static zbz_status g(void *s, zbz_call *c, zbz_bytes k, void *b, zbz_buf *o) { return ZBZ_MISS; }\n"
+	         "static const zbz_option none[1];\n"
+	         "const zbz_source_ops *zbz_source_plugin(void);\nconst zbz_source_ops *zbz_source_plugin(void) {\n"
+	         "static const zbz_source_ops ops = { .abi = ZBZ_ABI, .name = \"%s\", .options = none, .options_size = 8, "
+	         ".open = o, .close = cl, %s };\nreturn &ops; }\n",
+	         name, more);
+	return build_plugin(name, code);
+}
+
+static void test_sources(void) {
+	CHECK(build_source("thirdsource", ".get = g") && build_source("blindsource", ".get = 0"));
+	CHECK(open_source("thirdsource") == ZBZ_OK && open_source("thirdsource") == ZBZ_OK);
+	CHECK(open_source("blindsource") == ZBZ_E_ARGUMENT && says("source 'blindsource' lacks"));
+	CHECK(open_source("fiel") == ZBZ_E_UNKNOWN_PROVIDER && says("unknown source 'fiel' (nearest: file;") &&
+	      strcmp(err.option, "provider") == 0);
+	CHECK(open_source("thirdparty") == ZBZ_E_UNSUPPORTED && says("zbz_source_plugin")); /* names a cache */
+	CHECK(open_source(NULL) == ZBZ_E_CONFIG && strcmp(err.option, "provider") == 0);
 }
 
 /* A copy of the core in an empty place finds no plug-in beside it. */
@@ -695,6 +733,7 @@ int main(void) {
 	RUN(test_plugin_of_others);
 	RUN(test_plugin_path_of_the_environment);
 	RUN(test_unusable_plugins);
+	RUN(test_sources);
 	RUN(test_missing_plugin);
 	RUN(test_loading_from_threads);
 	RUN(test_registry_in_a_child);
