@@ -160,6 +160,9 @@ static void test_refused_options(void) {
 	zbz_store *s;
 	refuses("l1.provider=memory", "l2", "missing");
 	refuses("l2.provider=memory", "l1", "missing");
+	refuses("l1.provider=memory l1.max_items=x l2.provider=memory", "max_items", "l1: max_items: expects");
+	refuses("l1.provider=memory l2.provider=fault l2.inner.provider=memory l2.inner.max_size=x", "max_size",
+	        "l2: inner: max_size: ");
 	refuses("l1.provider=testmap l2.provider=memory", "l1", "memory, ristretto or shared");
 	refuses("l1.provider=memory l2.provider=testmap", "l1_ttl", "testmap");
 	refuses("l1.provider=memory l2.provider=told invalidation=off", "l1_ttl", "told");
