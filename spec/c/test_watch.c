@@ -189,6 +189,29 @@ static void polls_while_nobody_tells_and_listens_again(void) {
 	owner_close(&o);
 }
 
+static void looks_at_once_when_its_source_was_exchanged(void) {
+	fake *f = fake_new("one");
+	owner o;
+	zbz_watch_info info;
+	owner_open(&o, f, quick);
+	CHECK(owner_begin(&o) == ZBZ_OK && owner_take(&o) == ZBZ_NEWS_VALUE);
+	zbz_watch_info_read(o.w, &info);
+	CHECK(info.mode == ZBZ_SOURCE_NATIVE);
+	fake_hold(f, true);
+	pthread_mutex_lock(&f->lock);
+	strcpy(f->value, "two"); /* and nobody hints */
+	pthread_mutex_unlock(&f->lock);
+	zbz_watch_moved(o.w);
+	fake_await_held(f);
+	zbz_watch_info_read(o.w, &info);
+	CHECK(info.mode == ZBZ_SOURCE_POLLED && info.reads == 1);
+	fake_hold(f, false);
+	CHECK(owner_await(&o) == ZBZ_NEWS_VALUE && value_is(&o, "two"));
+	zbz_watch_info_read(o.w, &info);
+	CHECK(info.mode == ZBZ_SOURCE_NATIVE);
+	owner_close(&o);
+}
+
 static void follows_an_injected_clock(void) {
 	zbz_clock *clock = zbz_clock_fake_new(1000000);
 	owner o;
@@ -239,6 +262,7 @@ int main(void) {
 	RUN(tells_again_when_there_was_no_room);
 	RUN(reads_without_watching);
 	RUN(polls_while_nobody_tells_and_listens_again);
+	RUN(looks_at_once_when_its_source_was_exchanged);
 	RUN(follows_an_injected_clock);
 	RUN(asks_an_owner_without_a_source);
 	return DONE();
