@@ -1,4 +1,5 @@
 /* Channels of Redis: what is published and by whom it is heard, over servers that hang up, hang or are gone, and over forks. */
+#include "faults.h"
 #include "redis_rig.h"
 
 typedef struct inbox {
@@ -80,6 +81,44 @@ static void test_fork_while_subscribing(void) {
 	peer_end(&p);
 }
 
+/* Blocks that a child still has when it has closed all it inherited; -1: it did not end well. */
+static int left_in_a_child(rig *r, void *sub) {
+	int status = -1;
+	pid_t child = fork();
+	if (child == 0) {
+		long left;
+		ops->unsubscribe(r->self, sub);
+		rig_close(r);
+		faults_end(&left);
+		_exit(left < 100 ? (int)left : 100);
+	}
+	if (waitpid(child, &status, 0) != child || !WIFEXITED(status)) return -1;
+	return WEXITSTATUS(status);
+}
+
+/* Unless the thread is in the middle of something, and it seldom is. */
+static void test_a_child_frees_what_it_inherits(void) {
+	zbz_bytes channel = zbz_bstr("news");
+	void *sub = NULL;
+	inbox b = { .n = TALLY };
+	int left = -1, tries;
+	long here;
+	rig r;
+	faults_begin(0);
+	CHECK(rig_open(&r, "url", main_url, NULL) == ZBZ_OK);
+	CHECK(ops->subscribe(r.self, rig_call(&r, 0), &channel, 1, false, on_message, &b, &sub) == ZBZ_OK);
+	for (tries = 0; tries < 200 && left != 0; tries++) {
+		left = left_in_a_child(&r, sub);
+		if (left < 0) break;
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
+	CHECK(left == 0);
+	ops->unsubscribe(r.self, sub);
+	rig_close(&r);
+	faults_end(&here);
+	CHECK(here == 0);
+}
+
 static void test_subscriber(void) {
 	server v;
 	rig r, other;
@@ -125,6 +164,7 @@ int main(void) {
 	if (!rig_begin(true)) return 1;
 	RUN(test_subscribe);
 	RUN(test_fork_while_subscribing);
+	RUN(test_a_child_frees_what_it_inherits);
 	RUN(test_subscriber);
 	rig_end();
 	return DONE();
