@@ -283,6 +283,12 @@ static int watch_hint(lua_State *L) {
 	return 0;
 }
 
+static int watch_moved(lua_State *L) {
+	zbz_watch_box *box = watch_check(L, "moved");
+	if (box->w != NULL) zbz_watch_moved(box->w);
+	return 0;
+}
+
 static int watch_pause(lua_State *L) {
 	zbz_watch_pause(open_check(L, "pause")->w);
 	return 0;
@@ -340,9 +346,11 @@ static int watch_closed(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-	{ "sync", watch_sync },     { "read", watch_read },     { "start", watch_start },     { "take", watch_take },
-	{ "answer", watch_answer }, { "hint", watch_hint },     { "pause", watch_pause },     { "resume", watch_resume },
-	{ "info", watch_info },     { "closed", watch_closed }, { "foreign", watch_foreign }, { NULL, NULL },
+	{ "sync", watch_sync },   { "read", watch_read },     { "start", watch_start },
+	{ "take", watch_take },   { "answer", watch_answer }, { "hint", watch_hint },
+	{ "pause", watch_pause }, { "resume", watch_resume }, { "moved", watch_moved },
+	{ "info", watch_info },   { "closed", watch_closed }, { "foreign", watch_foreign },
+	{ NULL, NULL },
 };
 static const luaL_Reg functions[] = { { "watch", new_watch }, { NULL, NULL } };
 

@@ -287,11 +287,24 @@ static zbz_status open_named(const parse_job *j, zbz_store **out) {
 	return zbz_store_open(&cfg, j->clock, out, j->err);
 }
 
+/* What failed below keeps its names; the text says the way there. */
+static zbz_status below(const parse_job *j, zbz_status status) {
+	zbz_err was;
+	bool told;
+	if (status >= 0 || j->err == NULL) return status;
+	was = *j->err;
+	told = strstr(was.text, was.option) != NULL;
+	zbz_fail(j->err, was.status, "%s: %s%s%s", j->o->name, told ? "" : was.option, told ? "" : ": ", was.text);
+	memcpy(was.text, j->err->text, sizeof was.text);
+	*j->err = was;
+	return named(j, status);
+}
+
 static zbz_status parse_store(const parse_job *j, void *out) {
 	switch (j->s->kind) {
 	case ZBZ_SET_STORE: *(zbz_store **)out = zbz_store_ref(j->s->u.store); return ZBZ_OK;
-	case ZBZ_SET_CONFIG: return named(j, zbz_store_open(j->s->u.config, j->clock, out, j->err));
-	case ZBZ_SET_TEXT: return named(j, open_named(j, out));
+	case ZBZ_SET_CONFIG: return below(j, zbz_store_open(j->s->u.config, j->clock, out, j->err));
+	case ZBZ_SET_TEXT: return below(j, open_named(j, out));
 	default: return expects(j, "a provider (a table of options, a name or a store)");
 	}
 }

@@ -132,10 +132,3 @@ zbz_status zbz_plugin_table(const char *name, const char *needs, const char *ent
 	snprintf(why, sizeof why, "there is no %s.so in %s", name, s.dirs);
 	return unusable(name, needs, why, err);
 }
-
-zbz_status zbz_plugin_load(const char *name, const char *needs, const zbz_cache_ops **ops, zbz_err *err) {
-	const void *table = NULL;
-	zbz_status status = zbz_plugin_table(name, needs, "zbz_cache_plugin", &table, err);
-	*ops = table;
-	return status;
-}

@@ -1,4 +1,4 @@
-/* Which providers there are. Built-in ones and known plug-ins are constant; a list under a lock holds what was added. */
+/* The registry of every family. Built-in tables and known plug-ins are constant; a list under a lock holds what was added. */
 #include "registry.h"
 
 #include "base/nearest.h"
@@ -6,21 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
-static const zbz_cache_ops *const built_in[] = { &zbz_cache_memory, &zbz_cache_ristretto, &zbz_cache_filesystem,
-	                                             &zbz_cache_shared, &zbz_cache_multitier, &zbz_cache_fault };
-#define BUILT_IN (sizeof built_in / sizeof *built_in)
-
-static const zbz_plugin_info plugins[] = {
-	{ "redis", "redis|rediss|redis+unix", "libhiredis0.14" },
-	{ "memcached", "memcached", "libmemcached11" },
-};
-#define PLUGINS (sizeof plugins / sizeof *plugins)
-
-#define ADDED_MAX 256
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static const zbz_cache_ops *added[ADDED_MAX];
-static size_t added_n;
 
 static void enter(void) { pthread_mutex_lock(&lock); }
 static void leave(void) { pthread_mutex_unlock(&lock); }
@@ -38,127 +24,141 @@ bool zbz_words_have(const char *list, const char *word) {
 	return false;
 }
 
-bool zbz_provider_name_ok(const char *name) {
+/* [a-z0-9_]+, short enough for zbz_err.provider */
+static bool name_ok(const char *name) {
 	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
 	return n > 0 && name[n] == '\0' && n < sizeof((zbz_err *)0)->provider;
 }
 
-static bool answers_to(const zbz_cache_ops *ops, const char *name) {
-	return strcmp(ops->name, name) == 0 || zbz_words_have(ops->aliases, name);
+static bool has_name(const zbz_ops_head *head, const char *name) {
+	return strcmp(head->name, name) == 0 || zbz_words_have(head->aliases, name);
+}
+
+static bool has_scheme(const zbz_ops_head *head, const char *scheme) { return zbz_words_have(head->schemes, scheme); }
+
+static zbz_ops_head head_of(const zbz_family *f, const void *ops) {
+	zbz_ops_head head = { NULL, NULL, NULL, false };
+	f->head(ops, &head);
+	return head;
 }
 
 /* Under the lock. */
-static const zbz_cache_ops *loaded(const char *name) {
-	for (size_t i = 0; i < BUILT_IN; i++)
-		if (answers_to(built_in[i], name)) return built_in[i];
-	for (size_t i = 0; i < added_n; i++)
-		if (answers_to(added[i], name)) return added[i];
+static const void *first(const zbz_family *f, bool (*fits)(const zbz_ops_head *head, const char *word),
+                         const char *word) {
+	zbz_ops_head head;
+	for (size_t i = 0; f->built_in[i] != NULL; i++) {
+		head = head_of(f, f->built_in[i]);
+		if (fits(&head, word)) return f->built_in[i];
+	}
+	for (size_t i = 0; i < f->added_n; i++) {
+		head = head_of(f, f->added[i]);
+		if (fits(&head, word)) return f->added[i];
+	}
 	return NULL;
 }
 
-static const zbz_plugin_info *known_plugin(const char *name) {
-	for (size_t i = 0; i < PLUGINS; i++)
-		if (strcmp(plugins[i].name, name) == 0) return &plugins[i];
+static const zbz_plugin_info *known_plugin(const zbz_family *f, const char *name) {
+	for (const zbz_plugin_info *p = f->plugins; p != NULL && p->name != NULL; p++)
+		if (strcmp(p->name, name) == 0) return p;
 	return NULL;
 }
 
 /* ---- adding ---- */
 
-static zbz_status check_ops(const zbz_cache_ops *ops, zbz_err *err) {
-	bool complete = ops->open != NULL && ops->close != NULL && ops->caps != NULL && ops->options != NULL;
-	if (ops->abi != ZBZ_ABI)
-		return zbz_fail(err, ZBZ_E_ARGUMENT, "a provider was built for interface %d, this zbz has %d", ops->abi,
-		                ZBZ_ABI);
-	if (ops->name == NULL || !zbz_provider_name_ok(ops->name))
-		return zbz_fail(err, ZBZ_E_ARGUMENT, "a provider's name must be 1 to 23 of a-z 0-9 _");
-	if (!ops->layer) complete = complete && ops->get != NULL && ops->set != NULL && ops->del != NULL;
-	if (!complete)
-		return zbz_fail(err, ZBZ_E_ARGUMENT, "provider '%s' lacks a mandatory function or its options", ops->name);
+static zbz_status check_ops(const zbz_family *f, const void *ops, zbz_err *err) {
+	int abi = *(const int *)ops;
+	zbz_ops_head head;
+	if (abi != ZBZ_ABI)
+		return zbz_fail(err, ZBZ_E_ARGUMENT, "a %s was built for interface %d, this zbz has %d", f->noun, abi, ZBZ_ABI);
+	head = head_of(f, ops);
+	if (head.name == NULL || !name_ok(head.name))
+		return zbz_fail(err, ZBZ_E_ARGUMENT, "a %s's name must be 1 to 23 of a-z 0-9 _", f->noun);
+	if (!head.complete)
+		return zbz_fail(err, ZBZ_E_ARGUMENT, "%s '%s' lacks a mandatory function or its options", f->noun, head.name);
 	return ZBZ_OK;
 }
 
 /* Under the lock. */
-static zbz_status add(const zbz_cache_ops *ops, zbz_err *err) {
-	const zbz_cache_ops *other = loaded(ops->name);
+static zbz_status add(zbz_family *f, const void *ops, zbz_err *err) {
+	const char *name = head_of(f, ops).name;
+	const void *other = first(f, has_name, name);
 	if (other == ops) return ZBZ_OK;
-	if (other != NULL)
-		return zbz_fail(err, ZBZ_E_ARGUMENT, "another provider is registered as '%s' already", ops->name);
-	if (added_n == ADDED_MAX) return zbz_fail(err, ZBZ_E_ARGUMENT, "more than %d providers", ADDED_MAX);
-	added[added_n++] = ops;
+	if (other != NULL) return zbz_fail(err, ZBZ_E_ARGUMENT, "another %s is registered as '%s' already", f->noun, name);
+	if (f->added_n == ZBZ_FAMILY_ADDED_MAX)
+		return zbz_fail(err, ZBZ_E_ARGUMENT, "more than %d %ss", ZBZ_FAMILY_ADDED_MAX, f->noun);
+	f->added[f->added_n++] = ops;
 	return ZBZ_OK;
 }
 
-zbz_status zbz_cache_register(const zbz_cache_ops *ops, zbz_err *err) {
-	zbz_status status = check_ops(ops, err);
+zbz_status zbz_family_register(zbz_family *f, const void *ops, zbz_err *err) {
+	zbz_status status = check_ops(f, ops, err);
 	if (status != ZBZ_OK) return status;
 	enter();
-	status = add(ops, err);
+	status = add(f, ops, err);
 	leave();
 	return status;
 }
 
 /* ---- finding ---- */
 
-static zbz_status unknown(const char *name, zbz_err *err) {
+static zbz_status unknown(zbz_family *f, const char *name, zbz_err *err) {
 	char list[200];
 	const char *known, *best = NULL;
 	size_t n = 0, least = SIZE_MAX;
-	for (size_t i = 0; (known = zbz_cache_name_at(i)) != NULL; i++) {
+	for (size_t i = 0; (known = zbz_family_name_at(f, i)) != NULL; i++) {
 		size_t d = zbz_edit_distance(name, known);
 		if (d < least) least = d, best = known;
 		if (n < sizeof list) n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i > 0 ? ", " : "", known);
 	}
-	return zbz_fail(err, ZBZ_E_UNKNOWN_PROVIDER, "unknown provider '%.40s' (nearest: %s; known: %s)", name, best, list);
+	zbz_fail(err, ZBZ_E_UNKNOWN_PROVIDER, "unknown %s '%.40s' (nearest: %s; known: %s)", f->asked, name, best, list);
+	if (err != NULL && f->option != NULL) snprintf(err->option, sizeof err->option, "%s", f->option);
+	return ZBZ_E_UNKNOWN_PROVIDER;
 }
 
-static zbz_status load(const char *name, const zbz_cache_ops **ops, zbz_err *err) {
-	const zbz_plugin_info *info = known_plugin(name);
-	zbz_status status = zbz_plugin_load(name, info != NULL ? info->needs : NULL, ops, err);
-	if (status == ZBZ_MISS) return unknown(name, err);
-	if (status == ZBZ_OK) status = check_ops(*ops, err);
-	if (status == ZBZ_OK && !answers_to(*ops, name))
-		status =
-		    zbz_fail(err, ZBZ_E_UNSUPPORTED, "the plug-in %s.so holds a provider called '%.23s'", name, (*ops)->name);
+static zbz_status load(zbz_family *f, const char *name, const void **ops, zbz_err *err) {
+	const zbz_plugin_info *info = known_plugin(f, name);
+	zbz_status status = zbz_plugin_table(name, info != NULL ? info->needs : NULL, f->door, ops, err);
+	zbz_ops_head head;
+	if (status == ZBZ_MISS) return unknown(f, name, err);
+	if (status == ZBZ_OK) status = check_ops(f, *ops, err);
 	if (status != ZBZ_OK) return status;
-	enter();
-	status = add(*ops, err);
-	leave();
-	return status;
+	head = head_of(f, *ops);
+	if (!has_name(&head, name))
+		return zbz_fail(err, ZBZ_E_UNSUPPORTED, "the plug-in %s.so holds a %s called '%.23s'", name, f->noun,
+		                head.name);
+	return zbz_family_register(f, *ops, err);
 }
 
-zbz_status zbz_cache_find(const char *name, const zbz_cache_ops **ops, zbz_err *err) {
+zbz_status zbz_family_find(zbz_family *f, const char *name, const void **ops, zbz_err *err) {
 	enter();
-	*ops = loaded(name);
+	*ops = first(f, has_name, name);
 	leave();
 	if (*ops != NULL) return ZBZ_OK;
 	/* Outside the lock: a plug-in may register itself while it is loaded. Two threads loading the same one get the same table. */
-	return zbz_provider_name_ok(name) ? load(name, ops, err) : unknown(name, err);
+	return name_ok(name) ? load(f, name, ops, err) : unknown(f, name, err);
 }
 
-const char *zbz_cache_scheme(const char *scheme) {
-	const char *name = NULL;
-	for (size_t i = 0; i < BUILT_IN && name == NULL; i++)
-		if (zbz_words_have(built_in[i]->schemes, scheme)) name = built_in[i]->name;
-	for (size_t i = 0; i < PLUGINS && name == NULL; i++)
-		if (zbz_words_have(plugins[i].schemes, scheme)) name = plugins[i].name;
-	if (name != NULL) return name;
+const char *zbz_family_scheme(zbz_family *f, const char *scheme) {
+	const void *ops;
+	for (const zbz_plugin_info *p = f->plugins; p != NULL && p->name != NULL; p++)
+		if (zbz_words_have(p->schemes, scheme)) return p->name;
 	enter();
-	for (size_t i = 0; i < added_n && name == NULL; i++)
-		if (zbz_words_have(added[i]->schemes, scheme)) name = added[i]->name;
+	ops = first(f, has_scheme, scheme);
 	leave();
-	return name;
+	return ops != NULL ? head_of(f, ops).name : NULL;
 }
 
-/* Built-in, then the known plug-ins, then what was added besides. */
-const char *zbz_cache_name_at(size_t index) {
+const char *zbz_family_name_at(zbz_family *f, size_t index) {
 	const char *name = NULL;
-	if (index < BUILT_IN) return built_in[index]->name;
-	index -= BUILT_IN;
-	if (index < PLUGINS) return plugins[index].name;
-	index -= PLUGINS;
+	for (size_t i = 0; f->built_in[i] != NULL; i++)
+		if (index-- == 0) return head_of(f, f->built_in[i]).name;
+	for (const zbz_plugin_info *p = f->plugins; p != NULL && p->name != NULL; p++)
+		if (index-- == 0) return p->name;
 	enter();
-	for (size_t i = 0; i < added_n && name == NULL; i++)
-		if (known_plugin(added[i]->name) == NULL && index-- == 0) name = added[i]->name;
+	for (size_t i = 0; i < f->added_n && name == NULL; i++) {
+		const char *one = head_of(f, f->added[i]).name;
+		if (known_plugin(f, one) == NULL && index-- == 0) name = one;
+	}
 	leave();
 	return name;
 }

@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 
+#include "built_in.h"
 #include "registry.h"
 
 struct zbz_source {
@@ -12,19 +13,38 @@ struct zbz_source {
 	atomic_uint refs;
 };
 
-static const zbz_source_ops *const known[] = { &zbz_source_file };
-#define KNOWN (sizeof known / sizeof *known)
+/* ---- which there are ---- */
+
+static const void *const built_in[] = { &zbz_source_file, NULL };
+
+static bool both_or_none(const zbz_source_ops *ops) { return (ops->subscribe == NULL) == (ops->unsubscribe == NULL); }
+
+static void head(const void *table, zbz_ops_head *out) {
+	const zbz_source_ops *ops = table;
+	*out = (zbz_ops_head){ ops->name, NULL, NULL, true };
+	out->complete = ops->open != NULL && ops->close != NULL && ops->get != NULL && ops->options != NULL &&
+	                ops->options_size > 0 && both_or_none(ops);
+}
+
+static zbz_family sources = { .noun = "source",
+	                          .asked = "source",
+	                          .option = "provider",
+	                          .door = "zbz_source_plugin",
+	                          .head = head,
+	                          .built_in = built_in };
 
 static zbz_status find(const zbz_config *cfg, const zbz_source_ops **ops, zbz_err *err) {
 	const char *name = zbz_config_text(cfg, "provider");
+	const void *table;
+	zbz_status s;
+	*ops = NULL;
 	if (name == NULL) return zbz_fail_option(err, "provider", "is missing: name a source");
-	for (size_t i = 0; i < KNOWN; i++) {
-		if (strcmp(known[i]->name, name) != 0) continue;
-		*ops = known[i];
-		return ZBZ_OK;
-	}
-	return zbz_fail(err, ZBZ_E_UNKNOWN_PROVIDER, "unknown source '%.40s' (known: file)", name);
+	s = zbz_family_find(&sources, name, &table, err);
+	*ops = table;
+	return s;
 }
+
+/* ---- one that is open ---- */
 
 static zbz_status blame(const zbz_source *s, zbz_err *err, zbz_status status) {
 	size_t n;
@@ -43,7 +63,7 @@ zbz_status zbz_source_of(const zbz_source_ops *ops, void *self, zbz_source **out
 	if (ops->abi != ZBZ_ABI || ops->name == NULL || ops->get == NULL || ops->close == NULL)
 		return zbz_fail(err, ZBZ_E_ARGUMENT,
 		                "a source lacks a mandatory function, its name, or is of another interface");
-	if ((ops->subscribe == NULL) != (ops->unsubscribe == NULL))
+	if (!both_or_none(ops))
 		return zbz_fail(err, ZBZ_E_ARGUMENT, "source '%s' has one of subscribe and unsubscribe", ops->name);
 	s = zbz_calloc(1, sizeof *s);
 	if (s == NULL) return zbz_fail_nomem(err);

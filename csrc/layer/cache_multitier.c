@@ -1,7 +1,7 @@
 /* The layer `multitier`: opening, writing. See multitier.h. */
 #include <stddef.h>
 
-#include "core/registry.h"
+#include "core/built_in.h"
 #include "multitier.h"
 
 #define FIELD(name) offsetof(tier_options, name)

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "core/registry.h"
+#include "core/built_in.h"
 #include "filesystem_scan.h"
 #include "zbz/pack.h"
 

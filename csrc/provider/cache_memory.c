@@ -1,7 +1,7 @@
 /* Providers `memory` and `ristretto`: entries of this process, within a limit of bytes. See memory_engine.h for what is below. */
 #include "base/hash.h"
 #include "base/scan.h"
-#include "core/registry.h"
+#include "core/built_in.h"
 #include "memory_limit.h"
 #include "memory_policy.h"
 #include "memory_store.h"

@@ -1,6 +1,6 @@
 /* Provider `shared`: one segment of memory for all processes of a host. See shared_store.h for what is below. */
 #include "base/scan.h"
-#include "core/registry.h"
+#include "core/built_in.h"
 #include "shared_store.h"
 
 #include <zbz/pack.h>

@@ -15,6 +15,8 @@
 
 static pthread_mutex_t listeners_lock = PTHREAD_MUTEX_INITIALIZER;
 static redis_listener *listeners;
+/* In a child: what the parent's threads were in the middle of; never touched, only kept reachable. */
+static redis_conn *left_behind;
 
 static void before_fork(void) {
 	redis_listener *l;
@@ -31,7 +33,10 @@ static void after_fork_parent(void) {
 static void after_fork_child(void) {
 	redis_listener *l;
 	for (l = listeners; l; l = l->next) {
-		if (l->fd >= 0) close(l->fd);
+		if (l->rests)
+			zbz_net_abandon(l->conn->net);
+		else if (l->fd >= 0)
+			close(l->fd);
 		if (l->wake >= 0) close(l->wake);
 		l->fd = l->wake = -1;
 		pthread_cond_init(&l->told, NULL); /* who waited is not here */
@@ -42,9 +47,19 @@ static void after_fork_child(void) {
 
 static void watch_forks(void) { pthread_atfork(before_fork, after_fork_parent, after_fork_child); }
 
-static void publish_fd(redis_listener *l, int fd) {
+/* What the thread had, for the child's end of the listener. */
+static void drop_inherited(redis_listener *l) {
+	if (l->rests) {
+		redis_conn_close(l->conn);
+	} else if (l->conn != NULL) {
+		l->conn->all_next = left_behind;
+		left_behind = l->conn;
+	}
+}
+
+static void set_rests(redis_listener *l, bool rests) {
 	pthread_mutex_lock(&l->lock);
-	l->fd = fd;
+	l->rests = rests;
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -70,7 +85,10 @@ static void delist(redis_listener *l) {
 
 zbz_status redis_listener_read(redis_listener *l, int64_t deadline, zbz_err *err) {
 	size_t got = 0;
-	zbz_status s = zbz_net_wait(l->conn->net, POLLIN, l->wake, deadline, NULL, err);
+	zbz_status s;
+	set_rests(l, true);
+	s = zbz_net_wait(l->conn->net, POLLIN, l->wake, deadline, NULL, err);
+	set_rests(l, false);
 	if (s != ZBZ_OK) return s;
 	s = redis_conn_take(l->conn, SIZE_MAX, &got, l->how->item, l, err);
 	return s == ZBZ_AGAIN ? ZBZ_OK : s;
@@ -79,14 +97,19 @@ zbz_status redis_listener_read(redis_listener *l, int64_t deadline, zbz_err *err
 static zbz_status attach(redis_listener *l, int64_t deadline, zbz_err *err) {
 	zbz_status s = redis_conn_open(&l->self->target, deadline, &l->conn, err);
 	if (s != ZBZ_OK) return s;
-	publish_fd(l, l->conn->net->fd);
+	pthread_mutex_lock(&l->lock);
+	l->fd = l->conn->net->fd;
+	pthread_mutex_unlock(&l->lock);
 	return l->how->ask(l, deadline, err);
 }
 
 static void detach(redis_listener *l) {
-	publish_fd(l, -1);
-	redis_conn_close(l->conn);
+	redis_conn *conn = l->conn;
+	pthread_mutex_lock(&l->lock);
 	l->conn = NULL;
+	l->fd = -1;
+	pthread_mutex_unlock(&l->lock);
+	redis_conn_close(conn);
 }
 
 /* Until the connection is lost (negative) or the thread shall end (AGAIN). Half of the time for silence, half for the answer. */
@@ -180,6 +203,8 @@ void redis_listener_stop(redis_listener *l) {
 		uint64_t one = 1;
 		while (write(l->wake, &one, sizeof one) < 0 && errno == EINTR) {}
 		pthread_join(l->thread, NULL);
+	} else if (l->pid != 0) {
+		drop_inherited(l);
 	}
 	delist(l);
 	pthread_cond_destroy(&l->told);

@@ -27,9 +27,10 @@ struct redis_listener { /* embed first, zeroed */
 	redis_conn *conn;            /* the thread's */
 	redis_listener *next, *prev; /* of all */
 	pthread_t thread;
-	pid_t pid; /* whose thread it is */
-	int wake;  /* eventfd: the thread shall end */
-	int fd;    /* of conn, for a forked child */
+	pid_t pid;  /* whose thread it is */
+	int wake;   /* eventfd: the thread shall end */
+	int fd;     /* of conn, for a forked child */
+	bool rests; /* the thread waits, and conn is whole: a forked child may free it; under the lock */
 	int64_t first_deadline;
 	pthread_mutex_t lock;
 	pthread_cond_t told;

@@ -117,11 +117,12 @@ static void cache_close(void *ud) {
 /* The cache may have another store than when we began to listen, or one that can tell by now. */
 static void follow_store(cache_self *self, cache_sub *sub, zbz_call *c) {
 	zbz_store *now = zbz_cache_store(self->cache);
-	if (now == NULL || (now == sub->store && !sub->again)) {
+	if (now != NULL && now == sub->store && !sub->again) {
 		zbz_store_unref(now);
 		return;
 	}
 	stop_listening(sub);
+	if (now == NULL) return; /* closed */
 	listen_to(sub, c, now);
 	memset(&c->err, 0, sizeof c->err);
 }

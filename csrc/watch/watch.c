@@ -330,13 +330,24 @@ void zbz_watch_answer(zbz_watch *w, zbz_status status, zbz_bytes bytes, const zb
 	zbz_desk_leave();
 }
 
+/* Under the lock. */
+static void hint(zbz_watch *w) {
+	w->hints++;
+	if (w->paused || zbz_desk_foreign(w)) return;
+	zbz_pace_hint(&w->pace, zbz_mono(w->opts.clock));
+	if (w->listed) zbz_desk_wake();
+}
+
 void zbz_watch_hint(zbz_watch *w) {
 	zbz_desk_enter();
-	w->hints++;
-	if (!w->paused && !zbz_desk_foreign(w)) {
-		zbz_pace_hint(&w->pace, zbz_mono(w->opts.clock));
-		if (w->listed) zbz_desk_wake();
-	}
+	hint(w);
+	zbz_desk_leave();
+}
+
+void zbz_watch_moved(zbz_watch *w) {
+	zbz_desk_enter();
+	w->mode = ZBZ_SOURCE_POLLED;
+	hint(w);
 	zbz_desk_leave();
 }
 

@@ -108,8 +108,8 @@ function Cache.new(opts, level)
 	local p, why, owned = open_provider(opts, level)
 	if not p then return nil, why end
 	local self = setmetatable({ provider = p, owns = owned, base = base, key_prefix_ = prefix, clock = opts.clock or p.clock,
-		tables = {}, lua_tables = setmetatable({}, { __mode = "k" }), closed = false, kind_ = p.kind_, name = opts.name,
-		created = core.wall() }, Cache)
+		tables = {}, lua_tables = setmetatable({}, { __mode = "k" }), watches = setmetatable({}, { __mode = "k" }), closed = false,
+		kind_ = p.kind_, name = opts.name, created = core.wall() }, Cache)
 	local ok
 	ok, err = attach(self, p)
 	if not ok then
@@ -379,11 +379,12 @@ function Cache:subscribe(channels, is_pattern, fn)
 	return self.core:subscribe(channels, is_pattern, fn)
 end
 
---- Nothing that was kept of the provider counts any more.
+--- Nothing that was kept of the provider counts any more, and nobody listens to the new one yet.
 function Cache:forget()
 	for t in pairs(self.lua_tables) do
 		if t.forget then t:forget() end
 	end
+	for w in pairs(self.watches) do w:moved() end
 end
 
 --- Ends all calls under way, gives the provider back. Tables then answer `nil, closed`. Twice is fine.

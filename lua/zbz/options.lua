@@ -68,13 +68,13 @@ function M.check(opts, known, what, level)
 end
 
 --- Milliseconds of a duration option; nil when absent. Wrong text or type: nil, invalid_config naming the option.
---- A negative one raises.
+--- A negative one raises; `prefix` begins that message.
 ---@return integer? ms, zbz.Error? err
-function M.duration(opts, name, level)
+function M.duration(opts, name, level, prefix)
 	local v = opts[name]
 	if v == nil then return nil end
 	if type(v) == "number" and v < 0 or type(v) == "string" and v:match("^%s*%-") then
-		error(("%s: a duration cannot be negative (got %s)"):format(name, tostring(v)), level + 1)
+		error(("%s%s: a duration cannot be negative (got %s)"):format(prefix or "", name, tostring(v)), level + 1)
 	end
 	if type(v) ~= "number" and type(v) ~= "string" then
 		return E.fail("invalid_config", ("%s: expects seconds or text such as \"30m\", got %s"):format(name, type(v)),

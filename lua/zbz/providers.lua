@@ -143,23 +143,35 @@ function M.option_names(name)
 	return known, nil, info
 end
 
---- Nested configurations and provider objects inside the options of a layer, as the core wants them.
-local function nested(opts, known, borrowed)
+--- Raises for an option that is neither in `known` nor in `ours`.
+local function check(opts, known, ours, what, level)
+	local allowed = {}
+	for option in pairs(ours) do allowed[option] = true end
+	for option in pairs(known) do allowed[option] = true end
+	O.check(opts, allowed, what, level + 1)
+end
+
+--- Nested configurations and provider objects inside the options of a layer, as the core wants them. path: "multitier: ".
+local function nested(opts, known, path, level)
 	local out = {}
 	for name, v in pairs(opts) do
+		if type(v) == "string" and known and known[name] and known[name].type == "store" then
+			local inner, found = describe(v, {})
+			if not inner then return nil, found end
+			found.provider = inner
+			v = found
+		end
 		if P.is(v) then
 			if v.lua then
 				return E.fail("unsupported", ("%s: a provider written in Lua cannot stand under a layer in C"):format(name), { option = name })
 			end
 			if v.closed then return E.fail("closed", ("%s: that provider is closed"):format(name), { option = name }) end
 			out[name] = v.store
-		elseif type(v) == "string" and known and known[name] and known[name].type == "store" then
-			local inner, found = describe(v, {})
-			if not inner then return nil, found end
-			found.provider = inner
-			out[name] = found
 		elseif type(v) == "table" and v.provider ~= nil then
-			local inner, err = nested(v, select(1, M.option_names(type(v.provider) == "string" and v.provider or "")), borrowed)
+			local provider = type(v.provider) == "string" and v.provider or ""
+			local way, takes = path .. name .. ": ", M.option_names(provider)
+			if takes then check(v, takes, { provider = true }, way .. ("provider '%s'"):format(provider), level + 1) end
+			local inner, err = nested(v, takes, way .. provider .. ": ", level + 1)
 			if not inner then return nil, err end
 			out[name] = inner
 		else
@@ -199,19 +211,16 @@ function M.open(spec, opts, level)
 	for option, v in pairs(opts or {}) do found[option] = v end
 	local known, err, info = M.option_names(name)
 	if not info then return nil, err end
-	if known then
-		local allowed = setmetatable({}, { __index = known })
-		for option in pairs(RESERVED) do allowed[option] = true end
-		for option in pairs(known) do allowed[option] = true end
-		O.check(found, allowed, ("provider '%s'"):format(name), level + 1)
+	if known then check(found, known, RESERVED, ("provider '%s'"):format(name), level + 1) end
+	local mine = registered[name]
+	if not mine then
+		found, err = nested(found, known, name .. ": ", level + 1)
+		if not found then return nil, err end
 	end
 	local made, wrong = P.open(function(own)
-		local mine = registered[name]
 		if mine then return open_lua(name, mine, own, found.clock) end
-		local config, why = nested(own, known)
-		if not config then return nil, why end
-		config.provider = name
-		local store, refused = core.open_store(config, found.clock)
+		own.provider = name
+		local store, refused = core.open_store(own, found.clock)
 		if not store then refused.op = nil end -- the caller's name for it follows
 		return store, refused
 	end, found, level + 1)

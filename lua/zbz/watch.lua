@@ -29,7 +29,7 @@ local OPTIONS = { schema = true, parser = true, validate = true, debounce = true
 
 --- Milliseconds of an option; nil, err for a wrong one.
 local function duration(opts, name, level)
-	local ms, err = O.duration(opts, name, level + 1)
+	local ms, err = O.duration(opts, name, level + 1, "zbz: sync: ")
 	if err then return nil, err end
 	if ms and opts[name] == math.huge then return E.fail("invalid_config", name .. ": must end", { option = name }) end
 	return ms

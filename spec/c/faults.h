@@ -39,10 +39,10 @@ static inline void faults_begin(long n) {
 	zbz_set_alloc(faults_alloc, NULL);
 }
 
-/* Did the failure happen? Leaves the number of blocks still out in *live. */
-static inline bool faults_end(long *live) {
+/* Did the failure happen? Leaves the number of blocks still out in *blocks. */
+static inline bool faults_end(long *blocks) {
 	zbz_set_alloc(NULL, NULL);
-	*live = faults.live;
+	*blocks = faults.live;
 	return faults.failed;
 }
 

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#include <zbz/bytes.h>
+
 static struct gate {
 	pthread_mutex_t lock;
 	pthread_cond_t moved;

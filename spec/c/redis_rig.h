@@ -63,7 +63,7 @@ static zbz_status rig_vopen(rig *r, const zbz_clock *clock, va_list args) {
 	return s;
 }
 
-__attribute__((unused)) static zbz_status rig_open(rig *r, ...) {
+static inline zbz_status rig_open(rig *r, ...) {
 	va_list args;
 	zbz_status s;
 	va_start(args, r);
@@ -72,7 +72,7 @@ __attribute__((unused)) static zbz_status rig_open(rig *r, ...) {
 	return s;
 }
 
-__attribute__((unused)) static zbz_status rig_open_at(rig *r, const zbz_clock *clock, ...) {
+static inline zbz_status rig_open_at(rig *r, const zbz_clock *clock, ...) {
 	va_list args;
 	zbz_status s;
 	va_start(args, clock);
@@ -81,7 +81,7 @@ __attribute__((unused)) static zbz_status rig_open_at(rig *r, const zbz_clock *c
 	return s;
 }
 
-__attribute__((unused)) static void rig_close(rig *r) {
+static inline void rig_close(rig *r) {
 	if (!r->options) return;
 	ops->close(r->self);
 	zbz_options_clear(ops->options, r->options);
@@ -90,7 +90,7 @@ __attribute__((unused)) static void rig_close(rig *r) {
 }
 
 /* A call begun now; timeout_ms 0: no deadline. */
-__attribute__((unused)) static zbz_call *rig_call(rig *r, int64_t timeout_ms) {
+static inline zbz_call *rig_call(rig *r, int64_t timeout_ms) {
 	memset(&r->c, 0, sizeof r->c);
 	r->c.clock = r->clock;
 	r->c.now = zbz_wall(r->clock);
@@ -98,13 +98,13 @@ __attribute__((unused)) static zbz_call *rig_call(rig *r, int64_t timeout_ms) {
 	return &r->c;
 }
 
-__attribute__((unused)) static zbz_status rig_set(rig *r, const char *key, const char *value) {
+static inline zbz_status rig_set(rig *r, const char *key, const char *value) {
 	zbz_write w = { .key = zbz_bstr(key), .value = zbz_bstr(value) };
 	return ops->set(r->self, rig_call(r, 0), &w, NULL);
 }
 
 /* Compares the value; a NULL expects a miss. */
-__attribute__((unused)) static bool rig_has(rig *r, const char *key, const char *value) {
+static inline bool rig_has(rig *r, const char *key, const char *value) {
 	zbz_buf out = { 0 };
 	zbz_status s = ops->get(r->self, rig_call(r, 0), zbz_bstr(key), &out, NULL);
 	bool ok = value ? s == ZBZ_OK && zbz_bytes_eq(zbz_buf_bytes(&out), zbz_bstr(value)) : s == ZBZ_MISS;
@@ -113,7 +113,7 @@ __attribute__((unused)) static bool rig_has(rig *r, const char *key, const char 
 }
 
 /* One command in words apart by one space; the reply, as MessagePack, is compared with `want` (n bytes). */
-__attribute__((unused)) static zbz_status rig_command(rig *r, const char *line, zbz_buf *out) {
+static inline zbz_status rig_command(rig *r, const char *line, zbz_buf *out) {
 	zbz_bytes words[32];
 	size_t n = 0;
 	while (*line && n < 32) {
@@ -123,6 +123,15 @@ __attribute__((unused)) static zbz_status rig_command(rig *r, const char *line, 
 	}
 	out->n = 0;
 	return ops->command(r->self, rig_call(r, 0), words, &n, 1, out);
+}
+
+static inline bool replies(rig *r, const char *line, const char *want, size_t n) {
+	zbz_buf out = { 0 };
+	zbz_status s = rig_command(r, line, &out);
+	bool ok = s == ZBZ_OK && out.n >= n && memcmp(out.p, want, n) == 0;
+	if (!ok) fprintf(stderr, "  %s: %d %s\n", line, s, s < 0 ? r->c.err.text : "");
+	zbz_buf_clear(&out);
+	return ok;
 }
 
 /* ---- servers of our own --------------------------------------------------------------------------------------------- */
@@ -152,7 +161,7 @@ static int port_of(int fd) {
 	return ntohs(a.sin_port);
 }
 
-__attribute__((unused)) static int free_port(void) {
+static inline int free_port(void) {
 	int fd = bound_socket(0), port = port_of(fd);
 	close(fd);
 	return port;
@@ -250,7 +259,7 @@ static void *peer_main(void *ud) {
 	return NULL;
 }
 
-__attribute__((unused)) static void peer_start(peer *p, const char *answer, size_t n, bool then_close) {
+static inline void peer_start(peer *p, const char *answer, size_t n, bool then_close) {
 	memset(p, 0, sizeof *p);
 	p->answer = answer;
 	p->answer_n = n;
@@ -262,7 +271,7 @@ __attribute__((unused)) static void peer_start(peer *p, const char *answer, size
 	pthread_create(&p->thread, NULL, peer_main, p);
 }
 
-__attribute__((unused)) static void peer_end(peer *p) {
+static inline void peer_end(peer *p) {
 	p->stop = true;
 	CHECK(write(p->wake[1], "x", 1) == 1);
 	pthread_join(p->thread, NULL);
@@ -270,5 +279,87 @@ __attribute__((unused)) static void peer_end(peer *p) {
 	close(p->wake[1]);
 	close(p->fd);
 }
+
+/* ---- what other threads tell --------------------------------------------------------------------------------------------- */
+
+/* How often each of three kinds of things was told. */
+typedef struct tally {
+	pthread_mutex_t lock;
+	pthread_cond_t moved;
+	int n[3];
+} tally;
+
+#define TALLY \
+	{ .lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER }
+
+static inline void tally_add(tally *t, int kind) {
+	t->n[kind]++;
+	pthread_cond_broadcast(&t->moved);
+}
+
+static inline int tally_count(tally *t, int kind) {
+	int n;
+	pthread_mutex_lock(&t->lock);
+	n = t->n[kind];
+	pthread_mutex_unlock(&t->lock);
+	return n;
+}
+
+/* Waits until `done`, looked at under the lock, for 20 seconds at most: is it? */
+static inline bool tally_wait(tally *t, bool (*done)(const tally *t, const void *ud), const void *ud) {
+	struct timespec ts;
+	bool ok;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += 20;
+	pthread_mutex_lock(&t->lock);
+	while (!done(t, ud) && pthread_cond_timedwait(&t->moved, &t->lock, &ts) == 0) {}
+	ok = done(t, ud);
+	pthread_mutex_unlock(&t->lock);
+	return ok;
+}
+
+static inline bool tally_reaches(const tally *t, const void *ud) {
+	const int *want = ud;
+	return t->n[0] >= want[0] && t->n[1] >= want[1] && t->n[2] >= want[2];
+}
+
+static inline bool tally_await(tally *t, int first, int second, int third) {
+	int want[3] = { first, second, third };
+	return tally_wait(t, tally_reaches, want);
+}
+
+/* ---- the program ------------------------------------------------------------------------------------------------------------ */
+
+static server live;          /* of our own, shared by the tests that leave it in order */
+static const char *main_url; /* of the server that most tests use */
+
+static inline rig fresh(void) {
+	rig r;
+	CHECK(rig_open(&r, "url", main_url, NULL) == ZBZ_OK);
+	return r;
+}
+
+/* One that gives up soon. */
+static inline rig quick(const char *at) {
+	rig r;
+	CHECK(rig_open(&r, "url", at, "timeout", "2s", "read_timeout", "300ms", "write_timeout", "300ms", "max_retries",
+	               "1", NULL) == ZBZ_OK);
+	return r;
+}
+
+/* Finds the provider and a server: the one of REDIS_URL if a common one will do and it is named, else one of our own. */
+static bool rig_begin(bool common) {
+	zbz_err err;
+	if (zbz_cache_find("redis", &ops, &err) != ZBZ_OK) {
+		fprintf(stderr, "%s\n", err.text);
+		return false;
+	}
+	main_url = common ? getenv("REDIS_URL") : NULL;
+	if (main_url != NULL) return true;
+	main_url = live.url;
+	return server_start(&live, 0, NULL, NULL);
+}
+
+static void rig_end(void) { server_end(&live); }
 
 #endif

@@ -1,9 +1,6 @@
 /* Locks on a Redis server: whose they are, when they end, and what is told of it. */
-#include "redis_rig.h"
-
 #include "faults.h"
-
-static server live;
+#include "redis_rig.h"
 
 #define NAME zbz_bstr(ZBZ_RESERVED "lock:one")
 
@@ -20,43 +17,28 @@ static zbz_status unlock(rig *r, const uint8_t *token, zbz_outcome outcome) {
 /* ---- what was told --------------------------------------------------------------------------------------------------- */
 
 typedef struct told {
-	pthread_mutex_t lock;
-	pthread_cond_t came;
-	int times, gaps;
+	tally n; /* unlocks, gaps */
 	bool ours;
 	uint8_t token[ZBZ_LOCK_TOKEN];
 	zbz_outcome outcome;
 } told;
 
-#define TOLD_NOTHING \
-	{ .lock = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER }
-
 static void on_unlock(void *ud, zbz_bytes name, const uint8_t *token, zbz_outcome outcome) {
 	told *t = ud;
-	pthread_mutex_lock(&t->lock);
+	pthread_mutex_lock(&t->n.lock);
 	if (name.p) {
-		t->times++;
+		tally_add(&t->n, 0);
 		t->ours = zbz_bytes_eq(name, NAME);
 		memcpy(t->token, token, sizeof t->token);
 		t->outcome = outcome;
 	} else {
-		t->gaps++;
+		tally_add(&t->n, 1);
 	}
-	pthread_cond_broadcast(&t->came);
-	pthread_mutex_unlock(&t->lock);
+	pthread_mutex_unlock(&t->n.lock);
 }
 
-/* Until the numbers are reached; false after 20 seconds. */
 static bool await(told *t, int times, int gaps) {
-	struct timespec ts;
-	bool ok;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_sec += 20;
-	pthread_mutex_lock(&t->lock);
-	while ((t->times < times || t->gaps < gaps) && pthread_cond_timedwait(&t->came, &t->lock, &ts) == 0) {}
-	ok = t->times == times && t->gaps >= gaps;
-	pthread_mutex_unlock(&t->lock);
-	return ok;
+	return tally_await(&t->n, times, gaps, 0) && tally_count(&t->n, 0) == times;
 }
 
 /* ---- tests ------------------------------------------------------------------------------------------------------------ */
@@ -84,7 +66,7 @@ static void test_lock(void) {
 }
 
 static void test_told(void) {
-	told t = TOLD_NOTHING, elsewhere = TOLD_NOTHING;
+	told t = { .n = TALLY }, elsewhere = { .n = TALLY };
 	rig r, other;
 	zbz_holder h;
 	void *watch, *far;
@@ -99,7 +81,7 @@ static void test_told(void) {
 	CHECK(t.ours && t.outcome == ZBZ_OUTCOME_FAILED && memcmp(t.token, token_a, ZBZ_LOCK_TOKEN) == 0);
 	CHECK(lock(&other, token_a, 60000, &h) == ZBZ_OK && lock(&other, token_b, 60000, &h) == ZBZ_REFUSED);
 	CHECK(unlock(&other, token_a, ZBZ_OUTCOME_ABSENT) == ZBZ_OK && await(&elsewhere, 1, 0));
-	CHECK(elsewhere.outcome == ZBZ_OUTCOME_ABSENT && t.times == 1);
+	CHECK(elsewhere.outcome == ZBZ_OUTCOME_ABSENT && tally_count(&t.n, 0) == 1);
 	server_end(&live);
 	CHECK(server_start(&live, live.port, NULL, NULL));
 	CHECK(await(&t, 1, 1));
@@ -184,7 +166,7 @@ static void test_threads(void) {
 }
 
 static void test_no_memory(void) {
-	told t = TOLD_NOTHING;
+	told t = { .n = TALLY };
 	bool failed = true;
 	long n, left;
 	for (n = 1; n < 500 && failed; n++) {
@@ -209,16 +191,11 @@ static void test_no_memory(void) {
 }
 
 int main(void) {
-	zbz_err err;
-	if (zbz_cache_find("redis", &ops, &err) != ZBZ_OK) {
-		fprintf(stderr, "%s\n", err.text);
-		return 1;
-	}
-	if (!server_start(&live, 0, NULL, NULL)) return 1;
+	if (!rig_begin(false)) return 1;
 	RUN(test_lock);
 	RUN(test_told);
 	RUN(test_threads);
 	RUN(test_no_memory);
-	server_end(&live);
+	rig_end();
 	return DONE();
 }

@@ -1,72 +1,42 @@
 /* Tracking: what a Redis server tells of changes, and what is told when the channel itself is gone. */
-#include "redis_rig.h"
-
 #include "faults.h"
-
-static server live; /* shared by the tests that leave it in order */
+#include "redis_rig.h"
 
 /* ---- what was told --------------------------------------------------------------------------------------------------- */
 
+enum { KEYS, ALL, LOST };
+
 typedef struct told {
-	pthread_mutex_t lock;
-	pthread_cond_t came;
-	atomic_int keys, all, lost;
+	tally n; /* KEYS, ALL, LOST */
 	atomic_bool down;
 	char last[64];
 } told;
 
-#define TOLD_NOTHING \
-	{ .lock = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER }
-
 static void on_change(void *ud, zbz_bytes key, bool lost) {
 	told *t = ud;
-	pthread_mutex_lock(&t->lock);
+	pthread_mutex_lock(&t->n.lock);
 	if (key.p) {
-		t->keys++;
+		tally_add(&t->n, KEYS);
 		snprintf(t->last, sizeof t->last, "%.*s", (int)key.n, key.p);
 	} else if (lost) {
-		t->lost++;
+		tally_add(&t->n, LOST);
 	} else {
-		t->all++;
+		tally_add(&t->n, ALL);
 	}
 	if (!key.p) t->down = lost;
-	pthread_cond_broadcast(&t->came);
-	pthread_mutex_unlock(&t->lock);
+	pthread_mutex_unlock(&t->n.lock);
 }
 
-/* Until the numbers are reached; false after 20 seconds. */
-static bool await(told *t, int keys, int all, int lost) {
-	struct timespec ts;
-	bool ok;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_sec += 20;
-	pthread_mutex_lock(&t->lock);
-	while ((t->keys < keys || t->all < all || t->lost < lost) && pthread_cond_timedwait(&t->came, &t->lock, &ts) == 0) {
-	}
-	ok = t->keys >= keys && t->all >= all && t->lost >= lost;
-	pthread_mutex_unlock(&t->lock);
-	return ok;
+static bool await(told *t, int keys, int all, int lost) { return tally_await(&t->n, keys, all, lost); }
+
+static bool last_is(const tally *n, const void *mark) {
+	return strcmp(((const told *)(const void *)n)->last, mark) == 0;
 }
 
 /* Until a key is told that stands for "all before it has been told". */
 static bool settle(told *t, rig *writer, const char *mark) {
-	struct timespec ts;
-	bool ok;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_sec += 20;
 	CHECK(rig_set(writer, mark, "x") == ZBZ_OK);
-	pthread_mutex_lock(&t->lock);
-	while (strcmp(t->last, mark) != 0 && pthread_cond_timedwait(&t->came, &t->lock, &ts) == 0) {}
-	ok = strcmp(t->last, mark) == 0;
-	pthread_mutex_unlock(&t->lock);
-	return ok;
-}
-
-static rig quick(const char *url) {
-	rig r;
-	CHECK(rig_open(&r, "url", url, "timeout", "2s", "read_timeout", "300ms", "write_timeout", "300ms", "max_retries",
-	               "1", NULL) == ZBZ_OK);
-	return r;
+	return tally_wait(&t->n, last_is, mark);
 }
 
 static zbz_status track(rig *r, const char *prefix, told *t, void **tracking) {
@@ -77,7 +47,7 @@ static zbz_status track(rig *r, const char *prefix, told *t, void **tracking) {
 
 static void test_changes(void) {
 	rig r = quick(live.url), other = quick(live.url);
-	told t = TOLD_NOTHING, whole = TOLD_NOTHING;
+	told t = { .n = TALLY }, whole = { .n = TALLY };
 	void *tracking = NULL, *everything = NULL;
 	zbz_incr how = { .delta = 1 };
 	zbz_buf out = { 0 };
@@ -94,14 +64,14 @@ static void test_changes(void) {
 	CHECK(rig_command(&other, "MSET app:1 a app:2 b app:3 c", &out) == ZBZ_OK && await(&t, 7, 0, 0));
 	CHECK(rig_command(&other, "PEXPIRE app:1 100000", &out) == ZBZ_OK && await(&t, 8, 0, 0));
 	CHECK(rig_command(&other, "PEXPIRE app:1 1", &out) == ZBZ_OK && await(&t, 10, 0, 0)); /* the setting, and the end */
-	n = t.keys;
+	n = tally_count(&t.n, KEYS);
 	CHECK(rig_set(&other, "apple", "1") == ZBZ_OK && settle(&t, &other, "app:end"));
-	CHECK(t.keys == n + 1 && await(&whole, n + 2, 0, 0)); /* below its prefix, and all */
+	CHECK(tally_count(&t.n, KEYS) == n + 1 && await(&whole, n + 2, 0, 0)); /* below its prefix, and all */
 	CHECK(rig_command(&other, "FLUSHALL", &out) == ZBZ_OK && await(&t, 0, 1, 0) && await(&whole, 0, 1, 0));
-	CHECK(t.lost == 0 && !t.down);
+	CHECK(tally_count(&t.n, LOST) == 0 && !t.down);
 	ops->untrack(r.self, tracking);
-	n = t.keys;
-	CHECK(rig_set(&other, "app:late", "1") == ZBZ_OK && settle(&whole, &other, "mark") && t.keys == n);
+	n = tally_count(&t.n, KEYS);
+	CHECK(rig_set(&other, "app:late", "1") == ZBZ_OK && settle(&whole, &other, "mark") && tally_count(&t.n, KEYS) == n);
 	rig_close(&r); /* ends the other one */
 	zbz_buf_clear(&out);
 	rig_close(&other);
@@ -111,7 +81,7 @@ static void test_changes(void) {
 
 static void test_losses(void) {
 	server v;
-	told t = TOLD_NOTHING;
+	told t = { .n = TALLY };
 	void *tracking = NULL;
 	zbz_buf out = { 0 };
 	int64_t begun;
@@ -148,7 +118,7 @@ static void test_losses(void) {
 
 static void test_refused(void) {
 	rig r = quick(live.url);
-	told t = TOLD_NOTHING;
+	told t = { .n = TALLY };
 	char url[80];
 	void *tracking = NULL;
 	zbz_buf out = { 0 };
@@ -175,13 +145,13 @@ static void test_refused(void) {
 	CHECK(ops->track(r.self, rig_call(&r, 200), zbz_bstr(""), on_change, &t, &tracking) == ZBZ_E_TIMEOUT);
 	rig_close(&r);
 	peer_end(&p);
-	CHECK(t.keys == 0 && t.all == 0 && t.lost == 0);
+	CHECK(tally_count(&t.n, KEYS) == 0 && tally_count(&t.n, ALL) == 0 && tally_count(&t.n, LOST) == 0);
 	zbz_buf_clear(&out);
 }
 
 static void test_fork(void) {
 	rig r = quick(live.url), other = quick(live.url);
-	told t = TOLD_NOTHING;
+	told t = { .n = TALLY };
 	void *tracking = NULL;
 	int status = 1;
 	pid_t child;
@@ -194,14 +164,14 @@ static void test_fork(void) {
 		_exit(0);
 	}
 	CHECK(waitpid(child, &status, 0) == child && status == 0);
-	CHECK(rig_set(&other, "app:a", "1") == ZBZ_OK && await(&t, 1, 0, 0) && t.lost == 0);
+	CHECK(rig_set(&other, "app:a", "1") == ZBZ_OK && await(&t, 1, 0, 0) && tally_count(&t.n, LOST) == 0);
 	rig_close(&other);
 	rig_close(&r);
 }
 
 /* Starting one while the n-th allocation fails: the thread's are among them, but it runs while we wait. */
 static void test_no_memory(void) {
-	told t = TOLD_NOTHING;
+	told t = { .n = TALLY };
 	bool failed = true;
 	long n, left;
 	for (n = 1; n < 500 && failed; n++) {
@@ -221,17 +191,12 @@ static void test_no_memory(void) {
 }
 
 int main(void) {
-	zbz_err err;
-	if (zbz_cache_find("redis", &ops, &err) != ZBZ_OK) {
-		fprintf(stderr, "%s\n", err.text);
-		return 1;
-	}
-	if (!server_start(&live, 0, NULL, NULL)) return 1;
+	if (!rig_begin(false)) return 1;
 	RUN(test_changes);
 	RUN(test_losses);
 	RUN(test_refused);
 	RUN(test_fork);
 	RUN(test_no_memory);
-	server_end(&live);
+	rig_end();
 	return DONE();
 }

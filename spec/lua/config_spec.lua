@@ -24,6 +24,28 @@ describe("options", function()
 		assert.has_error(function() zbz.cache.new{ provider = p, max_size = "1MB" } end)
 		p:close()
 	end)
+	it("of what stands inside a layer are blamed with the way there", function()
+		local function inside(inner)
+			return { provider = "multitier", l1 = { provider = "memory" }, l2 = { provider = "fault", inner = inner } }
+		end
+		local line = debug.getinfo(1, "l").currentline
+		local ok, err = pcall(function()
+			return (zbz.cache.new{ provider = "multitier", l1 = { provider = "memory", max_sise = 1 }, l2 = "memory:" })
+		end)
+		assert.is_false(ok)
+		assert.is_truthy(err:find("multitier: l1: provider 'memory' 'max_sise', did you mean 'max_size'?", 1, true), err)
+		assert.is_truthy(err:find(("config_spec.lua:%d: "):format(line + 2), 1, true), err)
+		ok, err = pcall(function() return (zbz.cache.new(inside({ provider = "memory", deadline = 1 }))) end)
+		assert.is_false(ok)
+		assert.is_truthy(err:find("multitier: l2: fault: inner: provider 'memory' 'deadline'", 1, true), err)
+		assert.is_truthy(err:find(("config_spec.lua:%d: "):format(line + 7), 1, true), err)
+		err = fails("invalid_config", zbz.cache.new(inside({ provider = "memory", max_size = "big" })))
+		assert.are.equal("max_size", err.option)
+		assert.are.equal("memory", err.provider)
+		assert.are.equal("l2: inner: max_size: ", err.message:match("^l2: inner: max_size: "), err.message)
+		err = fails("unknown_provider", zbz.cache.new(inside("memroy")))
+		assert.are.equal("l2: inner: unknown provider 'memroy'", err.message:match("^l2: inner: unknown provider 'memroy'"), err.message)
+	end)
 	it("that are wrong are named", function()
 		local cases = {
 			{ { provider = "memory", max_size = "big" }, "max_size" }, { { provider = "memory", max_size = -1 }, "max_size" },

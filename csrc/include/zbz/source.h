@@ -55,7 +55,8 @@ typedef struct zbz_source_ops {
 	              zbz_source_state *out); /* how this subscription works now; NULL slot: polled */
 } zbz_source_ops;
 
-/* cfg's "provider" names it: "file". clock NULL: the system's. Born with one reference. */
+/* cfg's "provider" names it: "file", or a plug-in NAME.so with the door `const zbz_source_ops *zbz_source_plugin(void)` (cache.h says
+ * where those are looked for). clock NULL: the system's. Born with one reference. */
 ZBZ_API zbz_status zbz_source_open(const zbz_config *cfg, const zbz_clock *clock, zbz_source **out, zbz_err *err);
 /* The keys of a cache, below its prefix, through any provider and its envelopes. Holds the cache. */
 ZBZ_API zbz_status zbz_source_of_cache(zbz_cache *cache, zbz_source **out, zbz_err *err);

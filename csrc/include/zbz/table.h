@@ -24,7 +24,8 @@ typedef struct zbz_cache_opts {
 /* Takes its own reference of the store. */
 ZBZ_API zbz_status zbz_cache_new(zbz_store *store, const zbz_cache_opts *opts, zbz_cache **out, zbz_err *err);
 /* Pings `next`, makes it the store of all tables, waits until the calls under way on the old one have ended (or c->deadline:
- * E_TIMEOUT, switched all the same), drops the old one. A failed ping changes nothing. */
+ * E_TIMEOUT, switched all the same), drops the old one. A failed ping changes nothing. Watches of its keys follow at their next look, at once after
+ * zbz_watch_moved. */
 ZBZ_API zbz_status zbz_cache_swap(zbz_cache *cache, zbz_call *c, zbz_store *next);
 /* Current store, referenced: unref it. NULL once closed. */
 ZBZ_API zbz_store *zbz_cache_store(zbz_cache *cache);

@@ -66,6 +66,8 @@ ZBZ_API zbz_news zbz_watch_take(zbz_watch *w, zbz_buf *out, zbz_err *err);
 ZBZ_API void zbz_watch_answer(zbz_watch *w, zbz_status status, zbz_bytes bytes, const zbz_err *err);
 /* "Look again", from any thread. */
 ZBZ_API void zbz_watch_hint(zbz_watch *w);
+/* What the source reads from was exchanged or closed (zbz_cache_swap, zbz_cache_close): looks again, and counts as polled until it has. */
+ZBZ_API void zbz_watch_moved(zbz_watch *w);
 /* Reads nothing and tells nothing, until resume: that looks at once. */
 ZBZ_API void zbz_watch_pause(zbz_watch *w);
 ZBZ_API void zbz_watch_resume(zbz_watch *w);

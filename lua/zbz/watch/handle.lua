@@ -28,6 +28,15 @@ local function report(self, err)
 	loop.report(err)
 end
 
+--- What is wrong now, or nil.
+local function trouble(self)
+	local cache = self.source.cache
+	if cache and cache.closed then
+		return E.new("closed", "the cache is closed", { op = "sync", provider = self.source.name, key = self.key })
+	end
+	return self.source_error or self.value_error
+end
+
 -- ---- values ---------------------------------------------------------------------------------------------------------------------
 
 --- The checked value of some bytes, or nil, err.
@@ -294,6 +303,7 @@ function M.new(spec)
 	self.revision_ = 0
 	local ok, err = first(self)
 	if not ok then return nil, err end
+	if self.source.cache and not self.stopped then self.source.cache.watches[self] = true end
 	return self
 end
 
@@ -326,7 +336,7 @@ end
 ---@return zbz.Error?
 function Watch:error()
 	ensure(self)
-	return self.source_error or self.value_error
+	return trouble(self)
 end
 
 --- How many values there have been; 1 after the first.
@@ -340,7 +350,7 @@ function Watch:state()
 	if self.paused then return "paused" end
 	ensure(self)
 	if not self.core then return "waiting" end
-	return (self.source_error or self.value_error) and "recovering" or "active"
+	return trouble(self) and "recovering" or "active"
 end
 
 --- "native", "watched" or "polled", and the seconds a change takes at worst while the source can be read.
@@ -370,10 +380,16 @@ function Watch:resume()
 	if self.core then self.core:resume() end
 end
 
+--- The cache whose key it is has another provider, or was closed.
+function Watch:moved()
+	if self.core and not self.stopped then self.core:moved() end
+end
+
 --- Ends it; also inside its own callback. Twice is fine.
 function Watch:stop()
 	if self.stopped then return end
 	self.stopped = true
+	if self.source.cache then self.source.cache.watches[self] = nil end
 	waiting[self] = nil
 	if self.core then self.core:close() end
 	if self.source.impl and self.subscription ~= nil then

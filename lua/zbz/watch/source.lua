@@ -12,6 +12,7 @@ local M = {}
 ---@field name string
 ---@field core userdata?  a source of the core
 ---@field impl table?     or one in Lua
+---@field cache zbz.Cache?  whose keys it reads
 local Source = {}
 Source.__index = Source
 
@@ -81,7 +82,9 @@ function M.cache(cache)
 	end
 	local handle, err = core.cache_source(cache.core)
 	if not handle then return nil, E.at(err, { op = "redis" }) end
-	return M.of_core(handle, "cache " .. cache:provider_name())
+	local source = M.of_core(handle, "cache " .. cache:provider_name())
+	source.cache = cache
+	return source
 end
 
 return M
