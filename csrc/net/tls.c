@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -185,6 +186,28 @@ static bool expect_name(const zbz_net_tls *tls, SSL *ssl, const char *name) {
 	return SSL_set1_host(ssl, name) == 1;
 }
 
+/* The option that is likely wrong, when it is not the server. */
+static const char *option_behind(long why) {
+	switch (why) {
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH: return "tls_server_name";
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN: return "tls_ca";
+	default: return "";
+	}
+}
+
+static zbz_status refuse(long why, zbz_err *err) {
+	const char *option = option_behind(why);
+	zbz_fail(err, ZBZ_E_DENIED, "the server's certificate is refused: %s%s%s", X509_verify_cert_error_string(why),
+	         *option ? "; see the option " : "", option);
+	if (err) snprintf(err->option, sizeof err->option, "%s", option);
+	return ZBZ_E_DENIED;
+}
+
 static zbz_status shake(tls_net *t, int64_t deadline, zbz_err *err) {
 	for (;;) {
 		int rc;
@@ -196,9 +219,7 @@ static zbz_status shake(tls_net *t, int64_t deadline, zbz_err *err) {
 		s = tls_result(t, rc, err);
 		why = SSL_get_verify_result(t->ssl);
 		ERR_clear_error();
-		if (s < 0 && why != X509_V_OK)
-			return zbz_fail(err, ZBZ_E_DENIED, "the server's certificate is refused: %s",
-			                X509_verify_cert_error_string(why));
+		if (s < 0 && why != X509_V_OK) return refuse(why, err);
 		if (s < 0) return s;
 		s = zbz_net_wait(&t->net, t->net.wants, -1, deadline, NULL, err);
 		if (s != ZBZ_OK) return zbz_fail(err, s, "the TLS handshake did not end in time");
