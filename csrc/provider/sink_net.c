@@ -216,6 +216,13 @@ static zbz_status await_taken(zbz_link *l, int64_t deadline, zbz_err *err) {
 	}
 }
 
+/* Closed without another try to deliver what will come again over the next connection. */
+static void give_up(zbz_link *l) {
+	const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+	setsockopt(l->net->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+	hang_up(l);
+}
+
 /* A peer that hangs still acknowledges probes; a host that has gone does not, and the kernel would wait a quarter of an hour for it. */
 static bool silent(const zbz_link *l) {
 	struct tcp_info info;
@@ -314,7 +321,7 @@ static zbz_status put_off(const zbz_link *l, zbz_call *c, zbz_status status) {
  * datagrams are lost: a rest is better than to lose more. */
 static zbz_status get_ready(zbz_link *l, zbz_bytes run, int64_t deadline, zbz_err *err) {
 	zbz_status heard;
-	if (l->net != NULL && l->begun && l->mark != zbz_hash(run)) hang_up(l);
+	if (l->net != NULL && l->begun && l->mark != zbz_hash(run)) hang_up(l); /* other records: on a line of their own */
 	heard = l->net != NULL ? hear(l, err) : ZBZ_OK;
 	if (heard != ZBZ_OK) hang_up(l);
 	if (l->kind == ZBZ_LINK_UDP && heard != ZBZ_OK) return heard;
@@ -354,7 +361,7 @@ zbz_status zbz_link_write(zbz_link *l, zbz_call *c, const zbz_framing *framing, 
 	status = (l->datagrams ? write_datagrams : write_stream)(l, c, framing, records, n, deadline, done);
 	if (status != ZBZ_OK && l->datagrams && c->err.sys_errno == EMSGSIZE) return too_large(l, c, done);
 	if (status != ZBZ_OK && (status != ZBZ_E_TIMEOUT || l->kind == ZBZ_LINK_UDP || silent(l))) {
-		hang_up(l);
+		give_up(l);
 		return put_off(l, c, status);
 	}
 	l->begun = status != ZBZ_OK;

@@ -107,7 +107,7 @@ typedef struct receiver {
 	size_t n, cap;
 	size_t begins[256]; /* where in it the connections begin */
 	size_t sizes[4096]; /* of datagrams */
-	int connections, datagrams;
+	int connections, ended, datagrams;
 	size_t reset_at; /* a reset once so much has come; 0 never */
 	bool hang, stop, chatty;
 } receiver;
@@ -166,6 +166,10 @@ static inline void *receiver_main(void *ud) {
 		if (p[1].revents != 0 && !receiver_take(r, fd)) {
 			close(fd);
 			fd = -1;
+			pthread_mutex_lock(&r->lock);
+			r->ended++;
+			pthread_cond_broadcast(&r->moved);
+			pthread_mutex_unlock(&r->lock);
 		}
 		if (p[2].revents != 0) {
 			fd = accept(r->fd, NULL, NULL);
@@ -269,6 +273,17 @@ static inline bool receiver_await(receiver *r, size_t bytes) {
 	pthread_mutex_lock(&r->lock);
 	while (r->n < bytes && pthread_cond_timedwait(&r->moved, &r->lock, &until) == 0) {}
 	ok = r->n >= bytes;
+	pthread_mutex_unlock(&r->lock);
+	return ok;
+}
+
+/* Until so many connections have come to their end. */
+static inline bool receiver_await_ends(receiver *r, int n) {
+	struct timespec until = in_ms(PATIENCE);
+	bool ok;
+	pthread_mutex_lock(&r->lock);
+	while (r->ended < n && pthread_cond_timedwait(&r->moved, &r->lock, &until) == 0) {}
+	ok = r->ended >= n;
 	pthread_mutex_unlock(&r->lock);
 	return ok;
 }
