@@ -78,7 +78,8 @@ typedef struct zbz_net_tls_opts {
 /* A file that cannot be used is E_CONFIG naming tls_ca, tls_cert or tls_key. */
 zbz_status zbz_net_tls_new(const zbz_net_tls_opts *opts, zbz_net_tls **out, zbz_err *err);
 void zbz_net_tls_free(zbz_net_tls *tls); /* NULL allowed; after its connections */
-/* Shakes hands over *net and replaces it; on failure *net is closed and NULL. A certificate that does not convince is E_DENIED. */
+/* Shakes hands over *net and replaces it; on failure *net is closed and NULL. A certificate that does not convince is E_DENIED, ours
+ * for the server as well as its for us; the error names the option. */
 zbz_status zbz_net_tls_start(zbz_net_tls *tls, const char *host, zbz_net **net, int64_t deadline, zbz_err *err);
 
 #endif
