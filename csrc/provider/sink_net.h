@@ -31,17 +31,40 @@ typedef struct zbz_link_options {
 } zbz_link_options;
 
 #define ZBZ_LINK_FIELD(name) offsetof(zbz_link_options, name)
-#define ZBZ_LINK_TIMEOUT                                                                         \
-	{ "timeout", NULL, ZBZ_OPT_DURATION, ZBZ_LINK_FIELD(timeout), "5s", NULL, 1, 3600000,        \
-		"Longest wait of one attempt to connect and write; then the records wait in the ring" }
+#define ZBZ_LINK_TIMEOUT                                                                          \
+	{                                                                                             \
+		"timeout", NULL, ZBZ_OPT_DURATION, ZBZ_LINK_FIELD(timeout), "5s", NULL, 1, 3600000,       \
+		    "Longest wait of one attempt to connect and write; then the records wait in the ring" \
+	}
 #define ZBZ_LINK_TLS                                                                                          \
 	{ "tls", "enable_ssl", ZBZ_OPT_BOOL, ZBZ_LINK_FIELD(tls), "false", NULL, 0, 0, "TLS; needs OpenSSL" },    \
-		{ "tls_ca", NULL, ZBZ_OPT_TEXT, ZBZ_LINK_FIELD(tls_ca), NULL, NULL, 0, 0,                             \
+	    { "tls_ca",                                                                                           \
+		  NULL,                                                                                               \
+		  ZBZ_OPT_TEXT,                                                                                       \
+		  ZBZ_LINK_FIELD(tls_ca),                                                                             \
+		  NULL,                                                                                               \
+		  NULL,                                                                                               \
+		  0,                                                                                                  \
+		  0,                                                                                                  \
 		  "File of trusted certificates; default the system's" },                                             \
-		{ "tls_cert", NULL, ZBZ_OPT_TEXT, ZBZ_LINK_FIELD(tls_cert), NULL, NULL, 0, 0, "Client certificate" }, \
-		{ "tls_key", NULL, ZBZ_OPT_TEXT, ZBZ_LINK_FIELD(tls_key), NULL, NULL, 0, 0,                           \
+	    { "tls_cert", NULL, ZBZ_OPT_TEXT, ZBZ_LINK_FIELD(tls_cert), NULL, NULL, 0, 0, "Client certificate" }, \
+	    { "tls_key",                                                                                          \
+		  NULL,                                                                                               \
+		  ZBZ_OPT_TEXT,                                                                                       \
+		  ZBZ_LINK_FIELD(tls_key),                                                                            \
+		  NULL,                                                                                               \
+		  NULL,                                                                                               \
+		  0,                                                                                                  \
+		  0,                                                                                                  \
 		  "Its key; default in tls_cert's file" },                                                            \
-		{ "tls_server_name", NULL, ZBZ_OPT_TEXT, ZBZ_LINK_FIELD(tls_server_name), NULL, NULL, 0, 0,           \
+	    { "tls_server_name",                                                                                  \
+		  NULL,                                                                                               \
+		  ZBZ_OPT_TEXT,                                                                                       \
+		  ZBZ_LINK_FIELD(tls_server_name),                                                                    \
+		  NULL,                                                                                               \
+		  NULL,                                                                                               \
+		  0,                                                                                                  \
+		  0,                                                                                                  \
 		  "Name expected in the server's certificate; default the host" },                                    \
 	{                                                                                                         \
 		"tls_verify", NULL, ZBZ_OPT_BOOL, ZBZ_LINK_FIELD(tls_verify), "true", NULL, 0, 0,                     \

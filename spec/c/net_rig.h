@@ -186,7 +186,9 @@ static inline void *receiver_main(void *ud) {
 
 static inline int bound(int family, int type, int port, const char *path) {
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port), .sin6_addr = in6addr_loopback };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
+		                        .sin6_port = htons((uint16_t)port),
+		                        .sin6_addr = in6addr_loopback };
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	int on = 1, fd = socket(family, type | SOCK_CLOEXEC, 0), small = 65536;
 	bool ok;

@@ -153,7 +153,8 @@ static void hanging(void) {
 	int64_t before, took;
 	CHECK(receiver_start(&r, AF_INET, SOCK_STREAM, 0, NULL));
 	r.hang = true;
-	CHECK(open_to(&o, "tcp", r.address, "timeout=200ms ring_size=8MB") == ZBZ_OK && log_open("type=memory", &other, &err) == ZBZ_OK);
+	CHECK(open_to(&o, "tcp", r.address, "timeout=200ms ring_size=8MB") == ZBZ_OK &&
+	      log_open("type=memory", &other, &err) == ZBZ_OK);
 	for (int i = 0; i < N; i++) say_line(o, i);
 	before = zbz_mono(zbz_clock_system());
 	CHECK(flush(o, 300) == ZBZ_E_TIMEOUT);

@@ -99,7 +99,8 @@ static void killed(int family, const char *path) {
 	zbz_output_unref(o);
 	CHECK(receiver_await_ends(&r, 1));
 	after = receiver_count(&r, seen, N);
-	CHECK(before.torn == 0 && before.seen > 0 && after.torn == 0 && after.disorder == 0 && receiver_connections(&r) == 1);
+	CHECK(before.torn == 0 && before.seen > 0 && after.torn == 0 && after.disorder == 0 &&
+	      receiver_connections(&r) == 1);
 	/* All are there but what the dead one's kernel had taken and it had not read; over a unix socket, all. */
 	CHECK((N - before.seen - after.seen) * LINE_N <= (path == NULL ? unread + LINE_N : 0));
 	CHECK(after.doubled <= 1024);

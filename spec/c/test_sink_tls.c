@@ -14,13 +14,16 @@ static bool sh(const char *command) {
 
 /* One authority, another one, and certificates: of localhost, of another name, of last year, of a client. */
 static bool make_certificates(void) {
-	static const char make[] =
-	    "key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out $1.key; }\n"
-	    "for ca in ca other; do key $ca && openssl req -x509 -new -key $ca.key -subj /CN=$ca -days 30 -out $ca.pem || exit 1; done\n"
-	    "issue() { key $1 && openssl req -new -key $1.key -subj /CN=$1 -out $1.csr && printf \"subjectAltName=$2\\n\" >$1.ext &&\n"
-	    "openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days $3 -extfile $1.ext -out $1.pem; }\n"
-	    "issue good DNS:localhost,IP:127.0.0.1 30 && issue elsewhere DNS:elsewhere.test 30 && issue old DNS:localhost,IP:127.0.0.1 -1 &&\n"
-	    "issue client DNS:client.test 30";
+	static const char make[] = "key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out $1.key; }\n"
+	                           "for ca in ca other; do key $ca && openssl req -x509 -new -key $ca.key -subj /CN=$ca "
+	                           "-days 30 -out $ca.pem || exit 1; done\n"
+	                           "issue() { key $1 && openssl req -new -key $1.key -subj /CN=$1 -out $1.csr && printf "
+	                           "\"subjectAltName=$2\\n\" >$1.ext &&\n"
+	                           "openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days $3 "
+	                           "-extfile $1.ext -out $1.pem; }\n"
+	                           "issue good DNS:localhost,IP:127.0.0.1 30 && issue elsewhere DNS:elsewhere.test 30 && "
+	                           "issue old DNS:localhost,IP:127.0.0.1 -1 &&\n"
+	                           "issue client DNS:client.test 30";
 	return sh(make);
 }
 
@@ -61,8 +64,8 @@ static bool server_start(server *s, int port, const char *name, bool client) {
 		dup2(ends[1], STDOUT_FILENO);
 		if (pipe(ends) != 0) _exit(1); /* a standard input that never ends */
 		dup2(ends[0], STDIN_FILENO);
-		execlp("openssl", "openssl", "s_server", "-quiet", "-4", "-accept", text, "-cert", cert, "-key", key, "-CAfile", ca,
-		       client ? "-Verify" : NULL, "1", "-verify_return_error", (char *)NULL);
+		execlp("openssl", "openssl", "s_server", "-quiet", "-4", "-accept", text, "-cert", cert, "-key", key, "-CAfile",
+		       ca, client ? "-Verify" : NULL, "1", "-verify_return_error", (char *)NULL);
 		_exit(127);
 	}
 	close(ends[1]);
@@ -142,7 +145,8 @@ static void refuses(const char *certificate, const char *more, const char *part,
 	CHECK_STR(err.option, option);
 	rig_close(&g);
 	CHECK(open_tls(&g, "tcp", s.address, "tls_verify=false") == ZBZ_OK);
-	CHECK(rig_write(&g, "any\n", PATIENCE) == ZBZ_OK && server_has(&s, "any\n")); /* the secret has not come before it */
+	CHECK(rig_write(&g, "any\n", PATIENCE) == ZBZ_OK &&
+	      server_has(&s, "any\n")); /* the secret has not come before it */
 	rig_close(&g);
 	server_end(&s);
 }
