@@ -38,7 +38,8 @@ static void in_child(void) {
 	leave();
 }
 
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(enter, leave, in_child); }
+/* Before the streams' own handlers (log/stream.c), so that a fork takes this lock after theirs, as those who close a sink do. */
+__attribute__((constructor(1000))) static void watch_forks(void) { pthread_atfork(enter, leave, in_child); }
 
 static void set_net(zbz_link *l, zbz_net *net) {
 	enter();

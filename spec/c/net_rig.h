@@ -135,14 +135,15 @@ static inline bool receiver_take(receiver *r, int fd) {
 	const struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
 	char bytes[70000];
 	ssize_t n = recv(fd, bytes, sizeof bytes, 0);
-	bool reset;
+	bool reset, chatty;
 	if (n <= 0 && r->type != SOCK_DGRAM) return false;
 	receiver_keep(r, bytes, n > 0 ? (size_t)n : 0);
-	if (r->chatty && send(fd, "thank you\n", 10, MSG_NOSIGNAL) != 10) return false;
 	pthread_mutex_lock(&r->lock);
+	chatty = r->chatty;
 	reset = r->reset_at > 0 && r->n >= r->reset_at;
 	if (reset) r->reset_at = 0;
 	pthread_mutex_unlock(&r->lock);
+	if (chatty && send(fd, "thank you\n", 10, MSG_NOSIGNAL) != 10) return false;
 	if (reset) setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once); /* its close is a reset */
 	return !reset;
 }
@@ -254,12 +255,14 @@ static inline void receiver_end(receiver *r) {
 	r->text = NULL;
 }
 
-static inline void receiver_hang(receiver *r, bool on) {
-	pthread_mutex_lock(&r->lock);
-	r->hang = on;
-	pthread_mutex_unlock(&r->lock);
-	receiver_tell(r);
-}
+/* Changes one of: hang, chatty, reset_at. */
+#define RECEIVER_SET(r, field, value)     \
+	do {                                  \
+		pthread_mutex_lock(&(r)->lock);   \
+		(r)->field = (value);             \
+		pthread_mutex_unlock(&(r)->lock); \
+		receiver_tell(r);                 \
+	} while (0)
 
 static inline struct timespec in_ms(int64_t ms) {
 	struct timespec t;

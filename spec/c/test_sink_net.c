@@ -127,9 +127,7 @@ static void resets(void) {
 	CHECK(receiver_start(&r, AF_INET, SOCK_STREAM, 0, NULL));
 	CHECK(open_to(&o, "tcp", r.address, "") == ZBZ_OK);
 	for (int k = 0; k < TIMES; k++) {
-		pthread_mutex_lock(&r.lock);
-		r.reset_at = r.n + 31;
-		pthread_mutex_unlock(&r.lock);
+		RECEIVER_SET(&r, reset_at, r.n + 31);
 		for (int i = k * (N / TIMES); i < (k + 1) * (N / TIMES); i++) say_line(o, i);
 		CHECK(flush(o, PATIENCE) == ZBZ_OK);
 	}
@@ -152,7 +150,7 @@ static void hanging(void) {
 	counted c;
 	int64_t before, took;
 	CHECK(receiver_start(&r, AF_INET, SOCK_STREAM, 0, NULL));
-	r.hang = true;
+	RECEIVER_SET(&r, hang, true);
 	CHECK(open_to(&o, "tcp", r.address, "timeout=200ms ring_size=8MB") == ZBZ_OK &&
 	      log_open("type=memory", &other, &err) == ZBZ_OK);
 	for (int i = 0; i < N; i++) say_line(o, i);
@@ -163,7 +161,7 @@ static void hanging(void) {
 	CHECK(await_retries(o, 3));
 	say(other, "goes on\n");
 	CHECK(zbz_output_read(other, &call, false, &lines) == ZBZ_OK && lines.n == 8);
-	receiver_hang(&r, false);
+	RECEIVER_SET(&r, hang, false);
 	CHECK(flush(o, PATIENCE) == ZBZ_OK && receiver_await(&r, (size_t)N * LINE_N));
 	c = receiver_count(&r, seen, N); /* it kept its connection: nothing came twice */
 	CHECK(c.seen == N && c.torn == 0 && c.doubled == 0 && c.disorder == 0 && receiver_connections(&r) == 1);
@@ -181,14 +179,14 @@ static void another_write(void) {
 	static char big[16 << 20];
 	const char *last;
 	CHECK(receiver_start(&r, AF_INET, SOCK_STREAM, 0, NULL));
-	r.hang = true;
+	RECEIVER_SET(&r, hang, true);
 	snprintf(line, sizeof line, "tcp address=%s timeout=100ms", r.address);
 	CHECK(rig_open(&g, line) == ZBZ_OK);
 	memset(big, 'b', sizeof big - 2);
 	big[sizeof big - 2] = '\n';
 	CHECK(rig_write(&g, big, 5000) == ZBZ_E_TIMEOUT && err.retryable && g.done == 0 && says("in time"));
 	CHECK(rig_write(&g, big, 5000) == ZBZ_E_TIMEOUT);
-	receiver_hang(&r, false);
+	RECEIVER_SET(&r, hang, false);
 	CHECK(rig_write(&g, "small\n", PATIENCE) == ZBZ_OK && g.done == 1);
 	while (receiver_connections(&r) < 2) nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	pthread_mutex_lock(&r.lock);
@@ -206,7 +204,7 @@ static void talkative(void) {
 	rig g;
 	char line[200];
 	CHECK(receiver_start(&r, AF_INET, SOCK_STREAM, 0, NULL));
-	r.chatty = true;
+	RECEIVER_SET(&r, chatty, true);
 	snprintf(line, sizeof line, "tcp address=%s", r.address);
 	CHECK(rig_open(&g, line) == ZBZ_OK);
 	for (int i = 0; i < 200; i++) CHECK(rig_write(&g, text_of(i, i + 1), PATIENCE) == ZBZ_OK);
@@ -248,7 +246,7 @@ static void unread(int type) {
 	counted c;
 	memset(seen, 0, sizeof seen);
 	CHECK(receiver_start(&r, AF_UNIX, type, 0, in_work("s")));
-	r.hang = true;
+	RECEIVER_SET(&r, hang, true);
 	CHECK(open_to(&o, "unix", in_work("s"), "timeout=100ms") == ZBZ_OK);
 	for (int i = 0; i < N; i++) say_line(o, i);
 	CHECK(flush(o, 100) == ZBZ_E_TIMEOUT && await_retries(o, 2) && numbers(o).written == 0);

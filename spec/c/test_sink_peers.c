@@ -34,9 +34,10 @@ static void victim_start(victim *v, int listener) {
 		close(listener);
 		for (;;) {
 			size_t n = atomic_load(&v->page->n);
-			ssize_t got = recv(fd, v->page->text + n, 4096, 0);
+			ssize_t got = recv(fd, v->page->text + n, 4096, MSG_PEEK);
 			if (got <= 0) _exit(0);
-			atomic_store(&v->page->n, n + (size_t)got);
+			atomic_store(&v->page->n, n + (size_t)got); /* before the kernel forgets them: no moment has them nowhere */
+			if (recv(fd, v->page->text + n, (size_t)got, 0) != got) _exit(1);
 		}
 	}
 	close(listener);

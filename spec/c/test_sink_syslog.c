@@ -197,7 +197,7 @@ static void frames_after_resets(void) {
 	char line[300];
 	int torn = 0, found = 0;
 	CHECK(receiver_start(&r, AF_INET, SOCK_STREAM, 0, NULL));
-	r.reset_at = 100000;
+	RECEIVER_SET(&r, reset_at, 100000);
 	snprintf(line, sizeof line, "type=syslog address=%s app=a hostname=h max_retry_delay=50ms", r.address);
 	CHECK(log_open(line, &o, &err) == ZBZ_OK);
 	for (int i = 0; i < N; i++) say_line(o, i);

@@ -200,7 +200,7 @@ static void faults(void) {
 	CHECK(rig_write(&g, "x\n", PATIENCE) == ZBZ_E_TIMEOUT && err.retryable && says("handshake"));
 	CHECK(zbz_mono(zbz_clock_system()) - before < 5000);
 	rig_close(&g);
-	r.chatty = true;
+	RECEIVER_SET(&r, chatty, true);
 	CHECK(open_tls(&g, "tcp", r.address, "") == ZBZ_OK);
 	CHECK(rig_write(&g, "x\n", PATIENCE) == ZBZ_E_UNAVAILABLE && err.retryable && says("TLS"));
 	rig_close(&g);
