@@ -13,11 +13,13 @@ VERSION := $(shell sed -n 's/^.define ZBZ_VERSION "\(.*\)"/\1/p' csrc/include/zb
 CORE_SRC := $(wildcard csrc/base/*.c csrc/core/*.c csrc/cache/*.c csrc/log/*.c csrc/watch/*.c csrc/layer/*.c) csrc/provider/cache_memory.c \
             $(wildcard csrc/provider/memory_*.c) csrc/provider/cache_filesystem.c $(wildcard csrc/provider/filesystem_*.c) \
             csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c csrc/provider/source_*.c) \
-            $(patsubst %,csrc/provider/sink_%.c,file rotate pack console memory null)
+            $(patsubst %,csrc/provider/sink_%.c,file rotate pack console memory null net tcp udp unix syslog) csrc/provider/syslog_frame.c \
+            $(patsubst %,csrc/net/%.c,address datagram resolve tcp unix)
 BIND_SRC := $(wildcard csrc/bind/*.c)
 FFI_SRC := $(wildcard csrc/ffi/*.c)
 REDIS_SRC := $(wildcard csrc/provider/cache_redis*.c csrc/provider/redis_*.c csrc/proto/resp*.c csrc/net/*.c)
-MEMCACHED_SRC := $(wildcard csrc/provider/cache_memcached*.c csrc/provider/memcached_*.c csrc/proto/memcache*.c) csrc/net/tcp.c
+MEMCACHED_SRC := $(wildcard csrc/provider/cache_memcached*.c csrc/provider/memcached_*.c csrc/proto/memcache*.c) csrc/net/tcp.c csrc/net/resolve.c
+TLS_SRC := csrc/provider/tls_openssl.c csrc/net/tls.c csrc/net/tcp.c csrc/net/resolve.c
 
 obj = $(patsubst csrc/%.c,$(B)/$(2)/%.o,$(1))
 pkg = $(shell pkg-config $(1) $(2) 2>/dev/null)
@@ -34,6 +36,7 @@ TARGETS += $(if $(LUAJIT_CFLAGS),$(B)/luajit/zbz/core.so)
 TARGETS += $(if $(call has,hiredis openssl),$(B)/zbz/provider/redis.so)
 TARGETS += $(if $(call has,libmemcached),$(B)/zbz/provider/memcached.so)
 TARGETS += $(if $(call has,zlib),$(B)/zbz/provider/gzip.so)
+TARGETS += $(if $(call has,openssl),$(B)/zbz/provider/tls.so)
 
 all: $(TARGETS)
 
@@ -54,6 +57,9 @@ $(B)/zbz/provider/memcached.so: $(call obj,$(MEMCACHED_SRC),plugin) | $(B)/libzb
 $(B)/zbz/provider/gzip.so: $(call obj,csrc/provider/packer_gzip.c,plugin) | $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,zlib) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
+$(B)/zbz/provider/tls.so: $(call obj,$(TLS_SRC),plugin) | $(B)/libzbz.so
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,openssl) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
 
 $(B)/core/%.o: csrc/%.c
 	@mkdir -p $(@D)

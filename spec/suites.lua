@@ -9,7 +9,8 @@ local function files(pattern)
 end
 
 local function with(name) -- C programs that talk to a real server
-	local server = name:match("redis") or name:match("memcached") or (name == "test_faults" or name == "test_states") and "redis memcached"
+	local server = name:match("redis") or name:match("memcached") or name:match("syslog") and "rsyslog"
+		or (name == "test_faults" or name == "test_states") and "redis memcached"
 	return server and ("lua5.4 spec/services/with.lua " .. server .. " -- ") or ""
 end
 local paths = 'LUA_PATH="$PWD/?.lua;$LUA_PATH" '

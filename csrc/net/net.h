@@ -1,5 +1,5 @@
-/* Connections to servers, with deadlines. Transports: tcp.c (and all that is common), unix.c, tls.c (OpenSSL; nothing else
- * here needs it).
+/* Connections to servers, with deadlines. Transports: tcp.c (and all that is common), unix.c, datagram.c, tls.c (OpenSSL; nothing
+ * else here needs it).
  *
  * Every deadline is in milliseconds of zbz_net_now(), the machine's monotonic clock: sockets wait in real time, whatever
  * clock a call carries; zbz_net_deadline converts. ZBZ_NEVER waits for ever. A connection belongs to one thread at a time. */
@@ -29,11 +29,24 @@ int64_t zbz_net_now(void);
 /* The earlier of the call's own deadline and now + timeout_ms (0 or less: no timeout). */
 int64_t zbz_net_deadline(const zbz_call *c, int64_t timeout_ms);
 
+/* "host:port", "[::1]:port"; default_port 0: the port is needed. *host is to be freed. E_CONFIG naming `option`. */
+zbz_status zbz_net_address(const char *text, int default_port, const char *option, char **host, int *port,
+                           zbz_err *err);
+
+struct addrinfo;
+/* Every address of a name, for sockets of `type`; freeaddrinfo ends the list. */
+zbz_status zbz_net_resolve(const char *host, int port, int type, int64_t deadline, struct addrinfo **found,
+                           zbz_err *err);
+
 /* Resolves the name (bounded by the deadline too) and tries every address, IPv6 and IPv4, each with a fair share of the
  * time. The socket is non-blocking, close-on-exec, with TCP_NODELAY and keepalive. E_TIMEOUT; E_UNAVAILABLE with the last
  * reason. */
 zbz_status zbz_net_connect_tcp(const char *host, int port, int64_t deadline, zbz_net **out, zbz_err *err);
 zbz_status zbz_net_connect_unix(const char *path, int64_t deadline, zbz_net **out, zbz_err *err);
+/* Datagrams to one peer: a write sends one, whole. UDP has no peer to be missed; its first address is the one. A path whose socket is of the
+ * other kind is E_UNAVAILABLE with EPROTOTYPE, by both connect_unix. */
+zbz_status zbz_net_connect_udp(const char *host, int port, int64_t deadline, zbz_net **out, zbz_err *err);
+zbz_status zbz_net_connect_unix_datagram(const char *path, zbz_net **out, zbz_err *err);
 
 /* Waits until one of `events` (POLLIN, POLLOUT) holds or the peer is gone: OK, or E_TIMEOUT. wake_fd (or -1): readable makes it
  * return AGAIN at once. revents may be NULL. */
@@ -65,7 +78,8 @@ typedef struct zbz_net_tls_opts {
 /* A file that cannot be used is E_CONFIG naming tls_ca, tls_cert or tls_key. */
 zbz_status zbz_net_tls_new(const zbz_net_tls_opts *opts, zbz_net_tls **out, zbz_err *err);
 void zbz_net_tls_free(zbz_net_tls *tls); /* NULL allowed; after its connections */
-/* Shakes hands over *net and replaces it; on failure *net is closed and NULL. A certificate that does not convince is E_DENIED. */
+/* Shakes hands over *net and replaces it; on failure *net is closed and NULL. A certificate that does not convince is E_DENIED, ours
+ * for the server as well as its for us; the error names the option. */
 zbz_status zbz_net_tls_start(zbz_net_tls *tls, const char *host, zbz_net **net, int64_t deadline, zbz_err *err);
 
 #endif

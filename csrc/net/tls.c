@@ -8,8 +8,11 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { VERDICT_MS = 300 };
 
 struct zbz_net_tls {
 	SSL_CTX *ctx;
@@ -22,6 +25,7 @@ typedef struct tls_net {
 	zbz_net net;
 	zbz_net *below;
 	SSL *ssl;
+	bool asked; /* the server wants to see a certificate */
 } tls_net;
 
 /* ---- the BIO over zbz_net ------------------------------------------------------------------------------------------- */
@@ -185,6 +189,28 @@ static bool expect_name(const zbz_net_tls *tls, SSL *ssl, const char *name) {
 	return SSL_set1_host(ssl, name) == 1;
 }
 
+/* The option that is likely wrong, when it is not the server. */
+static const char *option_behind(long why) {
+	switch (why) {
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH: return "tls_server_name";
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN: return "tls_ca";
+	default: return "";
+	}
+}
+
+static zbz_status refuse(long why, zbz_err *err) {
+	const char *option = option_behind(why);
+	zbz_fail(err, ZBZ_E_DENIED, "the server's certificate is refused: %s%s%s", X509_verify_cert_error_string(why),
+	         *option ? "; see the option " : "", option);
+	if (err) snprintf(err->option, sizeof err->option, "%s", option);
+	return ZBZ_E_DENIED;
+}
+
 static zbz_status shake(tls_net *t, int64_t deadline, zbz_err *err) {
 	for (;;) {
 		int rc;
@@ -196,13 +222,39 @@ static zbz_status shake(tls_net *t, int64_t deadline, zbz_err *err) {
 		s = tls_result(t, rc, err);
 		why = SSL_get_verify_result(t->ssl);
 		ERR_clear_error();
-		if (s < 0 && why != X509_V_OK)
-			return zbz_fail(err, ZBZ_E_DENIED, "the server's certificate is refused: %s",
-			                X509_verify_cert_error_string(why));
+		if (s < 0 && why != X509_V_OK) return refuse(why, err);
 		if (s < 0) return s;
 		s = zbz_net_wait(&t->net, t->net.wants, -1, deadline, NULL, err);
 		if (s != ZBZ_OK) return zbz_fail(err, s, "the TLS handshake did not end in time");
 	}
+}
+
+static void on_message(int sent, int version, int type, const void *bytes, size_t n, SSL *ssl, void *ud) {
+	tls_net *t = ud;
+	(void)version, (void)ssl;
+	if (!sent && type == SSL3_RT_HANDSHAKE && n > 0 && *(const unsigned char *)bytes == SSL3_MT_CERTIFICATE_REQUEST)
+		t->asked = true;
+}
+
+/* In TLS 1.3 the client has done when the server begins to look at its certificate; what is sent before a refusal has come would be lost. A ticket shows
+ * that it was taken; a server that sends none is waited for a while. */
+static zbz_status hear_verdict(tls_net *t, int64_t deadline, zbz_err *err) {
+	int64_t until = zbz_net_now() + VERDICT_MS;
+	char byte;
+	int rc;
+	if (!t->asked || SSL_version(t->ssl) < TLS1_3_VERSION) return ZBZ_OK;
+	if (zbz_net_wait(&t->net, POLLIN, -1, until < deadline ? until : deadline, NULL, err) != ZBZ_OK) return ZBZ_OK;
+	ERR_clear_error();
+	rc = SSL_peek(t->ssl, &byte, 1);
+	if (rc == 1 || tls_result(t, rc, err) == ZBZ_AGAIN) return ZBZ_OK;
+	{
+		const char *reason = ERR_reason_error_string(ERR_peek_error());
+		zbz_fail(err, ZBZ_E_DENIED, "the server refuses the client's certificate: %s; see the option tls_cert",
+		         reason ? reason : "it closed the connection");
+		if (err) snprintf(err->option, sizeof err->option, "tls_cert");
+	}
+	ERR_clear_error();
+	return ZBZ_E_DENIED;
 }
 
 static tls_net *tls_wrap(zbz_net_tls *tls, zbz_net *below) {
@@ -216,6 +268,8 @@ static tls_net *tls_wrap(zbz_net_tls *tls, zbz_net *below) {
 		ERR_clear_error();
 		return NULL;
 	}
+	SSL_set_msg_callback(ssl, on_message);
+	SSL_set_msg_callback_arg(ssl, t);
 	BIO_set_data(bio, below);
 	SSL_set_bio(ssl, bio, bio);
 	t->ssl = ssl;
@@ -239,6 +293,7 @@ zbz_status zbz_net_tls_start(zbz_net_tls *tls, const char *host, zbz_net **net, 
 	}
 	s = expect_name(tls, t->ssl, name) ? shake(t, deadline, err)
 	                                   : zbz_fail_option(err, "tls_server_name", "%s is no host name", name);
+	if (s == ZBZ_OK) s = hear_verdict(t, deadline, err);
 	*net = s == ZBZ_OK ? &t->net : NULL;
 	if (s != ZBZ_OK) tls_close(&t->net);
 	return s;

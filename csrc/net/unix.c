@@ -23,7 +23,7 @@ static zbz_status knock(int fd, const struct sockaddr_un *address, int64_t deadl
 	return ZBZ_OK;
 }
 
-zbz_status zbz_net_connect_unix(const char *path, int64_t deadline, zbz_net **out, zbz_err *err) {
+static zbz_status connect_path(const char *path, int type, int64_t deadline, zbz_net **out, zbz_err *err) {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	zbz_status s;
 	int fd;
@@ -31,7 +31,7 @@ zbz_status zbz_net_connect_unix(const char *path, int64_t deadline, zbz_net **ou
 		return zbz_fail(err, ZBZ_E_UNAVAILABLE, "the socket path is longer than %zu bytes: %s",
 		                sizeof address.sun_path - 1, path);
 	memcpy(address.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0) return zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "opening a socket for %s", path);
 	s = knock(fd, &address, deadline, err);
 	if (s != ZBZ_OK) {
@@ -39,4 +39,12 @@ zbz_status zbz_net_connect_unix(const char *path, int64_t deadline, zbz_net **ou
 		return s;
 	}
 	return zbz_net_from_fd(fd, out, err);
+}
+
+zbz_status zbz_net_connect_unix(const char *path, int64_t deadline, zbz_net **out, zbz_err *err) {
+	return connect_path(path, SOCK_STREAM, deadline, out, err);
+}
+
+zbz_status zbz_net_connect_unix_datagram(const char *path, zbz_net **out, zbz_err *err) {
+	return connect_path(path, SOCK_DGRAM, 0, out, err);
 }
