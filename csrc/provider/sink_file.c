@@ -160,7 +160,8 @@ static zbz_status open_path(zbz_log_file *f, zbz_call *c) {
 	if (fstat(f->fd, &st) != 0) return trouble(f, c, "opening");
 	f->device = st.st_dev;
 	f->inode = st.st_ino;
-	f->size = (uint64_t)st.st_size;
+	f->regular = S_ISREG(st.st_mode);
+	f->size = f->regular ? (uint64_t)st.st_size : 0;
 	f->began = st.st_size == 0 ? c->now : (int64_t)st.st_mtim.tv_sec * 1000;
 	return ZBZ_OK;
 }
@@ -170,6 +171,7 @@ static zbz_status look(zbz_log_file *f, zbz_call *c) {
 	struct stat st;
 	if (f->fd >= 0 && (stat(f->path, &st) != 0 || st.st_dev != f->device || st.st_ino != f->inode)) shut(f);
 	if (f->fd < 0) return open_path(f, c);
+	if (!f->regular) return ZBZ_OK;
 	if ((uint64_t)st.st_size < f->size) f->began = c->now; /* emptied in place */
 	f->size = (uint64_t)st.st_size;
 	return ZBZ_OK;
@@ -195,7 +197,7 @@ static zbz_status file_mark(void *self, zbz_call *c, uint64_t least, zbz_sink_ma
 	f->looked = true;
 	if (status == ZBZ_OK) status = turn(f, c, least);
 	if (status != ZBZ_OK) return status;
-	if (f->rotate_size > 0 && f->stuck_until == 0 && *room > (uint64_t)f->rotate_size - f->size)
+	if (f->rotate_size > 0 && f->regular && f->stuck_until == 0 && *room > (uint64_t)f->rotate_size - f->size)
 		*room = f->size < (uint64_t)f->rotate_size ? (uint64_t)f->rotate_size - f->size : 0;
 	*mark = (zbz_sink_mark){ f->device, f->inode, f->size };
 	return ZBZ_OK;
@@ -216,7 +218,8 @@ static zbz_status file_landed(void *self, zbz_call *c, const zbz_sink_mark *mark
 		f->inode = (ino_t)mark->inode;
 	}
 	if (fstat(f->fd, &st) != 0) return trouble(f, c, "looking at");
-	f->size = (uint64_t)st.st_size;
+	f->regular = S_ISREG(st.st_mode);
+	if (f->regular) f->size = (uint64_t)st.st_size;
 	*bytes = f->size > mark->size ? f->size - mark->size : 0;
 	return ZBZ_OK;
 }

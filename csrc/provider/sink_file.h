@@ -24,7 +24,8 @@ typedef struct zbz_log_file {
 	bool looked;                                       /* it has been written to */
 	dev_t device;
 	ino_t inode;
-	uint64_t size;
+	bool regular;
+	uint64_t size; /* of what is none (a pipe, a terminal): what has been written to it since it was opened */
 	zbz_log_packing *packing; /* NULL: former files stay as they are */
 	int64_t began;            /* wall ms: the file's first record, as far as it can be told */
 	int64_t stuck_until;      /* wall ms: it cannot be rotated, and is not tried again before */

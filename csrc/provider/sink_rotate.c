@@ -19,7 +19,7 @@
 enum { SAME_SECOND = 1000 };
 
 bool zbz_log_rotate_due(const zbz_log_file *f, int64_t now, uint64_t more) {
-	if (f->size == 0) return false;
+	if (f->size == 0 || !f->regular) return false;
 	if (f->rotate_size > 0 && f->size + more > (uint64_t)f->rotate_size) return true;
 	return f->rotate_every > 0 && now / f->rotate_every > f->began / f->rotate_every;
 }
