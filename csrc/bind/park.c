@@ -120,7 +120,7 @@ static void copy_arrays(zbz_request *r, char **at) {
 }
 
 /* Takes the store's reference over. NULL when out of memory: nothing has happened. */
-static parked *copy_of(const zbz_request *r, const void *self) {
+static parked *copy_of(const zbz_request *r, const void *self, bool in_order) {
 	parked *p = zbz_calloc(1, sizeof(*p) + measure(r));
 	char *at;
 	if (p == NULL) return NULL;
@@ -137,7 +137,10 @@ static parked *copy_of(const zbz_request *r, const void *self) {
 	zbz_keep_ref(p->r.keep);
 	p->job.run = zbz_park_run;
 	p->job.drop = drop;
-	zbz_park_kin(p);
+	if (in_order)
+		zbz_park_row(p);
+	else
+		zbz_park_kin(p);
 	return p;
 }
 
@@ -185,8 +188,8 @@ static int push_ticket(lua_State *L, int shell, const parked *p) {
 }
 
 /* The request goes on its way, or fails here and now. */
-static int send_off(lua_State *L, zbz_bind *b, zbz_request *r, ticket_box *ticket, int shell) {
-	parked *p = copy_of(r, lua_touserdata(L, 1));
+static int send_off(lua_State *L, zbz_bind *b, zbz_request *r, ticket_box *ticket, int shell, bool in_order) {
+	parked *p = copy_of(r, lua_touserdata(L, 1), in_order);
 	zbz_mailbox *mb = p != NULL ? zbz_mail_box(b, &r->c.err) : NULL;
 	if (p == NULL) zbz_fail_nomem(&r->c.err);
 	if (mb == NULL || zbz_submit(mb, &p->job, &r->c.err) < 0) {
@@ -238,8 +241,7 @@ static int try_now(lua_State *L) {
 	return 1;
 }
 
-/* Upvalues: the record, the verb. */
-static int submit(lua_State *L) {
+static int submit(lua_State *L, bool in_order) {
 	zbz_bind *b = zbz_bind_of(L);
 	const zbz_verb *verb = lua_touserdata(L, lua_upvalueindex(2));
 	ticket_box *ticket;
@@ -251,14 +253,18 @@ static int submit(lua_State *L) {
 	zbz_request_clear(&r, verb);
 	verb->parse(L, b, &r);
 	if (r.s >= 0 && verb->tries && answers_now(&r)) return at_once(L, zbz_request_push(L, b, &r));
-	if (r.s >= 0) return send_off(L, b, &r, ticket, ZBZ_VERB_ARGS + 1);
+	if (r.s >= 0) return send_off(L, b, &r, ticket, ZBZ_VERB_ARGS + 1, in_order);
 	if (r.store != NULL) zbz_store_unref(r.store);
 	return at_once(L, zbz_request_push(L, b, &r));
 }
 
+/* Upvalues: the record, the verb. */
+static int submit_free(lua_State *L) { return submit(L, false); }
+static int submit_in_order(lua_State *L) { return submit(L, true); }
+
 bool zbz_park_send(zbz_bind *b, const zbz_request *r) {
 	zbz_mailbox *mb = zbz_mail_peek(b);
-	parked *p = mb != NULL ? copy_of(r, NULL) : NULL;
+	parked *p = mb != NULL ? copy_of(r, NULL, false) : NULL;
 	zbz_err err;
 	if (p == NULL) return false;
 	if (zbz_submit(mb, &p->job, &err) == ZBZ_OK) return true;
@@ -368,13 +374,13 @@ static void add_tries(lua_State *L, int idx, const zbz_verb *const *verbs) {
 	}
 }
 
-/* Adds submit closures to the table at `idx`, and to the one at `idx` + 1 the names of those that can be queued. */
+/* Adds submit closures to the table at `idx`, and to the one at `idx` + 1 those of what can be queued. */
 static void add_doors(lua_State *L, int idx, const zbz_verb *const *verbs) {
 	for (; *verbs != NULL; verbs++) {
-		push_closure(L, submit, *verbs);
+		push_closure(L, submit_free, *verbs);
 		lua_setfield(L, idx, (*verbs)->name);
 		if ((*verbs)->effect != ZBZ_QUEUES) continue;
-		lua_pushboolean(L, 1);
+		push_closure(L, submit_in_order, *verbs);
 		lua_setfield(L, idx + 1, (*verbs)->name);
 	}
 }
@@ -409,7 +415,7 @@ void zbz_open_park(lua_State *L) {
 	add_doors(L, at, zbz_command_verbs);
 	add_doors(L, at, zbz_mail_verbs);
 	add_doors(L, at, zbz_close_verbs);
-	lua_pop(L, 1);
+	lua_setfield(L, 1, "queueable_whole");
 	lua_setfield(L, 1, "cache_doors");
 	lua_newtable(L);
 	lua_newtable(L);

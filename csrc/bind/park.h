@@ -24,5 +24,7 @@ static inline parked *zbz_parked_of(zbz_job *job) { return (parked *)(void *)((c
 void zbz_park_run(zbz_job *job);
 /* Marks a read that may be run together with others of its table. */
 void zbz_park_kin(parked *p);
+/* Lets a write keep its order among those of the same key. */
+void zbz_park_row(parked *p);
 
 #endif

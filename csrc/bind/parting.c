@@ -76,7 +76,10 @@ static void parse_close(lua_State *L, zbz_bind *b, zbz_request *r) {
 	if (!take(L, b, &p)) return;
 	r->undo = undo_close;
 	r->ud = copy_of(&p);
-	if (r->ud == NULL) give_up(&p);
+	if (r->ud == NULL)
+		give_up(&p);
+	else
+		r->keep = p.keep;
 }
 
 static zbz_status run_close(zbz_request *r) {

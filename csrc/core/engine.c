@@ -38,6 +38,7 @@ pthread_mutex_t *zbz_engine_mutex(void) { return &pool.lock; }
 /* The child has none of the parent's threads and does none of its work; what its jobs hold may be half-done, so they are let lie. */
 static void begin_anew(void) {
 	zbz_kin_forget(&pool.jobs);
+	zbz_row_forget(&pool.jobs);
 	for (unsigned i = 0; i < pool.started; i++) {
 		zbz_job *job = pool.threads[i].job, *next;
 		pool.threads[i].job = NULL;
@@ -100,6 +101,22 @@ static void call_watch(void) {
 	pthread_cond_signal(&pool.work);
 }
 
+/* Each with a thread, if there is one to be had; those that run look for them in any case. */
+static void let_go_on(zbz_queue *jobs) {
+	while (jobs->n > 0) {
+		want_thread(pool.jobs.n);
+		zbz_queue_push(&pool.jobs, zbz_queue_pop(jobs));
+		pthread_cond_signal(&pool.work);
+	}
+}
+
+static void leave_row(const zbz_job *job) {
+	zbz_queue next = { NULL, NULL, 0 };
+	if (job->row == NULL) return;
+	zbz_row_leave(job, &next);
+	let_go_on(&next);
+}
+
 static void hand_over(zbz_job *job) {
 	zbz_mailbox *mb = job->mailbox, *last;
 	bool unwanted = mb == NULL || zbz_mailbox_deliver(job);
@@ -117,6 +134,7 @@ static void run_one(size_t me, zbz_job *job) {
 	job->run(job);
 	zbz_engine_enter();
 	pool.threads[me].job = NULL;
+	leave_row(job);
 	hand_over(job);
 }
 
@@ -203,15 +221,20 @@ uint64_t zbz_engine_ticket(void) { return ++pool.last_ticket; }
 
 zbz_status zbz_pool_push(zbz_job *job, zbz_err *err) {
 	int problem;
+	bool waits = false;
+	zbz_status status;
 	if (pool.stopping) return zbz_fail(err, ZBZ_E_CLOSED, "the process is ending");
 	pool.begun = true;
 	if (job->kin != NULL && zbz_kin_waits(job)) {
 		call_watch();
 		return ZBZ_OK;
 	}
+	status = job->row != NULL ? zbz_row_enter(job, &waits, err) : ZBZ_OK;
+	if (status != ZBZ_OK || waits) return status;
 	problem = want_thread(pool.jobs.n);
 	if (problem != 0 && pool.live == 0) {
 		if (job->kin != NULL) zbz_kin_resign(job->kin);
+		leave_row(job);
 		return zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, problem, "no thread could be started");
 	}
 	zbz_queue_push(&pool.jobs, job);
@@ -220,14 +243,17 @@ zbz_status zbz_pool_push(zbz_job *job, zbz_err *err) {
 }
 
 void zbz_pool_withdraw(zbz_mailbox *mb, zbz_queue *out) {
-	zbz_queue keep = { NULL, NULL, 0 };
+	zbz_queue keep = { NULL, NULL, 0 }, next = { NULL, NULL, 0 };
 	zbz_kin_withdraw(mb, out);
+	zbz_row_withdraw(mb, out, &next);
 	while (pool.jobs.n > 0) {
 		zbz_job *job = zbz_queue_pop(&pool.jobs);
 		if (job->mailbox == mb && job->kin != NULL) zbz_kin_resign(job->kin);
+		if (job->mailbox == mb && job->row != NULL) zbz_row_leave(job, &next);
 		zbz_queue_push(job->mailbox == mb ? out : &keep, job);
 	}
 	pool.jobs = keep;
+	let_go_on(&next);
 	if (zbz_kin_waiting() > 0) call_watch();
 }
 

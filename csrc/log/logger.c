@@ -152,17 +152,18 @@ bool zbz_logger_bind(zbz_logger *l) {
 zbz_bytes zbz_logger_bound_text(zbz_logger *l, zbz_format format) {
 	zbz_buf *b = &l->texts[format];
 	size_t most = zbz_fields_most(l->shown, l->bound_n), limit = l->node->view->snapshot->set.max_record / 2;
-	bool cut = false;
+	bool *cut = &l->cut[format];
 	char *end;
 	if (b->n > 0) return zbz_buf_bytes(b);
 	if (most > limit) most = limit;
 	if (zbz_buf_reserve(b, most, NULL) != ZBZ_OK) return zbz_b(NULL, 0);
 	end = b->p + most;
+	*cut = false;
 	if (format == ZBZ_FORMAT_JSON) {
-		end = zbz_fields_json(l->shown, l->bound_n, b->p, end, &cut);
+		end = zbz_fields_json(l->shown, l->bound_n, b->p, end, cut);
 	} else {
 		bool console = format != ZBZ_FORMAT_LOGFMT, colour = format == ZBZ_FORMAT_COLOUR;
-		end = zbz_fields_plain(l->shown, l->bound_n, console, colour, b->p, end, &cut);
+		end = zbz_fields_plain(l->shown, l->bound_n, console, colour, b->p, end, cut);
 	}
 	b->n = (size_t)(end - b->p);
 	return zbz_buf_bytes(b);

@@ -17,6 +17,7 @@ struct zbz_logger {
 	zbz_field *shown; /* the same, redacted */
 	zbz_buf redacted;
 	zbz_buf texts[ZBZ_FORMATS];
+	bool cut[ZBZ_FORMATS]; /* not all of it is in the text */
 };
 
 bool zbz_logger_plan(zbz_logger *l);

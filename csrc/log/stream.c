@@ -44,6 +44,8 @@ static void forget(zbz_stream *s) {
 	s->at = NULL;
 	s->records = s->bytes = s->dropped_full = s->dropped_large = s->dropped_closed = 0;
 	memset(&s->counts, 0, sizeof s->counts);
+	s->failure = (zbz_err){ 0 };
+	s->failing = false;
 	atomic_store(&s->latch.word, 0);
 	atomic_store(&s->thread, ZBZ_THREAD_NONE);
 	atomic_store(&s->writes, false);
@@ -137,11 +139,19 @@ static zbz_status start(zbz_stream *s, zbz_err *err) {
 	return ZBZ_OK;
 }
 
+static void start_or_tell(zbz_stream *s) {
+	zbz_err err = { .status = ZBZ_OK };
+	if (start(s, &err) == ZBZ_OK) return;
+	s->retry_at = zbz_mono_ns() + RETRY_NS;
+	zbz_latch_take(&s->latch);
+	s->failure = err;
+	zbz_latch_drop(&s->latch);
+}
+
 bool zbz_stream_start(zbz_stream *s) {
 	bool ok;
 	zbz_streams_lock();
-	if (s->ring.h == NULL && atomic_load(&s->stop_at) == 0 && zbz_mono_ns() >= s->retry_at && start(s, NULL) != ZBZ_OK)
-		s->retry_at = zbz_mono_ns() + RETRY_NS;
+	if (s->ring.h == NULL && atomic_load(&s->stop_at) == 0 && zbz_mono_ns() >= s->retry_at) start_or_tell(s);
 	ok = s->ring.h != NULL;
 	if (ok && atomic_load(&s->thread) == ZBZ_THREAD_NONE && atomic_load(&s->stop_at) == 0) zbz_thread_start(s);
 	zbz_streams_unlock();

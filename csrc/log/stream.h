@@ -33,6 +33,8 @@ typedef struct zbz_stream {
 	char *at;                 /* the record being written; NULL none */
 	uint64_t records, bytes, dropped_full, dropped_large, dropped_closed;
 	zbz_output *outputs;
+	zbz_err failure; /* what the sink said last; OK: nothing */
+	bool failing;    /* and it is still so */
 
 	/* under the gate */
 	struct zbz_stream *next;

@@ -167,6 +167,7 @@ static zbz_bytes labels(zbz_logger *l, const zbz_log_output_spec *o, const zbz_l
 static bool put_bound(zbz_logger *l, zbz_format format, zbz_line *line) {
 	if (l->bound_n == 0 || line->base != NULL) return true;
 	line->bound = zbz_logger_bound_text(l, format);
+	line->cut = line->cut || l->cut[format];
 	return line->bound.p != NULL;
 }
 

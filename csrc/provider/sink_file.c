@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { STUCK_MS = 1000 };
+
 static const zbz_option file_option_list[] = {
 	{ "path", "filename", ZBZ_OPT_TEXT, offsetof(zbz_file_options, path), NULL, NULL, 0, 0,
 	  "The file; one process writes for all that log to it" },
@@ -23,6 +25,8 @@ static const zbz_option file_option_list[] = {
 	  "How long former files stay; 0: for ever" },
 	{ "compress", NULL, ZBZ_OPT_ENUM, offsetof(zbz_file_options, compress), "none", "none|gzip", 0, 0,
 	  "Former files are packed, aside of the writing; gzip needs zlib" },
+	{ "early", NULL, ZBZ_OPT_BOOL, offsetof(zbz_file_options, early), "false", NULL, 0, 0,
+	  "Opened when it is configured, with the rights of that moment, and kept open for processes that may not; in nginx the default in init_by_lua" },
 	{ NULL, NULL, ZBZ_OPT_TEXT, 0, NULL, NULL, 0, 0, NULL }
 };
 
@@ -61,6 +65,24 @@ static zbz_status resolve(const char *path, char **out, zbz_err *err) {
 	return *out != NULL ? ZBZ_OK : zbz_fail_nomem(err);
 }
 
+/* What an earlier process of more rights has kept will do where this one is refused. */
+static zbz_status find_file(zbz_log_file *f, const zbz_file_options *o, zbz_err *err) {
+	const char *path = NULL;
+	zbz_status status = resolve(o->path, &f->path, err);
+	if (!o->early) return status;
+	if (status == ZBZ_OK) status = zbz_log_keep(o->path, f->path, (mode_t)o->mode, &f->kept, err);
+	if (f->kept == NULL) f->kept = zbz_log_kept_find(o->path, &path);
+	if (status == ZBZ_OK || f->kept == NULL) return status;
+	if (f->path == NULL) f->path = zbz_strdup(path);
+	return f->path != NULL ? ZBZ_OK : zbz_fail_nomem(err);
+}
+
+static void free_file(zbz_log_file *f) {
+	zbz_log_kept_close(f->kept);
+	zbz_free(f->path);
+	zbz_free(f);
+}
+
 static zbz_status file_open(void **self, const void *options, const zbz_clock *clock, zbz_err *err) {
 	const zbz_file_options *o = options;
 	zbz_log_file *f;
@@ -69,25 +91,19 @@ static zbz_status file_open(void **self, const void *options, const zbz_clock *c
 	if (o->path == NULL) return zbz_fail_option(err, "path", "is needed: the file to write to");
 	f = zbz_calloc(1, sizeof *f);
 	if (f == NULL) return zbz_fail_nomem(err);
-	status = resolve(o->path, &f->path, err);
-	if (status != ZBZ_OK) {
-		zbz_free(f);
-		return status;
-	}
+	status = find_file(f, o, err);
 	f->mode = (mode_t)o->mode;
 	f->rotate_size = o->rotate_size;
 	f->rotate_every = o->rotate_every;
 	f->keep = o->keep;
 	f->keep_for = o->keep_for;
 	f->fd = -1;
-	if (o->compress != 0) status = zbz_log_packing_open(f, err);
-	if (status != ZBZ_OK) {
-		zbz_free(f->path);
-		zbz_free(f);
-		return status;
-	}
-	*self = f;
-	return ZBZ_OK;
+	if (status == ZBZ_OK && o->compress != 0) status = zbz_log_packing_open(f, err);
+	if (status == ZBZ_OK)
+		*self = f;
+	else
+		free_file(f);
+	return status;
 }
 
 static void shut(zbz_log_file *f) {
@@ -99,8 +115,7 @@ static void file_close(void *self) {
 	zbz_log_file *f = self;
 	shut(f);
 	zbz_log_packing_close(f);
-	zbz_free(f->path);
-	zbz_free(f);
+	free_file(f);
 }
 
 static zbz_status file_identity(void *self, zbz_buf *out, zbz_err *err) {
@@ -123,16 +138,30 @@ static bool make_directory(const zbz_log_file *f) {
 	return mkdir(dir, 0755) == 0;
 }
 
-static zbz_status open_path(zbz_log_file *f, zbz_call *c) {
+static bool refused(int e) { return e == EACCES || e == EPERM || e == EROFS; }
+
+/* The kept file may have been moved: it is written to as long as it has a name, as any program does that was not told. */
+static int open_file(zbz_log_file *f) {
 	const int how = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	int fd = open(f->path, how, f->mode), e;
+	if (fd < 0 && errno == ENOENT && make_directory(f)) fd = open(f->path, how, f->mode);
+	if (fd >= 0) zbz_log_kept_renew(f->kept, fd);
+	if (fd >= 0 || !refused(errno)) return fd;
+	e = errno;
+	fd = zbz_log_kept_fd(f->kept);
+	errno = e;
+	return fd;
+}
+
+static zbz_status open_path(zbz_log_file *f, zbz_call *c) {
 	struct stat st;
-	f->fd = open(f->path, how, f->mode);
-	if (f->fd < 0 && errno == ENOENT && make_directory(f)) f->fd = open(f->path, how, f->mode);
+	f->fd = open_file(f);
 	if (f->fd < 0) return trouble(f, c, "opening");
 	if (fstat(f->fd, &st) != 0) return trouble(f, c, "opening");
 	f->device = st.st_dev;
 	f->inode = st.st_ino;
-	f->size = (uint64_t)st.st_size;
+	f->regular = S_ISREG(st.st_mode);
+	f->size = f->regular ? (uint64_t)st.st_size : 0;
 	f->began = st.st_size == 0 ? c->now : (int64_t)st.st_mtim.tv_sec * 1000;
 	return ZBZ_OK;
 }
@@ -142,8 +171,22 @@ static zbz_status look(zbz_log_file *f, zbz_call *c) {
 	struct stat st;
 	if (f->fd >= 0 && (stat(f->path, &st) != 0 || st.st_dev != f->device || st.st_ino != f->inode)) shut(f);
 	if (f->fd < 0) return open_path(f, c);
+	if (!f->regular) return ZBZ_OK;
 	if ((uint64_t)st.st_size < f->size) f->began = c->now; /* emptied in place */
 	f->size = (uint64_t)st.st_size;
+	return ZBZ_OK;
+}
+
+/* To a new file, when it is time. Who may not rename goes on in the old one: c->err tells why, the records are worth more than the limit. */
+static zbz_status turn(zbz_log_file *f, zbz_call *c, uint64_t least) {
+	zbz_status status;
+	if (c->now < f->stuck_until && f->stuck_until - c->now <= STUCK_MS) return ZBZ_OK;
+	f->stuck_until = 0;
+	if (!zbz_log_rotate_due(f, c->now, least)) return ZBZ_OK;
+	status = zbz_log_rotate(f, c);
+	if (status == ZBZ_OK) return look(f, c);
+	if (status != ZBZ_REFUSED) return status;
+	f->stuck_until = c->now + STUCK_MS;
 	return ZBZ_OK;
 }
 
@@ -152,12 +195,9 @@ static zbz_status file_mark(void *self, zbz_call *c, uint64_t least, zbz_sink_ma
 	zbz_status status = look(f, c);
 	if (status == ZBZ_OK && !f->looked) zbz_log_pack(f); /* what the process before this one did not finish */
 	f->looked = true;
-	if (status == ZBZ_OK && zbz_log_rotate_due(f, c->now, least)) {
-		status = zbz_log_rotate(f, c);
-		if (status == ZBZ_OK) status = look(f, c);
-	}
+	if (status == ZBZ_OK) status = turn(f, c, least);
 	if (status != ZBZ_OK) return status;
-	if (f->rotate_size > 0 && *room > (uint64_t)f->rotate_size - f->size)
+	if (f->rotate_size > 0 && f->regular && f->stuck_until == 0 && *room > (uint64_t)f->rotate_size - f->size)
 		*room = f->size < (uint64_t)f->rotate_size ? (uint64_t)f->rotate_size - f->size : 0;
 	*mark = (zbz_sink_mark){ f->device, f->inode, f->size };
 	return ZBZ_OK;
@@ -172,12 +212,14 @@ static zbz_status file_landed(void *self, zbz_call *c, const zbz_sink_mark *mark
 	    st.st_nlink == 0) {
 		shut(f);
 		f->fd = zbz_log_file_find(f, mark);
+		if (f->fd < 0 && errno != ENOENT) return trouble(f, c, "looking for the rest of");
 		if (f->fd < 0) return ZBZ_OK; /* removed, and what was written with it */
 		f->device = (dev_t)mark->device;
 		f->inode = (ino_t)mark->inode;
 	}
 	if (fstat(f->fd, &st) != 0) return trouble(f, c, "looking at");
-	f->size = (uint64_t)st.st_size;
+	f->regular = S_ISREG(st.st_mode);
+	if (f->regular) f->size = (uint64_t)st.st_size;
 	*bytes = f->size > mark->size ? f->size - mark->size : 0;
 	return ZBZ_OK;
 }

@@ -19,7 +19,7 @@
 enum { SAME_SECOND = 1000 };
 
 bool zbz_log_rotate_due(const zbz_log_file *f, int64_t now, uint64_t more) {
-	if (f->size == 0) return false;
+	if (f->size == 0 || !f->regular) return false;
 	if (f->rotate_size > 0 && f->size + more > (uint64_t)f->rotate_size) return true;
 	return f->rotate_every > 0 && now / f->rotate_every > f->began / f->rotate_every;
 }
@@ -56,7 +56,8 @@ static bool name_past(const zbz_log_file *f, int64_t now, char out[PATH_MAX]) {
 		int n = i == 0 ? snprintf(out, PATH_MAX, "%s.%s", f->path, stamp)
 		               : snprintf(out, PATH_MAX, "%s.%s.%03d", f->path, stamp, i);
 		if (n >= PATH_MAX) return false;
-		if (lstat(out, &st) == 0 || errno != ENOENT) continue;
+		if (lstat(out, &st) == 0) continue;
+		if (errno != ENOENT) return true; /* renaming will tell */
 		if (snprintf(packed, sizeof packed, "%s.gz", out) < (int)sizeof packed && lstat(packed, &st) != 0) return true;
 	}
 	return false;
@@ -117,7 +118,11 @@ zbz_status zbz_log_rotate(zbz_log_file *f, zbz_call *c) {
 	char to[PATH_MAX];
 	if (!name_past(f, c->now, to))
 		return zbz_fail(&c->err, ZBZ_E_UNAVAILABLE, "no name for the former %.120s", f->path);
-	if (rename(f->path, to) != 0) return zbz_fail_errno(&c->err, ZBZ_E_UNAVAILABLE, errno, "rotating %.120s", f->path);
+	if (rename(f->path, to) != 0) {
+		int e = errno;
+		zbz_fail_errno(&c->err, ZBZ_E_UNAVAILABLE, e, "rotating %.120s", f->path);
+		return e == EACCES || e == EPERM || e == EROFS ? ZBZ_REFUSED : ZBZ_E_UNAVAILABLE;
+	}
 	close(f->fd);
 	f->fd = -1;
 	forget_old(f, c->now);
@@ -125,23 +130,46 @@ zbz_status zbz_log_rotate(zbz_log_file *f, zbz_call *c) {
 	return ZBZ_OK;
 }
 
-static int open_if(int dir, const char *name, const zbz_sink_mark *mark) {
+static bool is_marked(const struct stat *st, const zbz_sink_mark *mark) {
+	return st->st_dev == mark->device && st->st_ino == mark->inode;
+}
+
+/* -1: another file, or none; *problem: it is the one, or it cannot be told. */
+static int open_if(int dir, const char *name, const zbz_sink_mark *mark, int *problem) {
 	struct stat st;
 	int fd;
-	if (fstatat(dir, name, &st, 0) != 0 || st.st_dev != mark->device || st.st_ino != mark->inode) return -1;
+	if (fstatat(dir, name, &st, 0) != 0) {
+		if (errno != ENOENT && errno != ENOTDIR) *problem = errno;
+		return -1;
+	}
+	if (!is_marked(&st, mark)) return -1;
 	fd = openat(dir, name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == mark->device && st.st_ino == mark->inode) return fd;
-	if (fd >= 0) close(fd);
+	if (fd < 0 && errno != ENOENT) *problem = errno;
+	if (fd < 0 || (fstat(fd, &st) == 0 && is_marked(&st, mark))) return fd;
+	close(fd);
+	return -1;
+}
+
+static int open_if_kept(const zbz_log_file *f, const zbz_sink_mark *mark) {
+	struct stat st;
+	int fd = zbz_log_kept_fd(f->kept);
+	if (fd < 0 || (fstat(fd, &st) == 0 && is_marked(&st, mark))) return fd;
+	close(fd);
 	return -1;
 }
 
 int zbz_log_file_find(const zbz_log_file *f, const zbz_sink_mark *mark) {
 	const struct dirent *e;
 	size_t n = strlen(base_of(f));
-	int fd = open_if(AT_FDCWD, f->path, mark);
-	DIR *d = fd < 0 ? open_dir(f) : NULL;
+	int problem = ENOENT, fd = open_if(AT_FDCWD, f->path, mark, &problem);
+	DIR *d;
+	if (fd < 0) fd = open_if_kept(f, mark);
+	if (fd >= 0) return fd;
+	d = open_dir(f);
+	if (d == NULL && errno != ENOENT && errno != ENOTDIR) problem = errno;
 	while (fd < 0 && d != NULL && (e = readdir(d)) != NULL)
-		if (strncmp(e->d_name, base_of(f), n) == 0) fd = open_if(dirfd(d), e->d_name, mark);
+		if (strncmp(e->d_name, base_of(f), n) == 0) fd = open_if(dirfd(d), e->d_name, mark, &problem);
 	if (d != NULL) closedir(d);
+	errno = problem;
 	return fd;
 }

@@ -304,6 +304,99 @@ static void permission_lost_body(void) {
 
 static void permission_lost(void) { CHECK(as_nobody(permission_lost_body) == 0); }
 
+/* What root has opened early its children write as somebody else, in a directory that is not theirs: also the rest of a batch
+ * whose writer has died in the middle of a record. */
+static int child_of_root(log *l, int (*body)(log *l)) {
+	int status = -1;
+	pid_t pid = fork();
+	if (pid == 0) {
+		if (setgid(65534) != 0 || setuid(65534) != 0) _exit(9);
+		_exit(body(l));
+	}
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int dies_in_a_record(log *l) {
+	const struct rlimit tight = { 1000, 1000 };
+	char line[300];
+	signal(SIGXFSZ, SIG_IGN);
+	if (!say(l->o, "start\n") || flush(l->o, 5000) != ZBZ_OK) return 1;
+	setrlimit(RLIMIT_FSIZE, &tight);
+	for (int i = 0; i < 10; i++) {
+		snprintf(line, sizeof line, "%d %.*s\n", i, 250, long_text);
+		say(l->o, line);
+	}
+	return flush(l->o, 100) == ZBZ_E_TIMEOUT ? 0 : 2;
+}
+
+static int ends_it(log *l) { return say(l->o, "end\n") && flush(l->o, 5000) == ZBZ_OK ? 0 : 1; }
+
+static int refused_without(log *l) {
+	say(l->o, "never\n");
+	return flush(l->o, 50) == ZBZ_E_TIMEOUT && numbers(l->o).failing && strstr(numbers(l->o).failure.text, "opening") != NULL ? 0 : 1;
+}
+
+static void kept_for_others(void) {
+	log l, without;
+	char line[300];
+	const char *text;
+	int bad = 0;
+	if (geteuid() != 0) {
+		printf("SKIP kept_for_others: only root can become somebody else\n");
+		return;
+	}
+	CHECK(chmod(work, 0755) == 0 && chmod(rings, 01777) == 0);
+	open_log(&without, "refused", "");
+	CHECK(child_of_root(&without, refused_without) == 0);
+	zbz_output_unref(without.o);
+	open_log(&l, "kept", "early=true ring_size=64KB linger=0");
+	CHECK(access(l.path, F_OK) == 0);
+	CHECK(child_of_root(&l, dies_in_a_record) == 0);
+	CHECK(strlen(read_file(l.path)) == 1000);
+	CHECK(child_of_root(&l, ends_it) == 0);
+	text = read_file(l.path);
+	bad += strncmp(text, "start\n", 6) != 0;
+	text += 6;
+	for (int i = 0; i < 10; i++) {
+		size_t n = (size_t)snprintf(line, sizeof line, "%d %.*s\n", i, 250, long_text);
+		bad += strncmp(text, line, n) != 0;
+		text += n;
+	}
+	CHECK(bad == 0);
+	CHECK_STR(text, "end\n");
+	zbz_output_unref(l.o);
+}
+
+/* Every step of it, with and without its kept file. */
+static void early(void) {
+	log l;
+	zbz_err err;
+	char to[160];
+	struct stat st;
+	int before, after;
+	open_log(&l, "early", "early=true mode=0600");
+	CHECK(stat(l.path, &st) == 0 && (st.st_mode & 0777) == 0600 && st.st_size == 0);
+	snprintf(to, sizeof to, "%s.1", l.path);
+	write_line(&l, "1\n");
+	CHECK(rename(l.path, to) == 0);
+	write_line(&l, "2\n"); /* who may, follows the path */
+	CHECK_STR(read_file(l.path), "2\n");
+	zbz_output_unref(l.o);
+	before = dup(0);
+	close(before);
+	for (int i = 0; i < 3; i++) {
+		CHECK(try_open(&l, zbz_clock_system(), "early=true", &err) == ZBZ_OK);
+		zbz_output_unref(l.o);
+	}
+	after = dup(0);
+	close(after);
+	CHECK(before == after);
+	CHECK(unlink(l.path) == 0 && mkfifo(l.path, 0600) == 0);
+	CHECK(try_open(&l, zbz_clock_system(), "early=true", &err) == ZBZ_OK); /* a pipe that nobody reads yet */
+	zbz_output_unref(l.o);
+}
+
 /* A limit on the file's size stands for the full disk: a write that ends in the middle of a record, and an error after it. */
 static void full_body(void) {
 	log l;
@@ -419,8 +512,10 @@ int main(void) {
 	RUN(emptied_in_place);
 	RUN(directory_removed);
 	RUN(replaced_by_a_directory);
+	RUN(early);
 	if (CHILD_THREADS) {
 		RUN(permission_lost);
+		RUN(kept_for_others);
 		RUN(disk_full);
 		RUN(begun_and_rotated);
 	}

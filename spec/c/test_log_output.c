@@ -670,8 +670,9 @@ static bool all_of(const char *options) {
 /* Opening, and a first record whose thread finds no memory: an error or a dropped record, never a leak. One thread at a time allocates. */
 static void allocation_fails(void) {
 	static const char *const cases[] = { "type=null linger=100ms", "type=memory linger=100ms",
-		                                 "type=told name=alloc linger=100ms", "type=file path=/dev/null linger=100ms" };
-	for (size_t k = 0; k < 4; k++) {
+		                                 "type=told name=alloc linger=100ms", "type=file path=/dev/null linger=100ms",
+		                                 "type=file path=/dev/null early=true linger=100ms" };
+	for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
 		bool failed = true;
 		for (long n = 1; failed; n++) {
 			long live;

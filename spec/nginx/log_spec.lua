@@ -16,6 +16,8 @@ local INIT = [[
 		note = { type = "file", path = "%s/note.log", ring = "%s/rings" } } })
 	assert(zbz.log.routes{ { logger = "note", to = "note" } })
 	log = zbz.log.logger("web")
+	A, B = { type = "file", path = "%s/a.log", ring = "%s/rings" }, { type = "file", path = "%s/b.log", ring = "%s/rings" }
+	RA, RB = { type = "file", path = "%s/ra.log", ring = "%s/rings" }, { type = "file", path = "%s/rb.log", ring = "%s/rings" }
 	served = log:event("served", "phase", "worker", "n")
 	log:info("phase", { phase = "init" })
 ]]
@@ -42,6 +44,40 @@ local SERVER = [[
 		for i = 1, 200 do served("many", ngx.worker.id(), i) end
 		ngx.print(ngx.worker.pid()) } }
 	location = /note { content_by_lua_block { zbz.log.logger("note"):info("n"); ngx.print(tostring(zbz.log.flush(5))) } }
+	location = /swap { content_by_lua_block {
+		local function outputs(to)
+			return { level = "info", outputs = { to == "a" and A or B },
+				redact = { "password" }, routes = { { logger = "routed", to = to == "a" and "ra" or "rb" } } }
+		end
+		local function configure(to)
+			local opts = outputs(to)
+			opts.outputs.ra, opts.outputs.rb = RA, RB
+			return assert(zbz.log.configure(opts))
+		end
+		local said, stop, n = 0, false, 0
+		local function flood(me)
+			local l = zbz.log.logger(me % 2 == 0 and "routed" or "plain")
+			local ev, i = l:with{ bound = me }:event("swap", "key"), 0
+			while not stop do
+				i = i + 1
+				ev(me .. "-" .. i)
+				l:info("swap", { key = me .. "+" .. i })
+				said = said + 2
+				if i % 5 == 0 then ngx.sleep(0.001) end
+			end
+		end
+		local threads = {}
+		configure("b")
+		for me = 1, 8 do threads[me] = ngx.thread.spawn(flood, me) end
+		for i = 1, 1000 do
+			configure(i % 2 == 0 and "a" or "b")
+			if i % 3 == 0 then ngx.sleep(0.001) end
+		end
+		stop = true
+		for me = 1, 8 do ngx.thread.wait(threads[me]) end
+		assert(zbz.log.flush(5))
+		ngx.print(said)
+	} }
 	location = /level { content_by_lua_block {
 		ngx.print(tostring(log:set_level("error")), log:level()); log:info("no"); log:set_level("info") } }
 ]]
@@ -71,7 +107,7 @@ describe("the log in nginx", function()
 	setup(function()
 		dir = proc.folder()
 		proc.output("mkdir " .. dir .. "/rings")
-		web = nginx.start{ workers = 2, init = INIT:format(dir, dir, dir, dir), server = SERVER, http = HTTP }
+		web = nginx.start{ workers = 2, init = (INIT:gsub("%%s", dir)), server = SERVER, http = HTTP }
 	end)
 	teardown(function()
 		web.stop()
@@ -103,6 +139,27 @@ describe("the log in nginx", function()
 		assert.are.equal("true", (select(2, web.get("/note"))))
 		assert.are.equal(1, #lines(dir .. "/note.log"))
 		assert.are.equal("trueerror", (select(2, web.get("/level"))))
+	end)
+
+	it("is configured 1000 times while light threads log: each record goes to the outputs of one configuration, once", function()
+		local own = nginx.start{ workers = 1, init = (INIT:gsub("%%s", dir)), server = SERVER, http = HTTP }
+		local _, said = own.get("/swap", 60)
+		local bad = own.errors()
+		own.stop()
+		assert.are.same({}, bad)
+		assert.is_true(tonumber(said) > 1000, said)
+		local seen, n, by = {}, 0, {}
+		for _, name in ipairs{ "a", "b", "ra", "rb" } do
+			by[name] = 0
+			for _, l in ipairs(lines(dir .. "/" .. name .. ".log")) do
+				local key, logger = assert(l:match('"key":"([^"]+)"'), l), l:match('"logger":"(%l+)"')
+				assert.is_nil(seen[key])
+				assert.are.equal(#name == 2 and "routed" or "plain", logger)
+				seen[key], n, by[name] = true, n + 1, by[name] + 1
+			end
+			assert.is_true(by[name] > 0)
+		end
+		assert.are.equal(tonumber(said), n)
 	end)
 
 	it("loses nothing when a worker is killed, or all are replaced", function()

@@ -1,5 +1,5 @@
 -- What each phase of nginx can do: memory and shared answer everywhere; where nothing can wait, reads of Redis are refused by name of
--- the phase, and writes are queued, in bounds, with a word about those that fail later.
+-- the phase, and writes are queued, in order and in bounds, with a word about those that fail later.
 local assert = require("luassert")
 local nginx = require("spec.services.nginx")
 local proc = require("spec.services.proc")
@@ -85,6 +85,21 @@ local SERVER = [[
 			if not ok then refused = refused + 1; codes[err.code] = true end
 		end } return 200 "ok"; }
 	location = /fail { log_by_lua_block { for i = 1, 5 do t:set("late-" .. i, i, { deadline = "50ms" }) end } return 200 "ok"; }
+	location = /order { log_by_lua_block {
+		local closing = assert(zbz.cache.new{ provider = "redis", url = URL, key_prefix = "c:" })
+		local last = assert(closing:table("t"))
+		for i = 1, 100 do
+			t:set("last", i)
+			lua_t:set("last", { n = i })
+			t:set("key" .. i, 0); t:incr("key" .. i, i); t:expire("key" .. i, 1000)
+			t:set_multi{ ["a" .. i] = 1, ["b" .. i] = 1 }
+			t:delete_multi{ "a" .. i }; t:delete("b" .. i); t:set("b" .. i, 2)
+			last:set("x", i)
+		end
+		order_closed = tostring(closing:close())
+		t:set("done", 1)
+	} return 200 "ok"; }
+	location = /order_closed { content_by_lua_block { ngx.print(order_closed) } }
 	location = /refused { content_by_lua_block { ngx.print(refused, " ", next(codes), " ", next(codes, (next(codes)))) } }
 	location = /writes { content_by_lua_block {
 		local w = require("zbz.host.loop").writes
@@ -177,6 +192,30 @@ describe("nginx phases", function()
 		eventually("0 0 " .. (9000 - 8192), function() return body(web, "/writes") end, 500)
 		assert.are.equal("0 0 " .. (9000 - 8192), body(web, "/stats"))
 		assert.are.equal("8192", server.cli("EVAL \"return #redis.call('KEYS', 'p:t:flood-*')\" 0"))
+		assert.are.same({}, web.errors())
+	end)
+
+	it("keeps the order of queued writes by key, and closes a cache after them", function()
+		for _ = 1, 5 do
+			server.cli("FLUSHALL")
+			assert.are.equal(200, (web.get("/order")))
+			eventually("0", function() return (body(web, "/writes"):match("^%d+")) end, 500)
+			assert.are.same({}, web.errors())
+			assert.are.equal("true", body(web, "/order_closed"))
+			assert.are.equal("100", server.cli("GET p:t:last"))
+			assert.are.equal('{"n":100}', server.cli("GET p:lua:last"))
+			assert.are.equal("100", server.cli("GET c:t:x"))
+			for i = 1, 100 do
+				assert.are.equal(tostring(i), server.cli("GET p:t:key" .. i))
+			end
+			local facts = server.cli([[EVAL "local n = 0
+				for i = 1, 100 do
+					local ttl = redis.call('TTL', 'p:t:key' .. i)
+					if redis.call('EXISTS', 'p:t:a' .. i) == 0 and redis.call('GET', 'p:t:b' .. i) == '2' and ttl > 900 then n = n + 1 end
+				end
+				return n" 0]])
+			assert.are.equal("100", facts)
+		end
 		assert.are.same({}, web.errors())
 	end)
 

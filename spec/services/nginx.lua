@@ -19,7 +19,7 @@ local function pwd() return (proc.output("pwd")) end
 
 local function configuration(self, opts)
 	local root = pwd()
-	local user = proc.output("id -u") == "0" and "user root;" or ""
+	local user = proc.output("id -u") == "0" and ("user %s;"):format(opts.user or "root") or ""
 	return ([[
 %s
 daemon %s;

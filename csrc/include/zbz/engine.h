@@ -27,6 +27,9 @@ typedef struct zbz_job {
 	const void *kin;
 	void (*run_kin)(struct zbz_job *);
 	bool alone;
+	/* Jobs of one row (not NULL) whose places share a bit are run one after the other, in the order of their submits. Not with a kin. */
+	const void *row;
+	uint64_t places;
 	void (*drop)(struct zbz_job *); /* frees it, when its mailbox closed before it was drained; any thread */
 } zbz_job;
 

@@ -152,6 +152,8 @@ typedef struct zbz_output_stats {
 	    set_aside; /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
 	size_t lag;    /* bytes of this process's ring that the sink does not have yet */
 	bool writer;   /* does this process write? */
+	bool failing;  /* its last attempt has failed and will be made again */
+	zbz_err failure; /* the last error of the sink in this process, status OK when there was none: of attempts, and why records are dead letters */
 } zbz_output_stats;
 ZBZ_API void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out);
 

@@ -73,7 +73,7 @@ local function refused(name, text)
 	return E.fail("unavailable", text, { op = name })
 end
 
---- Sends a write whose end nobody waits for.
+--- Sends a write whose end nobody waits for. Those of one key keep their order, and a cache is closed after them.
 local function queue(host, name, door, handle, ...)
 	if M.writes.queued >= MAX_WRITES then return refused(name, MAX_WRITES .. " queued writes are under way already") end
 	local ok, err = host.start()
@@ -116,11 +116,11 @@ local function unable(host, name, door, blocking, why, handle, ...)
 	if name ~= "swap" and core.inline(handle) then return blocking(handle, ...) end
 	local queues = host.queues and host.queues()
 	if name == "close" then
-		if queues then return queue(host, name, door, handle) end
+		if queues then return queue(host, name, core.queueable_whole.close, handle) end
 		return blocking(handle)
 	end
 	if queues and core.queueable[name] and not (name == "set" and conditional((select(3, ...)))) then
-		return queue(host, name, door, handle, ...)
+		return queue(host, name, core.queueable[name], handle, ...)
 	end
 	local err = E.new("unsupported", why, { op = name })
 	if name == "entry" then return nil, nil, err end

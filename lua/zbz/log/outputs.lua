@@ -49,6 +49,11 @@ local function spell_out(x, option)
 	return spec
 end
 
+local function in_nginx()
+	local ngx = rawget(_G, "ngx")
+	return type(ngx) == "table" and type(ngx.get_phase) == "function"
+end
+
 --- What C opens: without the front's options, nested ones flat.
 local function for_core(spec)
 	local out = {}
@@ -58,6 +63,7 @@ local function for_core(spec)
 	for k, to in pairs(ALIAS) do
 		if spec[k] ~= nil and out[to] == nil then out[to] = spec[k] end
 	end
+	if spec.type == "file" and out.early == nil and in_nginx() and ngx.get_phase() == "init" then out.early = true end -- luacheck: ignore 113
 	if spec.rotate ~= nil then
 		if type(spec.rotate) ~= "table" then return fail("rotate", "expects {size=, every=, keep=}, got " .. type(spec.rotate)) end
 		for k, v in pairs(spec.rotate) do
@@ -103,11 +109,6 @@ local function front(spec, out)
 		if type(name) ~= "string" then return fail("metadata", "expects names of fields") end
 	end
 	return true
-end
-
-local function in_nginx()
-	local ngx = rawget(_G, "ngx")
-	return type(ngx) == "table" and type(ngx.get_phase) == "function"
 end
 
 --- Opens one; `spec` as spelled out. A Lua function has no ring: it runs in the call that logs.

@@ -269,8 +269,10 @@ core.cache_doors = {}
 core.table_tries = {}
 ---@type table<string, function>  doors of watches: sync, read
 core.watch_doors = {}
----@type table<string, boolean>  methods of tables that make sense without anybody waiting for the answer
+---@type table<string, function>  doors of what makes sense without anybody waiting for the answer: calls keep their order by key
 core.queueable = {}
+---@type table<string, function>  the same of caches: after all that was queued before
+core.queueable_whole = {}
 --- The results of a parked call that is done; once. The handle must be the one of the call.
 function core.finish(ticket, handle) end
 --- Nobody waits any more: a call that has not begun does not begin.
