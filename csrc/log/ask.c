@@ -69,6 +69,7 @@ zbz_status zbz_output_reopen(zbz_output *o, zbz_call *c) {
 void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 	zbz_stream *s = o->stream;
 	const zbz_writer_counts *n = &s->counts;
+	int64_t spooled_at, now;
 	*out = (zbz_output_stats){ 0 };
 	zbz_latch_take(&s->latch);
 	out->records = s->records;
@@ -89,6 +90,16 @@ void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 	out->damaged = atomic_load(&n->damaged);
 	out->set_aside = atomic_load(&n->set_aside);
 	out->writer = atomic_load(&s->writes);
+	out->failures = atomic_load(&n->failures);
+	out->spooled = atomic_load(&n->spooled);
+	out->spooled_bytes = atomic_load(&n->spooled_bytes);
+	spooled_at = atomic_load(&n->spooled_at);
+	now = zbz_wall(s->clock);
+	out->spool_age = spooled_at > 0 && now > spooled_at ? now - spooled_at : 0;
+	zbz_latch_take(&s->trouble.latch);
+	memcpy(out->last_error, s->trouble.sink, sizeof out->last_error);
+	memcpy(out->spool_error, s->trouble.spool, sizeof out->spool_error);
+	zbz_latch_drop(&s->trouble.latch);
 }
 
 zbz_status zbz_output_read(zbz_output *o, zbz_call *c, bool clear, zbz_buf *out) {

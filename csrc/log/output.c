@@ -78,9 +78,11 @@ static size_t side_of(const zbz_record_head *head) {
 }
 
 static bool fits(zbz_stream *s, uint64_t need) {
-	if (s->head + need - s->tail_seen <= s->ring.size) return true;
+	if (s->head + need - s->tail_seen <= s->early) return true;
 	s->tail_seen = atomic_load_explicit(&s->ring.h->tail, memory_order_acquire);
+	s->early = zbz_ring_early(&s->ring);
 	if (s->head - s->tail_seen > s->ring.size) s->tail_seen = s->head; /* its writer has lost its way */
+	if (s->head + need - s->tail_seen > s->early) zbz_journal_ring(s->journal.page, ZBZ_NAPPING);
 	return s->head + need - s->tail_seen <= s->ring.size;
 }
 
