@@ -14,6 +14,7 @@ static zbz_status await_taken(zbz_stream *s, zbz_ring_head *h, uint64_t goal, zb
 	int64_t until = until_of(c);
 	zbz_status status = ZBZ_OK;
 	atomic_fetch_add(&h->waiting, 1);
+	atomic_fetch_add(&h->hurry, 1);
 	zbz_stream_nudge(s);
 	while (status == ZBZ_OK) {
 		uint32_t moved = atomic_load(&h->moved);
@@ -24,6 +25,7 @@ static zbz_status await_taken(zbz_stream *s, zbz_ring_head *h, uint64_t goal, zb
 		else
 			zbz_futex_wait(&h->moved, moved, left);
 	}
+	atomic_fetch_sub(&h->hurry, 1);
 	atomic_fetch_sub(&h->waiting, 1);
 	return status;
 }

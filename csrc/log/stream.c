@@ -126,6 +126,15 @@ static zbz_status own_place(zbz_stream *s, zbz_err *err) {
 	return ZBZ_OK;
 }
 
+/* Under the latch. */
+static void set_wake(zbz_stream *s) {
+	const zbz_stream_options *o = zbz_stream_opts(s);
+	s->wake = s->ring.size / 2;
+	if (o->batch_wait > 0 && (uint64_t)o->batch_size < s->wake) s->wake = (uint64_t)o->batch_size;
+	s->early = s->wake;
+	s->press = false;
+}
+
 static zbz_status start(zbz_stream *s, zbz_err *err) {
 	zbz_ring ring;
 	zbz_status status = own_sink(s, err);
@@ -141,7 +150,7 @@ static zbz_status start(zbz_stream *s, zbz_err *err) {
 	zbz_latch_take(&s->latch);
 	s->ring = ring;
 	s->head = s->tail_seen = 0;
-	s->early = zbz_ring_early(&ring);
+	set_wake(s);
 	zbz_latch_drop(&s->latch);
 	atomic_fetch_add(&s->journal.page->rings, 1);
 	zbz_thread_start(s); /* without one, another process may still write for us */
@@ -179,6 +188,9 @@ void zbz_stream_swap(zbz_stream *s) {
 	s->next_setup = (zbz_stream_setup){ NULL, NULL };
 	s->sink_used = false;
 	s->dead = (zbz_dead){ zbz_stream_opts(s)->dead_letter, zbz_stream_opts(s)->dead_letter_size };
+	zbz_latch_take(&s->latch);
+	set_wake(s);
+	zbz_latch_drop(&s->latch);
 	atomic_store(&s->swap, false);
 	if (sink != NULL) s->ops->close(sink);
 	zbz_setup_clear(&setup);

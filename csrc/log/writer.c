@@ -380,8 +380,14 @@ static void set_early(const zbz_writer *w, uint64_t bytes) {
 		atomic_store_explicit(&d->ring.h->early, bytes, memory_order_relaxed);
 }
 
+static bool hurried(const zbz_writer *w) {
+	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
+		if (atomic_load(&d->ring.h->hurry) != 0) return true;
+	return false;
+}
+
 static bool due(const zbz_writer *w) {
-	if (w->full || w->batch_wait == 0 || awaited(w) || stopping(w)) return true;
+	if (w->full || w->batch_wait == 0 || hurried(w) || stopping(w)) return true;
 	return w->filling_since != 0 && zbz_mono_ns() - w->filling_since >= w->batch_wait;
 }
 
