@@ -150,11 +150,10 @@ static int output_stats(lua_State *L) {
 	set_count(L, "lag", st.lag);
 	lua_pushboolean(L, st.writer);
 	lua_setfield(L, -2, "writer");
-	lua_pushboolean(L, st.failing);
-	lua_setfield(L, -2, "failing");
-	if (st.failure.status < 0) {
-		lua_pushstring(L, st.failure.text);
-		lua_setfield(L, -2, "error");
+	set_count(L, "failures", st.failures);
+	if (st.last_error[0] != '\0') {
+		lua_pushstring(L, st.last_error);
+		lua_setfield(L, -2, "last_error");
 	}
 	return 1;
 }

@@ -14,6 +14,7 @@ static zbz_status await_taken(zbz_stream *s, zbz_ring_head *h, uint64_t goal, zb
 	int64_t until = until_of(c);
 	zbz_status status = ZBZ_OK;
 	atomic_fetch_add(&h->waiting, 1);
+	atomic_fetch_add(&h->hurry, 1);
 	zbz_stream_nudge(s);
 	while (status == ZBZ_OK) {
 		uint32_t moved = atomic_load(&h->moved);
@@ -24,6 +25,7 @@ static zbz_status await_taken(zbz_stream *s, zbz_ring_head *h, uint64_t goal, zb
 		else
 			zbz_futex_wait(&h->moved, moved, left);
 	}
+	atomic_fetch_sub(&h->hurry, 1);
 	atomic_fetch_sub(&h->waiting, 1);
 	return status;
 }
@@ -69,6 +71,7 @@ zbz_status zbz_output_reopen(zbz_output *o, zbz_call *c) {
 void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 	zbz_stream *s = o->stream;
 	const zbz_writer_counts *n = &s->counts;
+	int64_t spooled_at, now;
 	*out = (zbz_output_stats){ 0 };
 	zbz_latch_take(&s->latch);
 	out->records = s->records;
@@ -78,8 +81,6 @@ void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 		out->dropped_full += atomic_load(&each->stuck);
 	out->dropped_large = s->dropped_large;
 	out->dropped_closed = s->dropped_closed;
-	out->failing = s->failing;
-	out->failure = s->failure;
 	if (s->ring.h != NULL) out->lag = (size_t)(s->head - atomic_load(&s->ring.h->taken));
 	zbz_latch_drop(&s->latch);
 	out->written = atomic_load(&n->written);
@@ -91,6 +92,16 @@ void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 	out->damaged = atomic_load(&n->damaged);
 	out->set_aside = atomic_load(&n->set_aside);
 	out->writer = atomic_load(&s->writes);
+	out->failures = atomic_load(&n->failures);
+	out->spooled = atomic_load(&n->spooled);
+	out->spooled_bytes = atomic_load(&n->spooled_bytes);
+	spooled_at = atomic_load(&n->spooled_at);
+	now = zbz_wall(s->clock);
+	out->spool_age = spooled_at > 0 && now > spooled_at ? now - spooled_at : 0;
+	zbz_latch_take(&s->trouble.latch);
+	memcpy(out->last_error, s->trouble.sink, sizeof out->last_error);
+	memcpy(out->spool_error, s->trouble.spool, sizeof out->spool_error);
+	zbz_latch_drop(&s->trouble.latch);
 }
 
 zbz_status zbz_output_read(zbz_output *o, zbz_call *c, bool clear, zbz_buf *out) {

@@ -6,19 +6,26 @@
  * Beside it a pipe, `writer`, that the writing process has open: when it hangs up, those that wait for its place know.
  *
  * The batch has left its ring before the sink sees it, so a slow sink keeps no room of a ring. The steps, each of which the next
- * writer can finish: records copied, state FILLED, the ring's tail moved; a slot with the mark, write, the next slot ...; state EMPTY. */
+ * writer can finish: records copied, a fill that counts them, state FILLING, the ring's tail moved; more of them from this ring or another, until the batch is
+ * large enough or has waited long enough; state FILLED; a slot with the mark, write, the next slot ...; state TAKEN; the spool's place moved, if they came
+ * from there; state EMPTY. */
 #ifndef ZBZ_LOG_JOURNAL_H
 #define ZBZ_LOG_JOURNAL_H
 
 #include "ring.h"
 
-enum { ZBZ_JOURNAL_LAYOUT = 1, ZBZ_BATCH_RECORDS = 1024, ZBZ_BATCH_BYTES = 1 << 18 };
+enum {
+	ZBZ_JOURNAL_LAYOUT = 2,
+	ZBZ_BATCH_RECORDS = 1024, /* at least, and one for so many bytes: */
+	ZBZ_BATCH_RECORD_BYTES = 128,
+	ZBZ_BATCH_BYTES_MAX = 1 << 26
+};
 
-/* One record of the largest size always fits. */
-#define ZBZ_BATCH_ROOM (ZBZ_RING_RECORD_MAX + ZBZ_BATCH_BYTES)
-
-enum { ZBZ_BATCH_EMPTY, ZBZ_BATCH_FILLED };
+enum { ZBZ_BATCH_EMPTY, ZBZ_BATCH_FILLING, ZBZ_BATCH_FILLED, ZBZ_BATCH_TAKEN };
+enum { ZBZ_FROM_RING, ZBZ_FROM_SPOOL };
 enum { ZBZ_AWAKE, ZBZ_NAPPING, ZBZ_ASLEEP }; /* the writer: urgent matters end a nap, any record a sleep */
+
+enum { ZBZ_BATCH_LEVEL = 0x7f, ZBZ_BATCH_ORPHAN = 0x80 }; /* in `level`: its process was dead already */
 
 typedef struct zbz_batch_record {
 	int64_t at;
@@ -33,21 +40,30 @@ typedef struct zbz_batch_slot {
 	zbz_sink_mark mark;
 } zbz_batch_slot;
 
+/* In the spool: the next record is at `offset`, the one after `done` others of the chunk at `chunk`. */
+typedef struct zbz_spool_place {
+	uint64_t segment, chunk, offset, done;
+} zbz_spool_place;
+
+/* How far the batch is filled, and what filled it last. */
+typedef struct zbz_batch_fill {
+	uint32_t kind, n, texts, sides; /* records; bytes of texts; bytes of the other parts, from the end downwards */
+	uint64_t ring, from, to;        /* kind FROM_RING */
+	zbz_spool_place after;          /* kind FROM_SPOOL: where reading goes on */
+	uint64_t check; /* of all before it and of the records' places: what is read from here is bounded by them */
+} zbz_batch_fill;
+
 typedef struct zbz_batch {
 	_Atomic uint32_t state;
-	_Atomic uint32_t slot; /* which of the two counts */
+	_Atomic uint32_t slot, fill; /* which of the two counts */
 	zbz_batch_slot slots[2];
-	uint32_t n, texts, sides; /* records; bytes of texts; bytes of the other parts, from the end downwards */
-	uint64_t ring, from, to;
-	uint64_t check; /* of n .. to and of the records' places: what is read from here is bounded by them */
-	zbz_batch_record record[ZBZ_BATCH_RECORDS];
-	char bytes[ZBZ_BATCH_ROOM];
+	zbz_batch_fill fills[2];
 } zbz_batch;
 
 typedef struct zbz_journal_head {
 	char magic[8];
-	uint32_t layout, spare;
-	uint64_t size;
+	uint32_t layout, records; /* how many the batch may have */
+	uint64_t room, size;      /* of their texts and other parts; of the file */
 } zbz_journal_head;
 
 typedef struct zbz_journal_page {
@@ -55,17 +71,22 @@ typedef struct zbz_journal_page {
 	_Alignas(64) zbz_futex sleeper;
 	_Atomic uint32_t rings; /* counts rings that were made: look again */
 	_Alignas(64) zbz_batch batch;
-} zbz_journal_page;
+} zbz_journal_page; /* then the table of the batch's records, then its bytes */
 
 typedef struct zbz_journal {
 	zbz_journal_page *page; /* NULL: none */
+	zbz_batch_record *table;
+	char *bytes;
+	uint32_t records; /* of the table */
+	size_t room, mapped;
 	int fd;                 /* -1: private */
 	int pipe;               /* the writer's end, or the end of one that waits; -1 */
 	bool writing;           /* holds byte 0 */
 } zbz_journal;
 
-/* dir NULL: memory of this process, whose writer it is. */
-zbz_status zbz_journal_open(const char *dir, zbz_journal *out, zbz_err *err);
+/* With room for batches of so many bytes of text, and for a larger single record; a journal that is in use keeps its own. dir NULL: memory
+ * of this process, whose writer it is. */
+zbz_status zbz_journal_open(const char *dir, size_t batch, zbz_journal *out, zbz_err *err);
 /* Leaves no trace when nobody else uses the directory and nothing is left in it. dir NULL: only closes. */
 void zbz_journal_close(zbz_journal *j, const char *dir);
 /* The same at the end of a process, whose other threads may still use the page. */
@@ -75,7 +96,10 @@ bool zbz_journal_claim(zbz_journal *j, const char *dir);
 /* Returns when it may have become free, when `stop` (an eventfd) is readable, or after a second. */
 void zbz_journal_wait(zbz_journal *j, const char *dir, int stop);
 
-uint64_t zbz_batch_check(const zbz_batch *b);
+static inline const zbz_batch_fill *zbz_batch_now(const zbz_batch *b) {
+	return &b->fills[atomic_load_explicit(&b->fill, memory_order_acquire) & 1];
+}
+uint64_t zbz_batch_check(const zbz_journal *j, const zbz_batch_fill *f);
 
 /* The writer looks again if it sleeps at least as deep: ZBZ_ASLEEP after a record, ZBZ_NAPPING for urgent matters. */
 static inline void zbz_journal_ring(zbz_journal_page *p, uint32_t depth) {

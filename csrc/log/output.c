@@ -78,9 +78,12 @@ static size_t side_of(const zbz_record_head *head) {
 }
 
 static bool fits(zbz_stream *s, uint64_t need) {
-	if (s->head + need - s->tail_seen <= s->ring.size) return true;
+	if (s->head + need - s->tail_seen <= s->early) return true;
 	s->tail_seen = atomic_load_explicit(&s->ring.h->tail, memory_order_acquire);
+	s->early = zbz_ring_early(&s->ring);
 	if (s->head - s->tail_seen > s->ring.size) s->tail_seen = s->head; /* its writer has lost its way */
+	s->press = s->head + need - s->tail_seen > s->early;
+	if (s->early > s->wake) s->early = s->wake;
 	return s->head + need - s->tail_seen <= s->ring.size;
 }
 
@@ -221,12 +224,15 @@ char *zbz_output_reserve(zbz_output *o, const zbz_record_head *head, size_t most
 void zbz_output_commit(zbz_output *o, size_t n) {
 	zbz_stream *s = o->stream;
 	zbz_journal_page *page = s->journal.page;
+	uint32_t depth;
 	if (n > 0)
 		zbz_record_end(s, n);
 	else
 		s->at = NULL;
+	depth = s->press ? ZBZ_NAPPING : ZBZ_ASLEEP;
+	s->press = false;
 	zbz_latch_drop(&s->latch);
-	if (atomic_load(&page->sleeper) == ZBZ_ASLEEP) zbz_journal_ring(page, ZBZ_ASLEEP);
+	if (atomic_load(&page->sleeper) >= depth) zbz_journal_ring(page, depth);
 }
 
 bool zbz_output_append(zbz_output *o, const zbz_record_head *head, zbz_bytes text) {

@@ -29,6 +29,23 @@ zbz_status zbz_place_name(const char *ring, const char *sink, zbz_bytes identity
 	return ZBZ_OK;
 }
 
+static zbz_status as_spool(zbz_err *err, zbz_status status) {
+	if (status < 0 && err != NULL) snprintf(err->option, sizeof err->option, "spool");
+	return status;
+}
+
+zbz_status zbz_place_spool(const zbz_stream_options *o, const char *sink, zbz_bytes identity, char **dir, zbz_err *err) {
+	zbz_status status;
+	*dir = NULL;
+	if (o->spool == NULL) return ZBZ_OK;
+	status = zbz_place_name(o->spool, sink, identity, dir, err);
+	if (status == ZBZ_OK) status = zbz_place_make(*dir, err);
+	if (status == ZBZ_OK) return ZBZ_OK;
+	zbz_free(*dir);
+	*dir = NULL;
+	return as_spool(err, status);
+}
+
 /* The directory of all rings of this user. In a place where anybody may write somebody else may have made it. */
 zbz_status zbz_place_make(const char *dir, zbz_err *err) {
 	char path[PATH_MAX];

@@ -4,8 +4,16 @@
 /* Nothing to be looked at, nothing to be made. */
 static bool nothing_left(const char *dir) { return access(dir, F_OK) != 0 && errno == ENOENT; }
 
+void zbz_writer_set(zbz_writer *w, const zbz_stream_options *o) {
+	w->group = o->sync != 0;
+	w->batch_size = (size_t)o->batch_size;
+	w->batch_wait = o->batch_wait * ZBZ_NS_PER_MS;
+	w->retry_for = o->retry_timeout;
+}
+
 static zbz_status drain(zbz_writer *w, zbz_call *c) {
 	zbz_status status = zbz_writer_open(w, NULL, &c->err);
+	w->batch_wait = 0;
 	while (status == ZBZ_OK && zbz_call_left(c) > 0) status = zbz_writer_step(w, c);
 	if (status == ZBZ_OK) status = zbz_fail(&c->err, ZBZ_E_TIMEOUT, "the rings are not empty yet");
 	if (status == ZBZ_AGAIN) status = zbz_writer_sync(w, c);
@@ -14,18 +22,30 @@ static zbz_status drain(zbz_writer *w, zbz_call *c) {
 	return status;
 }
 
-zbz_status zbz_recover_rings(zbz_writer *w, zbz_call *c) {
+zbz_status zbz_recover_rings(zbz_writer *w, const char *spool_dir, zbz_call *c) {
+	zbz_trouble trouble = { .sink = "" };
 	zbz_visit *visit;
 	zbz_status status;
-	if (nothing_left(w->dir)) return ZBZ_OK;
+	bool spool = spool_dir != NULL && !nothing_left(spool_dir);
+	if (nothing_left(w->dir) && !spool) return ZBZ_OK;
 	visit = zbz_calloc(1, sizeof *visit);
 	if (visit == NULL) return zbz_fail_nomem(&c->err);
+	if (spool) visit->spool = zbz_spool_new(spool_dir, INT64_MAX);
 	w->journal = &visit->journal;
-	status = zbz_visit_begin(visit, w->dir, &c->err);
-	if (status == ZBZ_OK && visit->journal.writing)
-		status = drain(w, c); /* else whoever writes is alive, and does it */
-	zbz_visit_end(visit, w->dir);
+	w->spool = visit->spool;
+	w->trouble = &trouble;
+	status = spool && w->spool == NULL ? zbz_fail_nomem(&c->err) : zbz_place_make(w->dir, &c->err);
+	if (status == ZBZ_OK) {
+		status = zbz_visit_begin(visit, w->dir, w->batch_size, &c->err);
+		if (status == ZBZ_OK && visit->journal.writing)
+			status = drain(w, c); /* else whoever writes is alive, and does it */
+		zbz_spool_close(w->spool);
+		zbz_visit_end(visit, w->dir);
+	}
+	zbz_spool_free(w->spool);
 	w->journal = NULL;
+	w->spool = NULL;
+	w->trouble = NULL;
 	zbz_free(visit);
 	return status;
 }
@@ -37,7 +57,7 @@ zbz_status zbz_output_recover(const zbz_config *cfg, zbz_call *c, uint64_t *reco
 	const zbz_stream_options *o;
 	zbz_buf identity = { 0 };
 	zbz_dead dead;
-	char *dir = NULL;
+	char *dir = NULL, *spool = NULL;
 	zbz_status status = zbz_setup_parse(cfg, &w.ops, &setup, &c->err);
 	*records = 0;
 	if (status != ZBZ_OK) return status;
@@ -46,12 +66,14 @@ zbz_status zbz_output_recover(const zbz_config *cfg, zbz_call *c, uint64_t *reco
 	if (!w.ops->terminal) {
 		status = zbz_setup_open(w.ops, &setup, c->clock, &w.sink, &identity, &c->err);
 		if (status == ZBZ_OK) status = zbz_place_name(o->ring, w.ops->name, zbz_buf_bytes(&identity), &dir, &c->err);
+		if (status == ZBZ_OK)
+			status = zbz_place_spool(o, w.ops->name, zbz_buf_bytes(&identity), &spool, &c->err);
 		if (status == ZBZ_OK) {
 			dead = (zbz_dead){ o->dead_letter, o->dead_letter_size };
 			w.dead = &dead;
 			w.dir = dir;
-			w.group = o->sync != 0;
-			status = zbz_recover_rings(&w, c);
+			zbz_writer_set(&w, o);
+			status = zbz_recover_rings(&w, spool, c);
 		}
 		*records = atomic_load(&counts.recovered);
 	}
@@ -59,5 +81,6 @@ zbz_status zbz_output_recover(const zbz_config *cfg, zbz_call *c, uint64_t *reco
 	zbz_buf_clear(&identity);
 	zbz_setup_clear(&setup);
 	zbz_free(dir);
+	zbz_free(spool);
 	return status;
 }

@@ -27,6 +27,8 @@ typedef struct zbz_ring_head {
 	zbz_futex hold;
 	zbz_futex moved;                  /* counts moves of tail or taken that somebody waited for */
 	_Atomic uint32_t waiting, closed; /* threads of the owner that wait for `moved`; the owner has ended in order */
+	_Atomic uint64_t early; /* bytes beyond the tail from which on the owner wakes a writer that waits; 0: half the ring */
+	_Atomic uint32_t hurry; /* threads of the owner that wait for `taken`: no batch waits to fill */
 } zbz_ring_head;
 
 typedef struct zbz_ring {
@@ -80,6 +82,10 @@ static inline void zbz_ring_tell(zbz_ring_head *h) {
 	if (atomic_load(&h->waiting) == 0) return;
 	atomic_fetch_add(&h->moved, 1);
 	zbz_futex_wake(&h->moved);
+}
+static inline uint64_t zbz_ring_early(const zbz_ring *ring) {
+	uint64_t early = atomic_load_explicit(&ring->h->early, memory_order_relaxed);
+	return early > 0 && early < ring->size / 2 ? early : ring->size / 2;
 }
 /* head and tail as a pair that makes sense; false: they do not. */
 static inline bool zbz_ring_span(const zbz_ring *ring, uint64_t *tail, uint64_t *head) {

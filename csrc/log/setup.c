@@ -1,6 +1,8 @@
 /* The options of an output. */
 #include "output.h"
 
+#define SPOOL_LEAST (1 << 20)
+
 static const zbz_option common[] = {
 	{ "type", NULL, ZBZ_OPT_TEXT, offsetof(zbz_stream_options, type), NULL, NULL, 0, 0, "The kind of output" },
 	{ "policy", NULL, ZBZ_OPT_ENUM, offsetof(zbz_stream_options, policy), "block", "block|drop_newest|drop_oldest", 0,
@@ -13,6 +15,16 @@ static const zbz_option common[] = {
 	  "Room for records of one process that are not written yet; rounded up to a power of two" },
 	{ "sync", NULL, ZBZ_OPT_ENUM, offsetof(zbz_stream_options, sync), "none", "none|group", 0, 0,
 	  "group: on stable storage a few milliseconds after the write, many records at a time; flush waits for it" },
+	{ "batch_size", NULL, ZBZ_OPT_SIZE, offsetof(zbz_stream_options, batch_size), "256KB", NULL, 1, ZBZ_BATCH_BYTES_MAX,
+	  "Most bytes of text in one write; a larger record goes alone" },
+	{ "batch_wait", NULL, ZBZ_OPT_DURATION, offsetof(zbz_stream_options, batch_wait), "0s", NULL, 0, 3600000,
+	  "How long a batch may fill before less than batch_size is written; flush and closing do not wait for it" },
+	{ "spool", NULL, ZBZ_OPT_TEXT, offsetof(zbz_stream_options, spool), NULL, NULL, 0, 0,
+	  "Directory on disk for records while the output fails or hangs: a ring that is half full then moves there" },
+	{ "spool_size", NULL, ZBZ_OPT_SIZE, offsetof(zbz_stream_options, spool_size), "1GB", NULL, SPOOL_LEAST, 0,
+	  "Bound of the spool; when it is full, records stay in the ring, and policy decides" },
+	{ "retry_timeout", NULL, ZBZ_OPT_DURATION, offsetof(zbz_stream_options, retry_timeout), NULL, NULL, 0, 0,
+	  "A record older than this when an attempt has failed goes to the dead letters; 0: never" },
 	{ "max_retry_delay", NULL, ZBZ_OPT_DURATION, offsetof(zbz_stream_options, max_retry_delay), "30s", NULL, 1, 3600000,
 	  "Longest pause between two attempts of a failing output" },
 	{ "linger", NULL, ZBZ_OPT_DURATION, offsetof(zbz_stream_options, linger), "2s", NULL, 0, 3600000,
@@ -31,6 +43,11 @@ static zbz_status join(const zbz_sink_ops *ops, zbz_stream_setup *setup, zbz_err
 	setup->values = zbz_calloc(1, ZBZ_SINK_OPTIONS_AT + ops->options_size);
 	if (setup->list == NULL || setup->values == NULL) return zbz_fail_nomem(err);
 	memcpy(setup->list, common, sizeof common);
+	for (size_t i = 0; i < COMMON; i++) {
+		zbz_option *o = &setup->list[i];
+		if (strcmp(o->name, "batch_size") == 0 && ops->batch_size != NULL) o->dflt = ops->batch_size;
+		if (strcmp(o->name, "batch_wait") == 0 && ops->batch_wait != NULL) o->dflt = ops->batch_wait;
+	}
 	memcpy(setup->list + COMMON, ops->options, (n + 1) * sizeof *setup->list);
 	for (size_t i = 0; i < n; i++) setup->list[COMMON + i].offset += ZBZ_SINK_OPTIONS_AT;
 	return ZBZ_OK;
@@ -54,6 +71,10 @@ zbz_status zbz_setup_parse(const zbz_config *cfg, const zbz_sink_ops **ops, zbz_
 	o = setup->values;
 	if (status == ZBZ_OK && !(*ops)->terminal && o->ring[0] != '/')
 		status = zbz_fail_option(err, "ring", "expects an absolute path, got '%.40s'", o->ring);
+	if (status == ZBZ_OK && o->spool != NULL && (*ops)->terminal)
+		status = zbz_fail_option(err, "spool", "an output of type %s ends with the process and has none", (*ops)->name);
+	if (status == ZBZ_OK && o->spool != NULL && o->spool[0] != '/')
+		status = zbz_fail_option(err, "spool", "expects an absolute path, got '%.40s'", o->spool);
 	if (status != ZBZ_OK) zbz_setup_clear(setup);
 	return status;
 }

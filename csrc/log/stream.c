@@ -33,6 +33,7 @@ static void forget(zbz_stream *s) {
 	s->journal.page = NULL;
 	s->journal.writing = false;
 	if (s->writer != NULL) {
+		if (s->writer->spool != NULL) zbz_spool_forget(s->writer->spool);
 		s->writer->next = orphans;
 		orphans = s->writer;
 		s->writer = NULL;
@@ -44,8 +45,7 @@ static void forget(zbz_stream *s) {
 	s->at = NULL;
 	s->records = s->bytes = s->dropped_full = s->dropped_large = s->dropped_closed = 0;
 	memset(&s->counts, 0, sizeof s->counts);
-	s->failure = (zbz_err){ 0 };
-	s->failing = false;
+	memset(&s->trouble, 0, sizeof s->trouble);
 	atomic_store(&s->latch.word, 0);
 	atomic_store(&s->thread, ZBZ_THREAD_NONE);
 	atomic_store(&s->writes, false);
@@ -56,6 +56,7 @@ static void in_child(void) {
 	for (; visits != NULL; visits = visits->next) { /* by threads that are not here */
 		shut(&visits->journal.fd);
 		shut(&visits->journal.pipe);
+		if (visits->spool != NULL) zbz_spool_forget(visits->spool);
 	}
 	for (zbz_stream *s = streams; s != NULL; s = s->next) forget(s);
 	zbz_streams_unlock();
@@ -67,10 +68,10 @@ __attribute__((constructor)) static void watch_forks(void) {
 
 /* ---- visits ---- */
 
-zbz_status zbz_visit_begin(zbz_visit *v, const char *dir, zbz_err *err) {
+zbz_status zbz_visit_begin(zbz_visit *v, const char *dir, size_t batch, zbz_err *err) {
 	zbz_status status;
 	zbz_streams_lock();
-	status = zbz_journal_open(dir, &v->journal, err);
+	status = zbz_journal_open(dir, batch, &v->journal, err);
 	if (status == ZBZ_OK) zbz_journal_claim(&v->journal, dir);
 	v->next = visits;
 	visits = v;
@@ -109,19 +110,36 @@ static zbz_status own_sink(zbz_stream *s, zbz_err *err) {
 
 /* The user may be another one than at the open: a server that gives up its rights, a worker of nginx. */
 static zbz_status own_place(zbz_stream *s, zbz_err *err) {
+	zbz_err problem;
 	char *dir;
 	zbz_status status = zbz_place_name(zbz_stream_opts(s)->ring, s->ops->name, zbz_buf_bytes(&s->identity), &dir, err);
 	if (status != ZBZ_OK) return status;
 	zbz_free(s->dir);
 	s->dir = dir;
-	return zbz_place_make(dir, err);
+	status = zbz_place_make(dir, err);
+	if (status != ZBZ_OK) return status;
+	zbz_free(s->spool_dir);
+	s->spool_dir = NULL;
+	zbz_place_spool(zbz_stream_opts(s), s->ops->name, zbz_buf_bytes(&s->identity), &s->spool_dir, &problem);
+	if (s->spool_dir == NULL && zbz_stream_opts(s)->spool != NULL)
+		zbz_trouble_note(&s->trouble, s->trouble.spool, &problem); /* logging goes on without */
+	return ZBZ_OK;
+}
+
+/* Under the latch. */
+static void set_wake(zbz_stream *s) {
+	const zbz_stream_options *o = zbz_stream_opts(s);
+	s->wake = s->ring.size / 2;
+	if (o->batch_wait > 0 && (uint64_t)o->batch_size < s->wake) s->wake = (uint64_t)o->batch_size;
+	s->early = s->wake;
+	s->press = false;
 }
 
 static zbz_status start(zbz_stream *s, zbz_err *err) {
 	zbz_ring ring;
 	zbz_status status = own_sink(s, err);
 	if (status == ZBZ_OK && s->dir != NULL) status = own_place(s, err);
-	if (status == ZBZ_OK) status = zbz_journal_open(s->dir, &s->journal, err);
+	if (status == ZBZ_OK) status = zbz_journal_open(s->dir, (size_t)zbz_stream_opts(s)->batch_size, &s->journal, err);
 	if (status != ZBZ_OK) return status;
 	status = make_ring(s, &ring, err);
 	if (status != ZBZ_OK) {
@@ -132,6 +150,7 @@ static zbz_status start(zbz_stream *s, zbz_err *err) {
 	zbz_latch_take(&s->latch);
 	s->ring = ring;
 	s->head = s->tail_seen = 0;
+	set_wake(s);
 	zbz_latch_drop(&s->latch);
 	atomic_fetch_add(&s->journal.page->rings, 1);
 	zbz_thread_start(s); /* without one, another process may still write for us */
@@ -143,9 +162,7 @@ static void start_or_tell(zbz_stream *s) {
 	zbz_err err = { .status = ZBZ_OK };
 	if (start(s, &err) == ZBZ_OK) return;
 	s->retry_at = zbz_mono_ns() + RETRY_NS;
-	zbz_latch_take(&s->latch);
-	s->failure = err;
-	zbz_latch_drop(&s->latch);
+	zbz_trouble_note(&s->trouble, s->trouble.sink, &err);
 }
 
 bool zbz_stream_start(zbz_stream *s) {
@@ -177,6 +194,9 @@ void zbz_stream_swap(zbz_stream *s) {
 	s->next_setup = (zbz_stream_setup){ NULL, NULL };
 	s->sink_used = false;
 	s->dead = (zbz_dead){ zbz_stream_opts(s)->dead_letter, zbz_stream_opts(s)->dead_letter_size };
+	zbz_latch_take(&s->latch);
+	set_wake(s);
+	zbz_latch_drop(&s->latch);
 	atomic_store(&s->swap, false);
 	if (sink != NULL) s->ops->close(sink);
 	zbz_setup_clear(&setup);
@@ -229,25 +249,31 @@ static zbz_stream *make(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *s
 
 /* Before the first record: with the sink that nobody uses yet. What fails is left to the writer. */
 static void recover(const zbz_sink_ops *ops, void *sink, const zbz_stream_options *o, const char *dir,
-                    const zbz_clock *clock, zbz_writer_counts *counts) {
+                    const char *spool, const zbz_clock *clock, zbz_writer_counts *counts) {
 	zbz_dead dead = { o->dead_letter, o->dead_letter_size };
 	zbz_writer w = { .ops = ops, .sink = sink, .clock = clock, .dir = dir, .dead = &dead, .counts = counts };
 	zbz_call c = { .clock = clock, .now = zbz_wall(clock), .deadline = zbz_mono(clock) + RECOVER_MS };
-	w.group = o->sync != 0;
-	zbz_recover_rings(&w, &c);
+	zbz_writer_set(&w, o);
+	zbz_recover_rings(&w, spool, &c);
+	/* What is of now, not of ever, is found again by the writer. */
+	atomic_store(&counts->failures, 0);
+	atomic_store(&counts->spooled, 0);
+	atomic_store(&counts->spooled_bytes, 0);
+	atomic_store(&counts->spooled_at, 0);
 }
 
 zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *setup, zbz_buf *identity,
                            const zbz_clock *clock, zbz_stream **out, zbz_err *err) {
 	const zbz_stream_options *o = setup->values;
 	zbz_writer_counts counts;
-	char *dir = NULL;
+	char *dir = NULL, *spool = NULL;
 	zbz_status status = ZBZ_OK;
 	memset(&counts, 0, sizeof counts);
 	if (!ops->terminal) {
 		status = zbz_place_name(o->ring, ops->name, zbz_buf_bytes(identity), &dir, err);
 		if (status == ZBZ_OK) status = zbz_place_make(dir, err);
-		if (status == ZBZ_OK) recover(ops, sink, o, dir, clock, &counts);
+		if (status == ZBZ_OK) status = zbz_place_spool(o, ops->name, zbz_buf_bytes(identity), &spool, err);
+		if (status == ZBZ_OK) recover(ops, sink, o, dir, spool, clock, &counts);
 	}
 	zbz_streams_lock();
 	*out = status == ZBZ_OK ? known(ops, dir, zbz_buf_bytes(identity)) : NULL;
@@ -265,6 +291,7 @@ zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup
 	zbz_streams_unlock();
 	if (sink != NULL) ops->close(sink);
 	zbz_free(dir);
+	zbz_free(spool);
 	zbz_setup_clear(setup);
 	zbz_buf_clear(identity);
 	return status;
@@ -295,6 +322,7 @@ static void destroy(zbz_stream *s) {
 	zbz_setup_clear(&s->setup);
 	zbz_buf_clear(&s->identity);
 	zbz_free(s->dir);
+	zbz_free(s->spool_dir);
 	zbz_free(s);
 }
 

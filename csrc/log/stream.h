@@ -11,8 +11,9 @@
 
 typedef struct zbz_stream_options {
 	int policy, sync;
-	int64_t block_for, ring_size, max_retry_delay, linger, dead_letter_size;
-	char *type, *ring, *dead_letter;
+	int64_t block_for, ring_size, max_retry_delay, linger, dead_letter_size, batch_size, batch_wait, spool_size,
+	    retry_timeout;
+	char *type, *ring, *dead_letter, *spool;
 } zbz_stream_options;
 
 #define ZBZ_SINK_OPTIONS_AT ((sizeof(zbz_stream_options) + 15) & ~(size_t)15)
@@ -29,12 +30,12 @@ typedef struct zbz_stream {
 	/* the hot path, under the latch */
 	zbz_latch latch;
 	zbz_ring ring;            /* h NULL: not started in this process */
-	uint64_t head, tail_seen; /* its own head; the tail as it last looked */
+	uint64_t head, tail_seen, early; /* its own head; tail and early (ring.h) as it last looked */
+	uint64_t wake; /* most that early may be: what makes a batch, if batches wait */
+	bool press;    /* the record that is being written goes beyond early */
 	char *at;                 /* the record being written; NULL none */
 	uint64_t records, bytes, dropped_full, dropped_large, dropped_closed;
 	zbz_output *outputs;
-	zbz_err failure; /* what the sink said last; OK: nothing */
-	bool failing;    /* and it is still so */
 
 	/* under the gate */
 	struct zbz_stream *next;
@@ -47,11 +48,13 @@ typedef struct zbz_stream {
 	void *next_sink; /* of a later open, with its options; the thread takes it over */
 	zbz_stream_setup next_setup;
 	_Atomic bool swap;
-	char *dir; /* NULL: not shared */
+	char *dir;       /* NULL: not shared */
+	char *spool_dir; /* NULL: none */
 	zbz_buf identity;
 	zbz_journal journal;
 	zbz_writer *writer;
 	zbz_dead dead;
+	zbz_trouble trouble;
 	int64_t retry_at; /* mono ns: not before this is a failed start tried again */
 	int stop_fd;
 	_Atomic uint32_t thread;
@@ -73,13 +76,16 @@ void zbz_setup_clear(zbz_stream_setup *setup);
 /* The journal of an output that is not opened for logging; a forked child lets go of it. *v stays where it is in between. */
 typedef struct zbz_visit {
 	struct zbz_visit *next;
+	zbz_spool *spool;    /* NULL: none; borrowed */
 	zbz_journal journal; /* writing: the right to write was free */
 } zbz_visit;
-zbz_status zbz_visit_begin(zbz_visit *v, const char *dir, zbz_err *err);
+zbz_status zbz_visit_begin(zbz_visit *v, const char *dir, size_t batch, zbz_err *err);
 void zbz_visit_end(zbz_visit *v, const char *dir); /* also after a failed begin */
 
-/* Drains what is in w->dir; w has all but its journal. */
-zbz_status zbz_recover_rings(zbz_writer *w, zbz_call *c);
+/* Drains what is in w->dir, and in the spool of that directory if there is one; w has all but its journal and its spool. */
+zbz_status zbz_recover_rings(zbz_writer *w, const char *spool_dir, zbz_call *c);
+/* What a writer needs of the options. */
+void zbz_writer_set(zbz_writer *w, const zbz_stream_options *o);
 
 /* The stream of this identity, or a new one. Takes the setup and the sink over, also on failure. */
 zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *setup, zbz_buf *identity,
@@ -101,6 +107,8 @@ void zbz_stream_report(zbz_stream *s);
 
 /* The directory of an output's rings (place.c); *dir is to be freed. */
 zbz_status zbz_place_name(const char *ring, const char *sink, zbz_bytes identity, char **dir, zbz_err *err);
+/* The spool's of this output, NULL when it has none; its place is looked at, and made in part. */
+zbz_status zbz_place_spool(const zbz_stream_options *o, const char *sink, zbz_bytes identity, char **dir, zbz_err *err);
 /* Makes what is missing of it, all but its last part; E_CONFIG, E_DENIED or E_UNAVAILABLE naming the option ring. */
 zbz_status zbz_place_make(const char *dir, zbz_err *err);
 

@@ -8,6 +8,8 @@
 #define NAP_NS     INT64_C(200000)
 #define SLEEP_NS   INT64_C(2000000000)
 
+#define SPOOL_LOOK_NS INT64_C(1000000000)
+
 enum { NAPS = 10, FIRST_DELAY_MS = 20, CALL_MS = 10000 };
 
 static bool own_empty(const zbz_stream *s) { return atomic_load(&s->ring.h->taken) == atomic_load(&s->ring.h->head); }
@@ -17,27 +19,48 @@ static bool own_empty(const zbz_stream *s) { return atomic_load(&s->ring.h->take
 /* While the writer naps, records cost their callers nothing; after some naps without any it sleeps, and the next one wakes it. */
 static void rest(zbz_stream *s, const zbz_writer *w, unsigned *naps) {
 	zbz_futex *sleeper = &s->journal.page->sleeper;
-	uint32_t depth = ++*naps <= NAPS || w->unsynced ? ZBZ_NAPPING : ZBZ_ASLEEP;
+	int64_t waits = zbz_writer_waits(w), nap = NAP_NS;
+	uint32_t depth = ++*naps <= NAPS || w->unsynced || waits >= 0 ? ZBZ_NAPPING : ZBZ_ASLEEP;
+	if (depth == ZBZ_ASLEEP) nap = SLEEP_NS;
+	if (waits >= 0 && !w->unsynced) nap = waits < SLEEP_NS ? waits : SLEEP_NS;
 	atomic_exchange(sleeper, depth);
 	if (!zbz_writer_has_work(w) && atomic_load(&s->stop_at) == 0 && !atomic_load(&s->swap) &&
 	    atomic_load(&s->reopen_want) == atomic_load(&s->reopen_done))
-		zbz_futex_wait(sleeper, depth, depth == ZBZ_ASLEEP ? SLEEP_NS : NAP_NS);
+		zbz_futex_wait(sleeper, depth, nap);
 	else if (w->unsynced)
 		zbz_futex_wait(sleeper, depth, NAP_NS);
 	atomic_store(sleeper, ZBZ_AWAKE);
 }
 
-/* Doubling from attempt to attempt, and never the same for two processes that fail together. */
-static void back_off(zbz_stream *s, unsigned failures) {
+/* Until a nudge, or for a ring that is half full and can go to the spool meanwhile. */
+static void wait_out(zbz_stream *s, zbz_writer *w, uint32_t nudge, int64_t until) {
+	int64_t left;
+	while (atomic_load(&s->nudge) == nudge && (left = until - zbz_mono_ns()) > 0) {
+		zbz_futex *sleeper = &s->journal.page->sleeper;
+		if (w == NULL || w->spool == NULL) {
+			zbz_futex_wait(&s->nudge, nudge, left);
+			continue;
+		}
+		zbz_writer_relieve(w);
+		if (left > SPOOL_LOOK_NS) left = SPOOL_LOOK_NS;
+		atomic_exchange(sleeper, ZBZ_NAPPING);
+		if (atomic_load(&s->nudge) == nudge && !zbz_writer_pressed(w)) zbz_futex_wait(sleeper, ZBZ_NAPPING, left);
+		atomic_store(sleeper, ZBZ_AWAKE);
+	}
+}
+
+/* Doubling from attempt to attempt, and never the same for two processes that fail together. w NULL: not the sink has failed. */
+static void back_off(zbz_stream *s, zbz_writer *w) {
 	int64_t most = zbz_stream_opts(s)->max_retry_delay, delay = FIRST_DELAY_MS, stop_at;
 	uint32_t nudge = atomic_load(&s->nudge), dice = 0;
-	while (--failures > 0 && delay < most) delay *= 2;
+	uint64_t failures = atomic_load(&s->counts.failures);
+	while (w != NULL && failures-- > 1 && delay < most) delay *= 2;
 	if (delay > most) delay = most;
 	zbz_random(&dice, sizeof dice, NULL);
 	delay = delay * ZBZ_NS_PER_MS / 2 + delay * ZBZ_NS_PER_MS / 2 / 1000 * (dice % 1001);
 	stop_at = atomic_load(&s->stop_at);
 	if (stop_at != 0 && zbz_mono_ns() + delay > stop_at) delay = stop_at - zbz_mono_ns();
-	if (delay > 0) zbz_futex_wait(&s->nudge, nudge, delay);
+	if (delay > 0) wait_out(s, w, nudge, zbz_mono_ns() + delay);
 }
 
 /* ---- writing ---- */
@@ -48,6 +71,14 @@ static zbz_call call_of(const zbz_stream *s) {
 	return c;
 }
 
+/* Under the gate. The room of the journal and the place of the spool are those of the start. */
+static void set(zbz_stream *s, zbz_writer *w) {
+	size_t most = s->journal.room - ZBZ_RING_RECORD_MAX;
+	zbz_writer_set(w, zbz_stream_opts(s));
+	if (w->batch_size > most) w->batch_size = most;
+	if (w->spool != NULL) w->spool->most = (uint64_t)zbz_stream_opts(s)->spool_size;
+}
+
 /* What others have asked for, between two steps. */
 static void tend(zbz_stream *s, zbz_writer *w) {
 	uint32_t want = atomic_load(&s->reopen_want);
@@ -56,7 +87,7 @@ static void tend(zbz_stream *s, zbz_writer *w) {
 		zbz_stream_swap(s);
 		s->sink_used = true;
 		w->sink = s->sink;
-		w->group = zbz_stream_opts(s)->sync != 0;
+		set(s, w);
 		zbz_streams_unlock();
 	}
 	if (want != atomic_load(&s->reopen_done)) {
@@ -74,36 +105,28 @@ static bool over(const zbz_stream *s, const zbz_writer *w) {
 	return own_empty(s) && !w->unsynced && atomic_load(&s->journal.page->batch.state) == ZBZ_BATCH_EMPTY;
 }
 
-/* A refused record is a failure that is over at once. */
-static void note(zbz_stream *s, const zbz_err *err, bool failing) {
-	if (err->status >= 0 && failing == s->failing) return; /* `failing` is written by this thread alone */
-	zbz_latch_take(&s->latch);
-	if (err->status < 0) s->failure = *err;
-	s->failing = failing;
-	zbz_latch_drop(&s->latch);
-}
-
 static void write_on(zbz_stream *s, zbz_writer *w) {
-	unsigned failures = 0, naps = 0;
+	unsigned naps = 0;
 	while (!over(s, w)) {
 		zbz_call c = call_of(s);
 		zbz_status status;
 		tend(s, w);
 		status = zbz_writer_step(w, &c);
-		if (status != ZBZ_AGAIN) note(s, &c.err, status < 0);
 		if (status == ZBZ_OK) {
-			failures = naps = 0;
+			naps = 0;
 		} else if (status == ZBZ_AGAIN) {
 			if (atomic_load(&s->unreported) != 0) zbz_stream_report(s);
 			zbz_writer_tidy(w);
 			rest(s, w, &naps);
 		} else {
-			back_off(s, ++failures);
+			back_off(s, w);
 		}
 	}
 }
 
+/* A spool calls for a courier; without the memory for either, the writer goes on as if there were none. */
 static void begin(zbz_stream *s, zbz_writer *w) {
+	zbz_spool *spool = s->spool_dir != NULL ? zbz_spool_new(s->spool_dir, zbz_stream_opts(s)->spool_size) : NULL;
 	zbz_streams_lock();
 	*w = (zbz_writer){ .ops = s->ops,
 		               .sink = s->sink,
@@ -112,7 +135,11 @@ static void begin(zbz_stream *s, zbz_writer *w) {
 		               .journal = &s->journal,
 		               .dead = &s->dead,
 		               .counts = &s->counts,
-		               .group = zbz_stream_opts(s)->sync != 0 };
+		               .trouble = &s->trouble,
+		               .spool = spool,
+		               .courier = spool != NULL ? zbz_courier_new() : NULL,
+		               .stop_at = &s->stop_at };
+	set(s, w);
 	s->sink_used = true;
 	s->writer = w;
 	zbz_streams_unlock();
@@ -129,16 +156,20 @@ static void serve(zbz_stream *s) {
 	if (ready) {
 		atomic_store(&s->writes, true);
 		write_on(s, w);
+		if (atomic_load(&s->stop_at) != 0) zbz_writer_relieve(w);
 		zbz_writer_bury(w);
 		atomic_store(&s->writes, false);
 	} else {
-		back_off(s, 1);
+		back_off(s, NULL);
 	}
 	if (w == NULL) return;
+	zbz_courier_free(w->courier);
+	zbz_spool_close(w->spool); /* while a fork can still find it */
 	zbz_streams_lock();
 	zbz_writer_close(w);
 	s->writer = NULL;
 	zbz_streams_unlock();
+	zbz_spool_free(w->spool);
 	zbz_free(w);
 }
 

@@ -10,6 +10,7 @@
 #define RINGS_MAX    1024
 #define LOOK_EVERY   INT64_C(1000000000) /* ns: for rings of the dead, and in case a count was missed */
 #define SYNC_EVERY   INT64_C(5000000)
+#define SPOOL_AGAIN  INT64_C(1000000000) /* after a write to the spool has failed */
 
 struct zbz_drained {
 	zbz_drained *next;
@@ -129,14 +130,10 @@ void zbz_writer_bury(zbz_writer *w) {
 	}
 }
 
-void zbz_writer_tidy(zbz_writer *w) {
-	if (w->dir == NULL || zbz_mono_ns() - w->looked < LOOK_EVERY) return;
-	zbz_writer_bury(w);
-	look(w);
-}
-
 zbz_status zbz_writer_open(zbz_writer *w, const zbz_ring *own, zbz_err *err) {
-	w->records = zbz_calloc(ZBZ_BATCH_RECORDS, sizeof *w->records);
+	size_t most = w->journal->room - ZBZ_RING_RECORD_MAX;
+	if (w->batch_size > most) w->batch_size = most; /* the journal is of a process that wants less */
+	w->records = zbz_calloc(w->journal->records, sizeof *w->records);
 	if (w->records == NULL) return zbz_fail_nomem(err);
 	w->synced_at = zbz_mono_ns();
 	w->unsynced = w->group; /* the writer before this one may have died between a write and its flush */
@@ -187,96 +184,278 @@ static bool sync_due(const zbz_writer *w) {
 	return w->unsynced && (zbz_mono_ns() - w->synced_at >= SYNC_EVERY || awaited(w));
 }
 
-/* ---- one step ---- */
+/* ---- trouble ---- */
 
-static zbz_drained *batch_ring(const zbz_writer *w) {
-	uint64_t id = w->journal->page->batch.ring;
-	zbz_drained *d = w->rings;
-	while (d != NULL && d->ring.id != id) d = d->next;
-	return d;
+void zbz_trouble_note(zbz_trouble *t, char *what, const zbz_err *err) {
+	zbz_latch_take(&t->latch);
+	if (err == NULL)
+		what[0] = '\0';
+	else
+		memcpy(what, err->text, sizeof err->text);
+	zbz_latch_drop(&t->latch);
 }
 
-static zbz_status deliver(zbz_writer *w, zbz_call *c) {
-	zbz_batch *b = &w->journal->page->batch;
-	zbz_status status = zbz_batch_deliver(w, c);
-	zbz_drained *d;
-	if (status != ZBZ_OK) {
-		count(&w->counts->retries, 1);
-		return status;
+/* ---- the spool ---- */
+
+static zbz_status spool_trouble(zbz_writer *w, const zbz_err *err) {
+	zbz_trouble_note(w->trouble, w->trouble->spool, err);
+	return err->status;
+}
+
+static void spool_count(const zbz_writer *w) {
+	const zbz_spool *s = w->spool;
+	bool any = zbz_spool_any(s);
+	int64_t since = atomic_load(&w->counts->spooled_at);
+	atomic_store(&w->counts->spooled, any ? s->records : 0);
+	atomic_store(&w->counts->spooled_bytes, any ? s->bytes : 0);
+	if (!any)
+		atomic_store(&w->counts->spooled_at, 0);
+	else if (s->loaded_head.at != 0)
+		atomic_store(&w->counts->spooled_at, (int64_t)s->loaded_head.at);
+	else if (since == 0)
+		atomic_store(&w->counts->spooled_at, (int64_t)s->newest.at);
+}
+
+/* The former writer may have died between a chunk and the move of its ring's tail. */
+static void spool_adopt(zbz_writer *w) {
+	const zbz_chunk_head *h = &w->spool->newest;
+	for (zbz_drained *d = w->rings; d != NULL; d = d->next) {
+		if (d->ring.id != h->ring || atomic_load(&d->ring.h->tail) != h->from) continue;
+		atomic_store(&d->ring.h->tail, h->to);
+		atomic_store(&d->ring.h->hold, ZBZ_HOLD_NONE);
+		zbz_ring_tell(d->ring.h);
 	}
-	d = batch_ring(w);
-	if (d != NULL) d->written = b->to;
-	atomic_store_explicit(&b->state, ZBZ_BATCH_EMPTY, memory_order_release);
-	if (w->group)
-		w->unsynced = true;
-	else if (d != NULL)
-		tell(d);
-	return sync_due(w) ? zbz_writer_sync(w, c) : ZBZ_OK;
 }
 
-static bool sound(const zbz_batch *b) {
-	return b->n <= ZBZ_BATCH_RECORDS && b->texts <= ZBZ_BATCH_ROOM && b->sides <= ZBZ_BATCH_ROOM - b->texts &&
-	       b->check == zbz_batch_check(b);
+static zbz_status spool_open(zbz_writer *w, bool make) {
+	zbz_err err;
+	zbz_status status;
+	if (w->spool == NULL || zbz_spool_is_open(w->spool)) return ZBZ_OK;
+	status = zbz_spool_open(w->spool, make, &w->counts->set_aside, &w->counts->damaged, &err);
+	if (status < 0) return spool_trouble(w, &err);
+	if (status == ZBZ_MISS) return ZBZ_OK;
+	spool_adopt(w);
+	spool_count(w);
+	return ZBZ_OK;
 }
 
-/* A batch that another writer has left: its records are in the journal, perhaps in the ring as well. */
-static void adopt(zbz_writer *w) {
-	zbz_batch *b = &w->journal->page->batch;
-	zbz_drained *d = batch_ring(w);
-	if (!sound(b)) {
-		count(&w->counts->damaged, 1);
-		atomic_store(&b->state, ZBZ_BATCH_EMPTY);
-		return;
-	}
-	w->batch_orphan = true;
-	if (d == NULL || atomic_load(&d->ring.h->tail) != b->from) return;
-	atomic_store(&d->ring.h->tail, b->to);
-	atomic_store(&d->ring.h->hold, ZBZ_HOLD_NONE);
-	zbz_ring_tell(d->ring.h);
-}
+static bool stopping(const zbz_writer *w) { return w->stop_at != NULL && atomic_load(w->stop_at) != 0; }
 
-/* The dead before the living, these in turn. */
-static bool take_next(zbz_writer *w) {
-	zbz_drained *d, *first;
-	for (d = w->rings; d != NULL; d = d->next)
-		if (d->orphan && zbz_batch_take(w, &d->ring, true)) return true;
-	first = d = w->turn != NULL ? w->turn : w->rings;
-	while (d != NULL) {
-		zbz_drained *next = d->next != NULL ? d->next : w->rings;
-		w->turn = next;
-		if (zbz_batch_take(w, &d->ring, d->orphan)) return true;
-		if (next == first) return false;
-		d = next;
-	}
+static bool half_full(const zbz_writer *w) {
+	uint64_t tail, head;
+	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
+		if (zbz_ring_span(&d->ring, &tail, &head) && head - tail > d->ring.size / 2) return true;
 	return false;
 }
 
-/* What was dropped by an owner needs no sink. */
+/* Of those whose positions make sense. */
+static bool any_to_spool(const zbz_writer *w) {
+	uint64_t tail, head;
+	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
+		if (zbz_ring_span(&d->ring, &tail, &head) && tail != head) return true;
+	return false;
+}
+
+static bool any_records(const zbz_writer *w) {
+	uint64_t tail, head;
+	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
+		if (!zbz_ring_span(&d->ring, &tail, &head) || tail != head) return true;
+	return false;
+}
+
+bool zbz_writer_pressed(const zbz_writer *w) {
+	if (w->spool == NULL || zbz_mono_ns() < w->spool->resume_at) return false;
+	return half_full(w) || (stopping(w) && any_to_spool(w));
+}
+
+void zbz_writer_relieve(zbz_writer *w) {
+	zbz_status status;
+	if (w->rings_seen != atomic_load(&w->journal->page->rings)) look(w);
+	if (!zbz_writer_pressed(w)) return;
+	status = spool_open(w, true);
+	for (zbz_drained *d = w->rings; d != NULL && status == ZBZ_OK; d = d->next) {
+		zbz_err err;
+		status = zbz_spool_take(w->spool, &d->ring, d->orphan, zbz_wall(w->clock), &w->counts->damaged, &err);
+		if (status < 0) spool_trouble(w, &err);
+	}
+	spool_count(w);
+	if (status < 0)
+		w->spool->resume_at = zbz_mono_ns() + SPOOL_AGAIN;
+	else
+		zbz_trouble_note(w->trouble, w->trouble->spool, NULL);
+}
+
+/* ---- one step ---- */
+
+static zbz_drained *batch_ring(const zbz_writer *w, const zbz_batch_fill *f) {
+	zbz_drained *d = w->rings;
+	while (d != NULL && d->ring.id != f->ring) d = d->next;
+	return d;
+}
+
+/* All that has left the rings is in the sink, when nothing is on its way and nothing in the spool. What was dropped by an owner needs no sink. */
 static void level(zbz_writer *w) {
+	if (zbz_spool_any(w->spool)) return;
 	for (zbz_drained *d = w->rings; d != NULL; d = d->next) {
 		d->written = atomic_load(&d->ring.h->tail);
 		if (!w->unsynced) tell(d);
 	}
 }
 
-zbz_status zbz_writer_step(zbz_writer *w, zbz_call *c) {
-	const zbz_batch *b = &w->journal->page->batch;
-	bool fresh = !w->ready;
-	if (fresh || w->rings_seen != atomic_load(&w->journal->page->rings)) look(w);
-	if (fresh && atomic_load(&b->state) == ZBZ_BATCH_FILLED) adopt(w);
-	if (atomic_load(&b->state) == ZBZ_BATCH_FILLED) return deliver(w, c);
-	if (take_next(w)) return atomic_load(&b->state) == ZBZ_BATCH_FILLED ? deliver(w, c) : ZBZ_OK;
+/* The sink has the batch. */
+static void finish(zbz_writer *w) {
+	zbz_batch *b = &w->journal->page->batch;
+	const zbz_batch_fill *f = zbz_batch_now(b);
+	if (f->kind == ZBZ_FROM_SPOOL && zbz_spool_is_open(w->spool)) {
+		zbz_spool_move(w, &f->after);
+		spool_count(w);
+	}
+	atomic_store_explicit(&b->state, ZBZ_BATCH_EMPTY, memory_order_release);
+}
+
+static zbz_status deliver(zbz_writer *w, zbz_call *c) {
+	zbz_batch *b = &w->journal->page->batch;
+	zbz_status status = w->courier != NULL ? zbz_courier_deliver(w, c) : zbz_batch_deliver(w, c);
+	if (status != ZBZ_OK) {
+		w->failing = true;
+		zbz_trouble_note(w->trouble, w->trouble->sink, &c->err);
+		count(&w->counts->retries, 1);
+		count(&w->counts->failures, 1);
+		return status;
+	}
+	if (c->err.status < 0) zbz_trouble_note(w->trouble, w->trouble->sink, &c->err); /* it went well, but for something */
+	if (!w->failing) atomic_store(&w->counts->failures, 0);
+	atomic_store_explicit(&b->state, ZBZ_BATCH_TAKEN, memory_order_release);
+	finish(w);
+	w->unsynced = w->unsynced || w->group;
 	level(w);
-	if (!w->unsynced) return ZBZ_AGAIN;
-	if (!sync_due(w)) return ZBZ_AGAIN;
+	return sync_due(w) ? zbz_writer_sync(w, c) : ZBZ_OK;
+}
+
+static bool sound(const zbz_journal *j, const zbz_batch_fill *f) {
+	return f->n <= j->records && f->texts <= j->room && f->sides <= j->room - f->texts &&
+	       f->check == zbz_batch_check(j, f);
+}
+
+/* A batch that another writer has left: its records are in the journal, perhaps in the ring as well. */
+static void adopt(zbz_writer *w) {
+	zbz_batch *b = &w->journal->page->batch;
+	uint32_t state = atomic_load(&b->state);
+	const zbz_batch_fill *f = zbz_batch_now(b);
+	zbz_drained *d;
+	if (state == ZBZ_BATCH_EMPTY) return;
+	if (!sound(w->journal, f) || state > ZBZ_BATCH_TAKEN) {
+		count(&w->counts->damaged, 1);
+		atomic_store(&b->state, ZBZ_BATCH_EMPTY);
+		return;
+	}
+	d = f->kind == ZBZ_FROM_RING ? batch_ring(w, f) : NULL;
+	if (d != NULL && atomic_load(&d->ring.h->tail) == f->from) {
+		atomic_store(&d->ring.h->tail, f->to);
+		atomic_store(&d->ring.h->hold, ZBZ_HOLD_NONE);
+		zbz_ring_tell(d->ring.h);
+	}
+	if (state == ZBZ_BATCH_FILLING) zbz_batch_seal(w);
+	if (state == ZBZ_BATCH_TAKEN) finish(w);
+	w->batch_orphan = true;
+}
+
+/* The dead before the living, these in turn. */
+static void gather(zbz_writer *w) {
+	zbz_drained *d, *first;
+	for (d = w->rings; d != NULL && !w->full; d = d->next)
+		if (d->orphan) zbz_batch_take(w, &d->ring, true);
+	first = d = w->turn != NULL ? w->turn : w->rings;
+	while (d != NULL && !w->full) {
+		zbz_drained *next = d->next != NULL ? d->next : w->rings;
+		w->turn = next;
+		zbz_batch_take(w, &d->ring, d->orphan);
+		if (next == first) return;
+		d = next;
+	}
+}
+
+/* What a batch still takes is what the owners wake a waiting writer for. */
+static void set_early(const zbz_writer *w, uint64_t bytes) {
+	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
+		atomic_store_explicit(&d->ring.h->early, bytes, memory_order_relaxed);
+}
+
+static bool hurried(const zbz_writer *w) {
+	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
+		if (atomic_load(&d->ring.h->hurry) != 0) return true;
+	return false;
+}
+
+static bool due(const zbz_writer *w) {
+	if (w->full || w->batch_wait == 0 || hurried(w) || stopping(w)) return true;
+	return w->filling_since != 0 && zbz_mono_ns() - w->filling_since >= w->batch_wait;
+}
+
+/* OK: a batch is ready for the sink; AGAIN: there is nothing, or it may still grow. */
+static zbz_status fill(zbz_writer *w, zbz_err *err) {
+	const zbz_batch *b = &w->journal->page->batch;
+	zbz_status status = ZBZ_OK;
+	if (atomic_load(&b->state) == ZBZ_BATCH_FILLED) return ZBZ_OK;
+	while (status == ZBZ_OK && atomic_load(&b->state) == ZBZ_BATCH_EMPTY && zbz_spool_any(w->spool))
+		status = zbz_spool_read(w, err);
+	if (status < 0) return spool_trouble(w, err);
+	if (atomic_load(&b->state) == ZBZ_BATCH_EMPTY || zbz_batch_now(b)->kind == ZBZ_FROM_RING) {
+		w->full = false;
+		gather(w);
+		if (atomic_load(&b->state) == ZBZ_BATCH_EMPTY) return ZBZ_AGAIN;
+		w->full = w->full || zbz_batch_now(b)->texts >= w->batch_size;
+		if (!due(w)) {
+			set_early(w, w->batch_size - zbz_batch_now(b)->texts);
+			return ZBZ_AGAIN;
+		}
+		if (w->batch_wait != 0) set_early(w, 0);
+	}
+	zbz_batch_seal(w);
+	return ZBZ_OK;
+}
+
+zbz_status zbz_writer_step(zbz_writer *w, zbz_call *c) {
+	bool fresh = !w->ready;
+	zbz_status status;
+	if (fresh || w->rings_seen != atomic_load(&w->journal->page->rings)) look(w);
+	if (fresh) {
+		spool_open(w, false);
+		adopt(w);
+	}
+	status = fill(w, &c->err);
+	if (status < 0) return status;
+	if (status == ZBZ_OK) return deliver(w, c);
+	if (atomic_load(&w->journal->page->batch.state) == ZBZ_BATCH_EMPTY) level(w);
+	if (!w->unsynced || !sync_due(w)) return ZBZ_AGAIN;
 	return zbz_writer_sync(w, c);
 }
 
-bool zbz_writer_has_work(const zbz_writer *w) {
+static bool beyond_early(const zbz_writer *w) {
 	uint64_t tail, head;
-	if (atomic_load(&w->journal->page->batch.state) == ZBZ_BATCH_FILLED || w->unsynced) return true;
-	if (w->rings_seen != atomic_load(&w->journal->page->rings)) return true;
 	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
-		if (!zbz_ring_span(&d->ring, &tail, &head) || tail != head) return true;
+		if (!zbz_ring_span(&d->ring, &tail, &head) || head - tail > zbz_ring_early(&d->ring)) return true;
 	return false;
+}
+
+bool zbz_writer_has_work(const zbz_writer *w) {
+	uint32_t state = atomic_load(&w->journal->page->batch.state);
+	if (state == ZBZ_BATCH_FILLED || w->unsynced || zbz_spool_any(w->spool)) return true;
+	if (w->rings_seen != atomic_load(&w->journal->page->rings)) return true;
+	if (state == ZBZ_BATCH_EMPTY) return any_records(w);
+	return due(w) || beyond_early(w);
+}
+
+int64_t zbz_writer_waits(const zbz_writer *w) {
+	int64_t left;
+	if (w->filling_since == 0) return -1;
+	left = w->filling_since + w->batch_wait - zbz_mono_ns();
+	return left > 0 ? left : 0;
+}
+
+void zbz_writer_tidy(zbz_writer *w) {
+	if (w->dir == NULL || zbz_mono_ns() - w->looked < LOOK_EVERY) return;
+	zbz_writer_bury(w);
+	look(w);
+	spool_open(w, false); /* in case it could not be opened before */
 }

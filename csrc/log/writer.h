@@ -5,12 +5,24 @@
 
 #include "dead.h"
 #include "journal.h"
+#include "spool.h"
 
 typedef struct zbz_writer_counts {
 	_Atomic uint64_t written, written_bytes, retries, dead_letters, recovered, syncs, damaged, set_aside;
+	_Atomic uint64_t failures;               /* attempts in a row */
+	_Atomic uint64_t spooled, spooled_bytes; /* records in the spool now; their bytes */
+	_Atomic int64_t spooled_at;              /* wall ms: when the oldest of them came there; 0 none */
 } zbz_writer_counts;
 
+/* What went wrong last. */
+typedef struct zbz_trouble {
+	zbz_latch latch;
+	char sink[sizeof((zbz_err *)0)->text], spool[sizeof((zbz_err *)0)->text]; /* "": nothing; spool: and has not gone well since */
+} zbz_trouble;
+void zbz_trouble_note(zbz_trouble *t, char *what, const zbz_err *err); /* what: its sink or spool; err NULL: none */
+
 typedef struct zbz_drained zbz_drained; /* a ring and how far it has come */
+typedef struct zbz_courier zbz_courier;
 
 typedef struct zbz_writer {
 	const zbz_sink_ops *ops;
@@ -20,13 +32,22 @@ typedef struct zbz_writer {
 	zbz_journal *journal;
 	zbz_dead *dead;
 	zbz_writer_counts *counts;
-	bool group;                /* tell of records only after a sync */
+	zbz_trouble *trouble;
+	zbz_spool *spool;               /* NULL: none; owned */
+	zbz_courier *courier;           /* NULL: the sink is called on this thread; owned */
+	const _Atomic int64_t *stop_at; /* not 0: nothing waits for a batch to fill; NULL: never */
+	size_t batch_size;              /* bytes of text, unless one record has more */
+	int64_t batch_wait, retry_for;  /* ns; ms, 0 for ever */
+	int64_t filling_since;          /* mono ns; 0: the batch is empty */
+	bool full;                      /* no more fits the batch */
+	bool failing;                   /* the last attempt did */
+	bool group;                     /* tell of records only after a sync */
 	zbz_drained *rings, *turn; /* turn: whose is next */
 	zbz_record *records;       /* what the sink is given */
 	uint32_t rings_seen;       /* of the journal's count */
 	int64_t looked, synced_at; /* mono ns */
 	bool ready, unsynced,
-	    batch_orphan;        /* ready: the directory was looked through; batch_orphan: its records' process is dead */
+	    batch_orphan; /* ready: the directory was looked through; batch_orphan: another writer has left the batch */
 	struct zbz_writer *next; /* among those a forked child let lie */
 } zbz_writer;
 
@@ -36,8 +57,14 @@ void zbz_writer_close(zbz_writer *w);
 
 /* One batch. OK: something was done; AGAIN: nothing to do; an error: the sink is to be tried again later. */
 zbz_status zbz_writer_step(zbz_writer *w, zbz_call *c);
-/* Is there anything in a ring or on its way? */
+/* Is there anything to be done now? */
 bool zbz_writer_has_work(const zbz_writer *w);
+/* ns until the batch that fills is due; negative: there is none. */
+int64_t zbz_writer_waits(const zbz_writer *w);
+/* The sink takes nothing now: rings that are half full, or all when the writer is to stop, go to the spool. From the writer's thread. */
+void zbz_writer_relieve(zbz_writer *w);
+/* Might the next call of it have something to do? */
+bool zbz_writer_pressed(const zbz_writer *w);
 /* Rings of dead processes go when they are empty. */
 void zbz_writer_bury(zbz_writer *w);
 /* The same once in a while, and a look for rings. */
@@ -47,9 +74,29 @@ zbz_status zbz_writer_sync(zbz_writer *w, zbz_call *c);
 
 /* ---- its batch (batch.c) ---- */
 
-/* Copies what fits from the ring; false: there was nothing. Bad records are skipped and counted. */
+/* Adds what fits from the ring; false: nothing. Bad records are skipped and counted. */
 bool zbz_batch_take(zbz_writer *w, const zbz_ring *ring, bool orphan);
+/* The right to move a ring's tail; false: its owner does so just now. */
+bool zbz_ring_hold(zbz_ring_head *h, bool orphan);
+/* One record behind those of *f; false: it does not fit, and the batch is full. */
+bool zbz_batch_add(zbz_writer *w, zbz_batch_fill *f, const zbz_ring_record *r, bool orphan);
+/* Makes *f count. */
+void zbz_batch_commit(zbz_writer *w, zbz_batch_fill *f);
+void zbz_batch_seal(zbz_writer *w);
 /* Hands the batch to the sink, from wherever it stands. OK: the sink has all of it. */
 zbz_status zbz_batch_deliver(zbz_writer *w, zbz_call *c);
+
+/* ---- its spool (spool_read.c) ---- */
+
+/* Fills the batch with the spool's oldest. OK: it did, or skipped what cannot be read; AGAIN: there is nothing. */
+zbz_status zbz_spool_read(zbz_writer *w, zbz_err *err);
+/* What is before the place has been taken by the sink. */
+void zbz_spool_move(zbz_writer *w, const zbz_spool_place *to);
+
+/* ---- a thread that calls the sink, so that a sink that hangs does not stop the writer (courier.c) ---- */
+
+zbz_courier *zbz_courier_new(void);
+void zbz_courier_free(zbz_courier *k); /* NULL allowed; not while it is on its way */
+zbz_status zbz_courier_deliver(zbz_writer *w, zbz_call *c);
 
 #endif

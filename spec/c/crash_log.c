@@ -3,6 +3,8 @@
  *
  *   crash_log [trials] [directory of the log files] [seed]
  *
+ * Every other trial has a spool, and a sink that fails, hangs, takes half of a write and comes back, at random too.
+ *
  * Each trial: one to four processes on one file; each is killed (SIGKILL, at any instant), crashes (SIGSEGV, abort), leaves by _exit, or closes in order.
  * Ring size, rotation and sync vary. */
 #include <dirent.h>
@@ -13,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,13 +28,18 @@ enum { PROCESSES = 4, FILES = 4096, PAD = 180 };
 
 enum { BY_KILL, BY_SEGV, BY_ABORT, BY_EXIT, IN_ORDER, ENDS };
 
+enum { WELL, FAILS, HALF, HANGS, MOODS };
+
 typedef struct tally {
+	_Atomic uint32_t mood;
 	_Atomic uint64_t returned[PROCESSES]; /* calls that have come back */
 	_Atomic uint64_t refused[PROCESSES];
 } tally;
 
 static tally *shared;
-static char root[200], rings[200], path[400];
+static char root[200], rings[200], path[400], spool[400];
+static zbz_sink_ops flaky; /* the sink `file`, and its moods */
+static zbz_status (*file_write)(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done);
 static uint64_t dice = 88172645463325252u;
 
 static uint64_t roll(uint64_t n) {
@@ -46,14 +54,41 @@ static void nap(int64_t us) {
 	nanosleep(&ts, NULL);
 }
 
+/* ---- the sink ---- */
+
+static zbz_status flaky_write(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done) {
+	zbz_status status;
+	while (atomic_load(&shared->mood) == HANGS) nap(200);
+	*done = 0;
+	if (atomic_load(&shared->mood) == FAILS) return zbz_fail(&c->err, ZBZ_E_UNAVAILABLE, "in a bad mood");
+	if (atomic_load(&shared->mood) != HALF) return file_write(self, c, records, n, done);
+	if (n > 1) {
+		status = file_write(self, c, records, n / 2, done);
+		if (status != ZBZ_OK) return status;
+	}
+	return zbz_fail(&c->err, ZBZ_E_UNAVAILABLE, "in half a bad mood");
+}
+
+static bool flaky_make(void) {
+	const zbz_sink_ops *file;
+	if (zbz_sink_find("file", &file, NULL) != ZBZ_OK) return false;
+	flaky = *file;
+	file_write = file->write;
+	flaky.name = "flaky";
+	flaky.write = flaky_write;
+	return zbz_sink_register(&flaky, NULL) == ZBZ_OK;
+}
+
 typedef struct plan {
-	const char *ring_size, *rotate_size, *sync;
+	const char *type, *ring_size, *rotate_size, *sync, *spool, *spool_size, *batch_size, *batch_wait;
 } plan;
 
 static zbz_config *config_of(const plan *p) {
 	zbz_config *cfg = zbz_config_new();
-	const char *pairs[] = { "type",  "file",      "path",       path,        "ring", rings,         "sync",
-		                    p->sync, "ring_size", p->ring_size, "block_for", "60s",  "rotate_size", p->rotate_size };
+	const char *pairs[] = { "type",        p->type,        "path",       path,          "ring",      rings,
+		                    "sync",        p->sync,        "ring_size",  p->ring_size,  "block_for", "60s",
+		                    "rotate_size", p->rotate_size, "spool",      p->spool,      "spool_size", p->spool_size,
+		                    "batch_size",  p->batch_size,  "batch_wait", p->batch_wait, "max_retry_delay", "5ms" };
 	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i += 2)
 		if (pairs[i + 1] != NULL && zbz_config_set_text(cfg, pairs[i], zbz_bstr(pairs[i + 1]), NULL) != ZBZ_OK) abort();
 	return cfg;
@@ -200,12 +235,12 @@ static void recover_and_die(const plan *p) {
 	waitpid(pid, NULL, 0);
 }
 
-static bool rings_are_gone(void) {
-	char dir[300];
+static bool all_gone(const char *from) {
+	char dir[500];
 	DIR *d;
 	const struct dirent *e;
 	bool empty = true;
-	snprintf(dir, sizeof dir, "%s/zbz-log-%lu", rings, (unsigned long)geteuid());
+	snprintf(dir, sizeof dir, "%s/zbz-log-%lu", from, (unsigned long)geteuid());
 	d = opendir(dir);
 	while (d != NULL && (e = readdir(d)) != NULL)
 		if (e->d_name[0] != '.') empty = false;
@@ -213,9 +248,43 @@ static bool rings_are_gone(void) {
 	return empty;
 }
 
-static void trial(int number, uint64_t *lines, uint64_t *recovered, uint64_t *missing) {
-	static const char *const sizes[] = { "64KB", "1MB", "4MB" };
-	plan p = { sizes[roll(3)], roll(2) == 0 ? "3MB" : NULL, roll(4) == 0 ? "group" : "none" };
+static plan make_plan(void) {
+	static const char *const sizes[] = { "64KB", "1MB", "4MB" }, *const spools[] = { "1MB", "8MB", "1GB" };
+	static const char *const batches[] = { "1KB", "256KB", "2MB" }, *const waits[] = { "0s", "2ms", "10s" };
+	plan p = { .type = "file", .ring_size = sizes[roll(3)], .rotate_size = roll(2) == 0 ? "3MB" : NULL };
+	p.sync = roll(4) == 0 ? "group" : "none";
+	p.batch_size = batches[roll(3)];
+	p.batch_wait = waits[roll(3)];
+	if (roll(2) == 0) return p;
+	p.type = "flaky";
+	p.spool = spool;
+	p.spool_size = spools[roll(3)];
+	return p;
+}
+
+/* Kills come between changes of mood; those who end by themselves are waited for in a good one. */
+static void moods_and_kills(const int *how, const pid_t *pid, int n, bool moody) {
+	for (int i = 0; i < n; i++) {
+		int64_t left = 10000 + (int64_t)roll(70000);
+		if (how[i] != BY_KILL) continue;
+		while (left > 0) {
+			int64_t us = moody ? 500 + (int64_t)roll(15000) : left;
+			if (moody) atomic_store(&shared->mood, (uint32_t)roll(MOODS));
+			nap(us < left ? us : left);
+			left -= us;
+		}
+		kill(pid[i], SIGKILL);
+	}
+	for (int i = 0; moody && i < 10; i++) {
+		atomic_store(&shared->mood, (uint32_t)roll(MOODS));
+		nap((int64_t)roll(4000));
+	}
+	atomic_store(&shared->mood, WELL);
+	for (int i = 0; i < n; i++) waitpid(pid[i], NULL, 0);
+}
+
+static void trial(int number, uint64_t *lines, uint64_t *recovered, uint64_t *missing, uint64_t *spools) {
+	plan p = make_plan();
 	int n = 1 + (int)roll(PROCESSES), how[PROCESSES];
 	pid_t pid[PROCESSES];
 	reader before = { .lines = 0 }, after = { .tell = true };
@@ -227,14 +296,14 @@ static void trial(int number, uint64_t *lines, uint64_t *recovered, uint64_t *mi
 		pid[i] = fork();
 		if (pid[i] == 0) log_on(i, &p, how[i], most);
 	}
-	for (int i = 0; i < n; i++) {
-		if (how[i] != BY_KILL) continue;
-		nap(10000 + (int64_t)roll(70000));
-		kill(pid[i], SIGKILL);
-	}
-	for (int i = 0; i < n; i++) waitpid(pid[i], NULL, 0);
+	moods_and_kills(how, pid, n, p.spool != NULL);
+	*spools += !all_gone(spool);
 	read_all(&before);
-	for (uint64_t i = roll(3); i > 0; i--) recover_and_die(&p);
+	for (uint64_t i = roll(3); i > 0; i--) {
+		if (p.spool != NULL) atomic_store(&shared->mood, (uint32_t)roll(HANGS));
+		recover_and_die(&p);
+	}
+	atomic_store(&shared->mood, WELL);
 	CHECK(recover(&p, &found) == ZBZ_OK);
 	read_all(&after);
 	CHECK(after.bad == 0);
@@ -245,10 +314,11 @@ static void trial(int number, uint64_t *lines, uint64_t *recovered, uint64_t *mi
 		CHECK(after.last[i] >= r);     /* none lost */
 		CHECK(after.last[i] <= r + 1); /* the last call may have been in the middle */
 	}
-	CHECK(rings_are_gone());
+	CHECK(all_gone(rings) && all_gone(spool));
 	if (check_failed > 0)
-		fprintf(stderr, "trial %d: %d processes, ring %s, rotate %s, sync %s, returned %llu, in the file %llu\n",
-		        number, n, p.ring_size, p.rotate_size != NULL ? p.rotate_size : "no", p.sync,
+		fprintf(stderr, "trial %d: %d processes, ring %s, rotate %s, sync %s, batch %s %s, spool %s, returned %llu, in the file %llu\n",
+		        number, n, p.ring_size, p.rotate_size != NULL ? p.rotate_size : "no", p.sync, p.batch_size, p.batch_wait,
+		        p.spool != NULL ? p.spool_size : "no",
 		        (unsigned long long)returned, (unsigned long long)after.lines);
 	if (check_failed == 0) remove_all();
 	*lines += after.lines;
@@ -259,7 +329,7 @@ static void trial(int number, uint64_t *lines, uint64_t *recovered, uint64_t *mi
 int main(int argc, char **argv) {
 	int trials = argc > 1 ? atoi(argv[1]) : 12;
 	const char *where = argc > 2 ? argv[2] : "/dev/shm";
-	uint64_t lines = 0, recovered = 0, missing = 0;
+	uint64_t lines = 0, recovered = 0, missing = 0, spools = 0;
 	const struct rlimit none = { 0, 0 };
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -270,17 +340,23 @@ int main(int argc, char **argv) {
 	snprintf(rings, sizeof rings, "/dev/shm/zbz-crash-XXXXXX");
 	if (mkdtemp(root) == NULL || mkdtemp(rings) == NULL) return 1;
 	snprintf(path, sizeof path, "%s/app.log", root);
+	snprintf(spool, sizeof spool, "%s/spool", root);
+	if (mkdir(spool, 0700) != 0 || !flaky_make()) return 1;
 	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (int i = 0; i < 20; i++) roll(2);
 	check_name = "crash";
-	for (int i = 0; i < trials && check_failed == 0; i++) trial(i, &lines, &recovered, &missing);
-	printf("%d trials, %llu records, %llu of them recovered, at most %llu in one trial\n", trials,
-	       (unsigned long long)lines, (unsigned long long)recovered, (unsigned long long)missing);
+	for (int i = 0; i < trials && check_failed == 0; i++) trial(i, &lines, &recovered, &missing, &spools);
+	printf("%d trials, %llu records, %llu of them recovered, at most %llu in one trial; %llu spools were left behind\n", trials,
+	       (unsigned long long)lines, (unsigned long long)recovered, (unsigned long long)missing,
+	       (unsigned long long)spools);
 	if (check_failed == 0) {
-		char own[300];
+		char own[500];
 		snprintf(own, sizeof own, "%s/zbz-log-%lu", rings, (unsigned long)geteuid());
 		rmdir(own);
 		rmdir(rings);
+		snprintf(own, sizeof own, "%s/zbz-log-%lu", spool, (unsigned long)geteuid());
+		rmdir(own);
+		rmdir(spool);
 		rmdir(root);
 	}
 	return DONE();

@@ -80,7 +80,7 @@ static inline zbz_output_stats numbers(zbz_output *o) {
 static struct told {
 	pthread_mutex_t lock;
 	pthread_cond_t moved;
-	char text[1 << 20];
+	char text[1 << 22];
 	size_t n;
 	int fail, refuse; /* writes that fail for a while; records to be refused for good */
 	int calls, syncs, opens, closes, reopens;
@@ -217,6 +217,16 @@ static inline int told_get(const int *what) {
 	n = *what;
 	pthread_mutex_unlock(&told.lock);
 	return n;
+}
+static inline void told_await_calls(int n) {
+	pthread_mutex_lock(&told.lock);
+	while (told.calls < n) pthread_cond_wait(&told.moved, &told.lock);
+	pthread_mutex_unlock(&told.lock);
+}
+static inline void told_await_bytes(size_t n) {
+	pthread_mutex_lock(&told.lock);
+	while (told.n < n) pthread_cond_wait(&told.moved, &told.lock);
+	pthread_mutex_unlock(&told.lock);
 }
 static inline bool told_is(const char *text) {
 	bool same;

@@ -63,7 +63,7 @@ typedef struct zbz_sink_mark {
 	uint64_t device, inode, size;
 } zbz_sink_mark;
 
-/* All slots but open and close run on the writer thread, one at a time; a wait ends by c->deadline. write, open and close are mandatory. */
+/* All slots but open and close run one at a time, on a thread of the writer's, not always the same; a wait ends by c->deadline. write, open and close are mandatory. */
 typedef struct zbz_sink_ops {
 	int abi;             /* ZBZ_ABI */
 	const char *name;    /* "file" */
@@ -72,6 +72,8 @@ typedef struct zbz_sink_ops {
 	const char *summary;
 	bool terminal; /* lost with the process: nothing is kept for a recovery (console, memory, function, null) */
 	size_t options_size;
+	/* Defaults of the options of these names, as text ("1MB", "1s"), for sinks that are better off with larger batches; NULL: 256KB, at once. */
+	const char *batch_size, *batch_wait;
 	const zbz_option
 	    *options; /* its own; those of every output (level, format, policy, ring, ...) are added by the output */
 
@@ -110,7 +112,9 @@ typedef struct zbz_output zbz_output;
 typedef enum zbz_policy { ZBZ_POLICY_BLOCK, ZBZ_POLICY_DROP_NEWEST, ZBZ_POLICY_DROP_OLDEST } zbz_policy;
 
 /* cfg's "type" names the sink. Options of every output: policy (block | drop_oldest | drop_newest), block_for (longest wait of one record, then it is dropped and
- * counted), ring (directory of the rings; default /dev/shm), ring_size, sync (none | group), max_retry_delay, linger, dead_letter, dead_letter_size. `level`, `format` and
+ * counted), ring (directory of the rings; default /dev/shm), ring_size, sync (none | group), batch_size, batch_wait (how long a batch may fill; flush, reopen and closing do not wait for it), spool (directory on disk for
+ * records while the sink fails or hangs), spool_size, retry_timeout (age of a record at which a failing sink is given up on: it goes to the dead letters),
+ * max_retry_delay, linger, dead_letter, dead_letter_size. `level`, `format` and
  * filters are the router's and are taken out before. Recovers first, for a second at most, what dead processes of the same output have left; what is not
  * done then, or fails, is done by the writer. Starts no thread and makes no ring: that is for the first record, in the process that logs it. */
 ZBZ_API zbz_status zbz_output_open(const zbz_config *cfg, const zbz_clock *clock, zbz_output **out, zbz_err *err);
@@ -151,9 +155,12 @@ typedef struct zbz_output_stats {
 	uint64_t damaged,
 	    set_aside; /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
 	size_t lag;    /* bytes of this process's ring that the sink does not have yet */
-	bool writer;   /* does this process write? */
-	bool failing;  /* its last attempt has failed and will be made again */
-	zbz_err failure; /* the last error of the sink in this process, status OK when there was none: of attempts, and why records are dead letters */
+	bool writer;   /* does this process write? What follows is told by the one that does. */
+	uint64_t failures;               /* attempts in a row that the sink has failed */
+	uint64_t spooled, spooled_bytes; /* records in the spool now; their bytes */
+	int64_t spool_age;               /* ms since the oldest of them came there */
+	char last_error[256];            /* of the last attempt that failed; "" none */
+	char spool_error[256];           /* why the spool takes nothing; "" it does */
 } zbz_output_stats;
 ZBZ_API void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out);
 
