@@ -31,6 +31,7 @@ typedef struct zbz_stream {
 	zbz_ring ring;            /* h NULL: not started in this process */
 	uint64_t head, tail_seen; /* its own head; the tail as it last looked */
 	char *at;                 /* the record being written; NULL none */
+	int64_t last_at;          /* the time of the record before */
 	uint64_t records, bytes, dropped_full, dropped_large, dropped_closed;
 	zbz_output *outputs;
 	zbz_err failure; /* what the sink said last; OK: nothing */

@@ -32,7 +32,7 @@ typedef enum zbz_level {
 
 /* What a sink may want to know of a record beside its text. Travels through the ring. */
 typedef struct zbz_record_head {
-	int64_t at; /* wall nanoseconds */
+	int64_t at; /* wall nanoseconds; raised to be above that of the record before, unless a clock was set back by a second or more */
 	zbz_level level;
 	zbz_bytes logger; /* at most 255 bytes are kept */
 	/* Further facts as a flat MessagePack map of texts (trace_id, ...), for sinks with metadata; may be empty; above 65535 bytes they are left out. */
