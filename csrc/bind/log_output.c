@@ -133,7 +133,7 @@ static int output_stats(lua_State *L) {
 	zbz_output_box *box = output_arg(L, "stats");
 	zbz_output_stats st;
 	zbz_output_stats_read(box->output, &st);
-	lua_createtable(L, 0, 17);
+	lua_createtable(L, 0, 16);
 	set_count(L, "records", st.records);
 	set_count(L, "bytes", st.bytes);
 	set_count(L, "written", st.written);
@@ -150,11 +150,9 @@ static int output_stats(lua_State *L) {
 	set_count(L, "lag", st.lag);
 	lua_pushboolean(L, st.writer);
 	lua_setfield(L, -2, "writer");
-	lua_pushboolean(L, st.failing);
-	lua_setfield(L, -2, "failing");
-	if (st.failure.status < 0) {
-		lua_pushstring(L, st.failure.text);
-		lua_setfield(L, -2, "error");
+	if (st.last_error[0] != '\0') {
+		lua_pushstring(L, st.last_error);
+		lua_setfield(L, -2, "last_error");
 	}
 	return 1;
 }

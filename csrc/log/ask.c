@@ -78,8 +78,7 @@ void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 		out->dropped_full += atomic_load(&each->stuck);
 	out->dropped_large = s->dropped_large;
 	out->dropped_closed = s->dropped_closed;
-	out->failing = s->failing;
-	out->failure = s->failure;
+	if (s->failure.status < 0) memcpy(out->last_error, s->failure.text, sizeof out->last_error);
 	if (s->ring.h != NULL) out->lag = (size_t)(s->head - atomic_load(&s->ring.h->taken));
 	zbz_latch_drop(&s->latch);
 	out->written = atomic_load(&n->written);

@@ -35,7 +35,6 @@ typedef struct zbz_stream {
 	uint64_t records, bytes, dropped_full, dropped_large, dropped_closed;
 	zbz_output *outputs;
 	zbz_err failure; /* what the sink said last; OK: nothing */
-	bool failing;    /* and it is still so */
 
 	/* under the gate */
 	struct zbz_stream *next;

@@ -74,12 +74,11 @@ static bool over(const zbz_stream *s, const zbz_writer *w) {
 	return own_empty(s) && !w->unsynced && atomic_load(&s->journal.page->batch.state) == ZBZ_BATCH_EMPTY;
 }
 
-/* A refused record is a failure that is over at once. */
-static void note(zbz_stream *s, const zbz_err *err, bool failing) {
-	if (err->status >= 0 && failing == s->failing) return; /* `failing` is written by this thread alone */
+/* Also of a step that went well: then it is why a record was refused. */
+static void note(zbz_stream *s, const zbz_err *err) {
+	if (err->status >= 0) return;
 	zbz_latch_take(&s->latch);
-	if (err->status < 0) s->failure = *err;
-	s->failing = failing;
+	s->failure = *err;
 	zbz_latch_drop(&s->latch);
 }
 
@@ -90,7 +89,7 @@ static void write_on(zbz_stream *s, zbz_writer *w) {
 		zbz_status status;
 		tend(s, w);
 		status = zbz_writer_step(w, &c);
-		if (status != ZBZ_AGAIN) note(s, &c.err, status < 0);
+		note(s, &c.err);
 		if (status == ZBZ_OK) {
 			failures = naps = 0;
 		} else if (status == ZBZ_AGAIN) {

@@ -12,13 +12,15 @@
 
 #include <zbz/sink.h>
 
-#define ZBZ_LOKI_PUSH_BYTES ((size_t)1 << 20) /* of one push, before compression; a single larger record goes alone */
+#define ZBZ_LOKI_PUSH_BYTES \
+	((size_t)2              \
+	 << 20) /* of one push, before compression: half of what a server takes; a single larger record goes alone */
 
 enum {
 	ZBZ_LOKI_LABELS = 14,     /* the server takes 15, and adds service_name */
 	ZBZ_LOKI_STREAMS = 64,    /* of one push */
 	ZBZ_LOKI_PAIRS = 24,      /* structured metadata of one record; the front asks for 16 */
-	ZBZ_LOKI_ANSWER = 2048,   /* bytes of an answer that are looked at */
+	ZBZ_LOKI_ANSWER = 8192,   /* bytes of an answer that are looked at: ten refused records and how many there were */
 	ZBZ_LOKI_RETRY_AFTER = 30 /* seconds: the longest such wish that is fulfilled */
 };
 

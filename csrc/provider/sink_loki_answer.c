@@ -62,7 +62,8 @@ static size_t ignored(const zbz_loki_answer *a, size_t n) {
 	return all == n && some <= all ? (size_t)some : 0;
 }
 
-void zbz_loki_verdicts_take(zbz_loki_verdicts *v, const zbz_loki_push *p, const zbz_loki_answer *a, const zbz_err *why) {
+void zbz_loki_verdicts_take(zbz_loki_verdicts *v, const zbz_loki_push *p, const zbz_loki_answer *a,
+                            const zbz_err *why) {
 	zbz_loki_verdict *list = (zbz_loki_verdict *)(void *)v->list.p;
 	size_t oldest = a->status == 400 && p->streams_n == 1 ? ignored(a, p->n) : 0;
 	for (size_t i = 0; i < p->n; i++)

@@ -4,7 +4,9 @@
 #include "base/text.h"
 #include "log/line.h"
 
-static zbz_status put_words(zbz_buf *b, const char *words, zbz_err *err) { return zbz_buf_append(b, words, strlen(words), err); }
+static zbz_status put_words(zbz_buf *b, const char *words, zbz_err *err) {
+	return zbz_buf_append(b, words, strlen(words), err);
+}
 
 /* 6 bytes for one, and the quotes. */
 static size_t quoted_most(size_t n) { return 6 * n + 16; }
@@ -36,7 +38,7 @@ static char *put_pairs(char *out, const zbz_loki_pair *pairs, size_t n) {
 	return out;
 }
 
-static zbz_status put_entry(zbz_loki_push *p, const zbz_record *r, bool first, zbz_err *err) {
+static zbz_status json_entry(zbz_loki_push *p, const zbz_record *r, bool first, zbz_err *err) {
 	zbz_loki_pair pairs[ZBZ_LOKI_PAIRS];
 	size_t n = zbz_loki_pairs(p, r, pairs);
 	bool cut;
@@ -56,7 +58,7 @@ static zbz_status put_entry(zbz_loki_push *p, const zbz_record *r, bool first, z
 	return ZBZ_OK;
 }
 
-static zbz_status put_stream(zbz_loki_push *p, size_t index, zbz_err *err) {
+static zbz_status json_stream(zbz_loki_push *p, size_t index, zbz_err *err) {
 	const zbz_loki_stream *stream = &p->streams[index];
 	const zbz_loki_entry *entries = (const zbz_loki_entry *)(const void *)p->entries.p;
 	bool first = true;
@@ -65,7 +67,7 @@ static zbz_status put_stream(zbz_loki_push *p, size_t index, zbz_err *err) {
 	if (s == ZBZ_OK) s = put_words(&p->body, ",\"values\":[", err);
 	for (size_t i = 0; i < p->n && s == ZBZ_OK; i++) {
 		if (entries[i].stream != index) continue;
-		s = put_entry(p, &p->records[i], first, err);
+		s = json_entry(p, &p->records[i], first, err);
 		first = false;
 	}
 	return s == ZBZ_OK ? put_words(&p->body, "]}", err) : s;
@@ -73,6 +75,6 @@ static zbz_status put_stream(zbz_loki_push *p, size_t index, zbz_err *err) {
 
 zbz_status zbz_loki_json_body(zbz_loki_push *p, zbz_err *err) {
 	zbz_status s = put_words(&p->body, "{\"streams\":[", err);
-	for (size_t i = 0; i < p->streams_n && s == ZBZ_OK; i++) s = put_stream(p, i, err);
+	for (size_t i = 0; i < p->streams_n && s == ZBZ_OK; i++) s = json_stream(p, i, err);
 	return s == ZBZ_OK ? put_words(&p->body, "]}", err) : s;
 }

@@ -84,8 +84,7 @@ static zbz_status put_label(zbz_buf *b, bool json, zbz_bytes name, zbz_bytes val
 	zbz_status s = ZBZ_OK;
 	if (!first) s = zbz_buf_append(b, ", ", json ? 1 : 2, err);
 	if (s == ZBZ_OK && json) s = zbz_buf_putc(b, '"', err);
-	for (size_t i = 0; i < name.n && s == ZBZ_OK; i++)
-		s = zbz_buf_putc(b, zbz_loki_name_byte(name.p[i], i == 0), err);
+	for (size_t i = 0; i < name.n && s == ZBZ_OK; i++) s = zbz_buf_putc(b, zbz_loki_name_byte(name.p[i], i == 0), err);
 	if (s == ZBZ_OK) s = zbz_buf_append(b, json ? "\":" : "=", json ? 2 : 1, err);
 	if (s != ZBZ_OK) return s;
 	return json ? put_json(b, value, err) : put_quoted(b, value, err);
@@ -95,11 +94,12 @@ static zbz_status put_label(zbz_buf *b, bool json, zbz_bytes name, zbz_bytes val
 
 /* Names that say "another value for every record": a stream for each would be the end of any Loki. */
 static const char *const unbounded[] = {
-	"trace_id",   "traceid",        "span_id",     "spanid",    "request_id", "requestid", "req_id",     "user_id",
-	"userid",     "uid",            "customer_id", "order_id",  "session_id", "sessionid", "message_id", "transaction_id",
-	"connection", "correlation_id", "uuid",        "guid",      "id",         "ip",        "client_ip",  "remote_addr",
-	"email",      "url",            "uri",         "path",      "query",      "message",   "msg",        "line",
-	"error",      "time",           "timestamp",   "ts",        "duration",   "latency",   "traceparent",
+	"trace_id",   "traceid",        "span_id",     "spanid",         "request_id", "requestid",  "req_id",
+	"user_id",    "userid",         "uid",         "customer_id",    "order_id",   "session_id", "sessionid",
+	"message_id", "transaction_id", "connection",  "correlation_id", "uuid",       "guid",       "id",
+	"ip",         "client_ip",      "remote_addr", "email",          "url",        "uri",        "path",
+	"query",      "message",        "msg",         "line",           "error",      "time",       "timestamp",
+	"ts",         "duration",       "latency",     "traceparent",
 };
 
 static bool is_unbounded(zbz_bytes name) {
@@ -114,9 +114,10 @@ static bool is_unbounded(zbz_bytes name) {
 	return false;
 }
 
-static zbz_status check_name(zbz_bytes name, zbz_err *err) {
+static zbz_status check_label(zbz_bytes name, zbz_err *err) {
 	if (name.n == 0) return zbz_fail_option(err, "labels", "a label has no name");
-	if (name.n > NAME_MAX_BYTES) return zbz_fail_option(err, "labels", "a name is longer than %d bytes", NAME_MAX_BYTES);
+	if (name.n > NAME_MAX_BYTES)
+		return zbz_fail_option(err, "labels", "a name is longer than %d bytes", NAME_MAX_BYTES);
 	for (size_t i = 0; i < name.n; i++)
 		if (!letter(name.p[i]) && !(i > 0 && (digit(name.p[i]) || name.p[i] == '.' || name.p[i] == '-')))
 			return zbz_fail_option(err, "labels", "'%.*s' is no name of a label: letters, digits and _, no digit first",
@@ -125,7 +126,8 @@ static zbz_status check_name(zbz_bytes name, zbz_err *err) {
 		return zbz_fail_option(err, "labels", "'%.*s': names that begin with __ belong to Loki",
 		                       (int)(name.n < 60 ? name.n : 60), name.p);
 	if (is_unbounded(name))
-		return zbz_fail_option(err, "labels", "'%.*s' has a value for every record, each would be a stream of its own; use metadata",
+		return zbz_fail_option(err, "labels",
+		                       "'%.*s' has a value for every record, each would be a stream of its own; use metadata",
 		                       (int)name.n, name.p);
 	return ZBZ_OK;
 }
@@ -144,9 +146,11 @@ static zbz_bytes name_of(const char *item) { return zbz_b(item, strcspn(item, "=
 static zbz_status check_alone(const zbz_list *labels, size_t i, const zbz_loki_options *o, zbz_err *err) {
 	zbz_bytes name = name_of(labels->items[i]);
 	if (o->level_as == ZBZ_LOKI_AS_LABEL && zbz_loki_same_name(name, zbz_bstr("level")))
-		return zbz_fail_option(err, "labels", "level is the record's: write level_as = \"metadata\" to name one yourself");
+		return zbz_fail_option(err, "labels",
+		                       "level is the record's: write level_as = \"metadata\" to name one yourself");
 	if (o->logger_as == ZBZ_LOKI_AS_LABEL && zbz_loki_same_name(name, zbz_bstr("logger")))
-		return zbz_fail_option(err, "labels", "logger is the record's: write logger_as = \"metadata\" to name one yourself");
+		return zbz_fail_option(err, "labels",
+		                       "logger is the record's: write logger_as = \"metadata\" to name one yourself");
 	for (size_t k = 0; k < i; k++)
 		if (zbz_loki_same_name(name, name_of(labels->items[k])))
 			return zbz_fail_option(err, "labels", "'%.60s' and '%.60s' are the same name for Loki", labels->items[k],
@@ -159,7 +163,7 @@ static zbz_status add(zbz_loki_labels *l, const char *item, zbz_err *err) {
 	zbz_status s;
 	if (item[name.n] != '=') return zbz_fail_option(err, "labels", "expects name=value, got '%.60s'", item);
 	value = zbz_bstr(item + name.n + 1);
-	s = check_name(name, err);
+	s = check_label(name, err);
 	if (s == ZBZ_OK) s = check_value(name, value, err);
 	if (s == ZBZ_OK) s = put_label(&l->text, false, name, value, err);
 	if (s == ZBZ_OK) s = put_label(&l->json, true, name, value, err);
@@ -172,7 +176,8 @@ zbz_status zbz_loki_labels_init(zbz_loki_labels *l, const zbz_loki_options *o, z
 	l->level_as = o->level_as;
 	l->logger_as = o->logger_as;
 	if (n > ZBZ_LOKI_LABELS)
-		return zbz_fail_option(err, "labels", "%zu labels, Loki takes %d; what differs from record to record is metadata", n,
+		return zbz_fail_option(err, "labels",
+		                       "%zu labels, Loki takes %d; what differs from record to record is metadata", n,
 		                       ZBZ_LOKI_LABELS);
 	if (o->labels.n == 0 && o->level_as != ZBZ_LOKI_AS_LABEL)
 		return zbz_fail_option(err, "labels", "a stream needs at least one");
@@ -193,8 +198,7 @@ zbz_status zbz_loki_labels_put(const zbz_loki_labels *l, bool json, zbz_level le
 	zbz_bytes fixed = zbz_buf_bytes(json ? &l->json : &l->text);
 	zbz_status s = zbz_buf_putc(out, '{', err);
 	if (s == ZBZ_OK) s = zbz_buf_append(out, fixed.p, fixed.n, err);
-	if (s == ZBZ_OK && level != 0)
-		s = put_label(out, json, zbz_bstr("level"), zbz_bstr(zbz_level_name(level)), err);
+	if (s == ZBZ_OK && level != 0) s = put_label(out, json, zbz_bstr("level"), zbz_bstr(zbz_level_name(level)), err);
 	if (s == ZBZ_OK && logger.n > 0) s = put_label(out, json, zbz_bstr("logger"), logger, err);
 	return s == ZBZ_OK ? zbz_buf_putc(out, '}', err) : s;
 }

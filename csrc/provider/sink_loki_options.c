@@ -73,7 +73,8 @@ static zbz_status set_connect_to(zbz_loki_target *t, const zbz_uri *u, const cha
 	bool six = strchr(u->host, ':') != NULL;
 	zbz_buf text = { 0 };
 	int port = u->port != 0 ? u->port : 443;
-	zbz_status s = zbz_buf_printf(&text, err, "%s:%d:%s%s%s:%d", name, port, six ? "[" : "", u->host, six ? "]" : "", port);
+	zbz_status s =
+	    zbz_buf_printf(&text, err, "%s:%d:%s%s%s:%d", name, port, six ? "[" : "", u->host, six ? "]" : "", port);
 	if (s == ZBZ_OK) s = zbz_buf_putc(&text, '\0', err);
 	t->connect_to = text.p;
 	return s;
@@ -101,7 +102,8 @@ static zbz_status take_uri(zbz_loki_target *t, const zbz_loki_options *o, const 
 static zbz_status take_url(zbz_loki_target *t, const zbz_loki_options *o, zbz_err *err) {
 	zbz_uri uri = { 0 };
 	zbz_status s;
-	if (!filled(o->url)) return zbz_fail_option(err, "url", "is needed: where Loki listens, like http://localhost:3100");
+	if (!filled(o->url))
+		return zbz_fail_option(err, "url", "is needed: where Loki listens, like http://localhost:3100");
 	s = zbz_uri_parse(zbz_bstr(o->url), &uri, err);
 	if (s != ZBZ_OK) {
 		if (s == ZBZ_E_CONFIG && err != NULL) snprintf(err->option, sizeof err->option, "url");
@@ -128,7 +130,8 @@ static zbz_status check(const zbz_loki_target *t, zbz_err *err) {
 	if (!header_safe(t->bearer_token)) return zbz_fail_option(err, "bearer_token", "holds a control character");
 	if (t->bearer_token != NULL && t->username != NULL)
 		return zbz_fail_option(err, "bearer_token", "does not go with a username");
-	if (t->password != NULL && t->username == NULL) return zbz_fail_option(err, "password", "goes with a username only");
+	if (t->password != NULL && t->username == NULL)
+		return zbz_fail_option(err, "password", "goes with a username only");
 	if (t->username != NULL && strchr(t->username, ':') != NULL)
 		return zbz_fail_option(err, "username", "cannot hold a ':' in basic authentication");
 	if (t->tls_key != NULL && t->tls_cert == NULL) return zbz_fail_option(err, "tls_key", "goes with tls_cert only");

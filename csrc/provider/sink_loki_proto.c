@@ -27,8 +27,12 @@ static size_t framed(size_t n) { return 1 + int_size(n) + n; }
 
 /* ---- sizes ---- */
 
-static size_t time_size(int64_t at) { return 2 + int_size((uint64_t)(at / SECOND)) + int_size((uint64_t)(at % SECOND)); }
-static size_t pair_size(const zbz_loki_pair *pair) { return framed(pair->name.n) + framed(zbz_loki_clean_size(pair->value)); }
+static size_t time_size(int64_t at) {
+	return 2 + int_size((uint64_t)(at / SECOND)) + int_size((uint64_t)(at % SECOND));
+}
+static size_t pair_size(const zbz_loki_pair *pair) {
+	return framed(pair->name.n) + framed(zbz_loki_clean_size(pair->value));
+}
 
 size_t zbz_loki_proto_size(const zbz_loki_push *p, const zbz_record *r) {
 	zbz_loki_pair pairs[ZBZ_LOKI_PAIRS];

@@ -1,5 +1,5 @@
--- Reads what clients push to Loki: block snappy, the protobuf messages of a push, labels as text, the JSON form. Strict: anything that is not
--- well-formed raises with a reason. Lua 5.4; a decoder of the tests' own, which shares nothing with the encoder it checks.
+-- Reads what clients push to Loki: block snappy, the protobuf messages of a push, labels as text, the JSON form. Strict: anything that
+-- is not well-formed raises with a reason. Lua 5.4; a decoder of the tests' own, which shares nothing with the encoder it checks.
 local cjson = require("cjson")
 
 local M = {}
@@ -32,7 +32,7 @@ function M.unsnappy(s)
 	local out, n = {}, 0
 	while at <= #s do
 		local tag = s:byte(at)
-		local kind, len, offset = tag & 3, tag >> 2, nil
+		local kind, len, offset = tag & 3, tag >> 2
 		at = at + 1
 		if kind == 0 then
 			if len >= 60 then

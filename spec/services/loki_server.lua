@@ -1,8 +1,9 @@
 -- The stub of Loki itself: a small HTTP/1.1 server with keep-alive. Usage: lua5.4 spec/services/loki_server.lua PORT FOLDER
 --   POST /loki/api/v1/push      as Loki: protobuf+snappy or JSON, X-Scope-OrgID
 --   GET  /ready
---   POST /stub/answers          [{"status":429,"times":3,"retry_after":1,"body":"...","store":true}, {"hang":true}, {"reset":true}, {"delay":0.2}]:
---                               what the next pushes get instead of the truth, one after the other; `store`: after it was stored all the same
+--   POST /stub/answers          [{"status":429,"times":3,"retry_after":1,"body":"...","store":true}, {"hang":true}, {"reset":true},
+--                               {"delay":0.2}]: what the next pushes get instead of the truth, one after the other; `store`: after it was
+--                               stored all the same
 --   POST /stub/rules            {"token":"t"} or {"basic":"user:password"} or {"max_body":n}: 401, 413 for what does not comply
 --   GET  /stub/entries          what is stored, in the order of its coming      GET /stub/pushes    what came in      POST /stub/forget
 local cjson = require("cjson")
@@ -85,9 +86,11 @@ local function next_plan()
 end
 
 local function push(conn, req)
-	local plan, note = next_plan(), { bytes = #req.body, tenant = req.headers["x-scope-orgid"], connection = conn.number }
+	local plan = next_plan()
+	local note = { at = socket.gettime(), bytes = #req.body, tenant = req.headers["x-scope-orgid"], connection = conn.number }
 	local status, body = judge(req, note)
-	if not status and (not plan.status or plan.store) and not plan.reset and not plan.hang or plan.store then
+	local truth = not status and not plan.status and not plan.reset and not plan.hang
+	if truth or plan.store then
 		status, body = store:push(note.tenant or "fake", note.decoded or {}, socket.gettime())
 	end
 	if plan.status then status, body = plan.status, plan.body or "as told" end
@@ -123,7 +126,9 @@ local routes = {
 	["GET /ready"] = function(conn) send(conn, 200, "ready\n") end,
 	["GET /stub/entries"] = function(conn) send(conn, 200, list(store.entries)) end,
 	["GET /stub/pushes"] = function(conn)
-		counts.pushes, counts.stored, counts.repeated, counts.out_of_order = pushes, #store.entries, store.repeated, store.out_of_order
+		counts.pushes, counts.stored = pushes, #store.entries
+		counts.repeated, counts.out_of_order = store.repeated, store.out_of_order
+		counts.came = #pushes
 		if #pushes == 0 then counts.pushes = nil end
 		send(conn, 200, cjson.encode(counts))
 	end,
@@ -139,7 +144,7 @@ local routes = {
 		plans, rules, pushes, refused = {}, {}, {}, {}
 		counts.refused_again, counts.overlapping, counts.unanswered = 0, 0, 0
 		for _, other in pairs(conns) do other.waiting = false end
-		store.streams, store.entries, store.repeated, store.out_of_order = {}, {}, 0, 0
+		store:forget()
 		send(conn, 204, "")
 	end,
 }

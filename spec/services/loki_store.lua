@@ -1,5 +1,6 @@
--- What the stub of Loki keeps, by Loki 3.4's rules as far as they concern a client: per tenant and stream, a line of a time once; refusals entry by
--- entry, the good part of a refused push is stored. Every entry goes to a file before the answer, so that a killed server has it again.
+-- What the stub of Loki keeps, by Loki 3.4's rules as far as they concern a client: per tenant and stream, a line of a time
+-- once; refusals entry by entry, the good part of a refused push is stored. Every entry goes to a file before the
+-- answer, so that a killed server has it again.
 local cjson = require("cjson")
 
 local M = {}
@@ -34,7 +35,7 @@ local function put(self, tenant, stream, e)
 end
 
 function M.open(path)
-	local self = setmetatable({ streams = {}, entries = {}, repeated = 0, out_of_order = 0 }, { __index = M })
+	local self = setmetatable({ streams = {}, entries = {}, repeated = 0, out_of_order = 0, path = path }, { __index = M })
 	local f = io.open(path)
 	for line in f and f:lines() or function() end do
 		local ok, e = pcall(cjson.decode, line) -- the last one may be torn
@@ -46,11 +47,18 @@ function M.open(path)
 	return self
 end
 
+function M:forget()
+	self.file:close()
+	self.file = assert(io.open(self.path, "w"))
+	self.streams, self.entries, self.repeated, self.out_of_order = {}, {}, 0, 0
+end
+
 local function refusal(self, stream, key, e, now)
 	local ts = math.tointeger(tonumber(e.ts)) or 0
 	local st = self.streams[key]
 	if #e.line > MAX_LINE then
-		return ("Max entry size '%d' bytes exceeded for stream '%s' while adding an entry with length '%d' bytes"):format(MAX_LINE, stream, #e.line)
+		local says = "Max entry size '%d' bytes exceeded for stream '%s' while adding an entry with length '%d' bytes"
+		return says:format(MAX_LINE, stream, #e.line)
 	elseif ts < (now - OLD) * 1000000000 then
 		return ("entry for stream '%s' has timestamp too old"):format(stream)
 	elseif ts > (now + AHEAD) * 1000000000 then

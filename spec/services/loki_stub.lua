@@ -1,5 +1,7 @@
--- A stub of Loki for the tests: not Loki, but a server that decodes what is pushed and answers as Loki 3.4.6 was seen to (loki_server.lua, loki_store.lua).
---   local loki = require("spec.services.loki_stub").start()   loki.url .env   .kill() .restart() (it has what it had) .pause() .resume() .stop()
+-- A stub of Loki for the tests: not Loki, but a server that decodes what is pushed and answers as Loki 3.4.6 was seen to
+-- (loki_server.lua, loki_store.lua).
+--   local loki = require("spec.services.loki_stub").start()   loki.url .env
+--   loki.kill() .restart() (it has what it had) .pause() .resume() .stop()
 --   loki.answers{ {status = 429, times = 2, retry_after = 1}, {hang = true} } .rules{token = "t"} .entries() .seen() .forget()
 local proc = require("spec.services.proc")
 
@@ -45,7 +47,8 @@ function stub.start(opts)
 	function self.forget() ask("POST", "forget", "") end
 	--- { {tenant=, stream=, ts=, line=, meta=}, ... } in the order of their coming.
 	function self.entries() return json().decode(ask("GET", "entries")) end
-	--- { pushes = {{status=, entries=, bytes=, tenant=, encoding=, streams=, connection=}...}, stored=, repeated=, out_of_order=, refused_again=, overlapping=, connections= }
+	--- { pushes = {{at=, status=, entries=, bytes=, tenant=, encoding=, streams=, connection=}...}, came= (how many), stored=, repeated=,
+	--- out_of_order=, refused_again=, overlapping=, connections= }
 	function self.seen()
 		local t = json().decode(ask("GET", "pushes"))
 		t.pushes = t.pushes or {}

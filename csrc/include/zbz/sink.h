@@ -32,7 +32,8 @@ typedef enum zbz_level {
 
 /* What a sink may want to know of a record beside its text. Travels through the ring. */
 typedef struct zbz_record_head {
-	int64_t at; /* wall nanoseconds; raised to be above that of the record before, unless a clock was set back by a second or more */
+	int64_t
+	    at; /* wall nanoseconds; raised to be above that of the record before, unless a clock was set back by a second or more */
 	zbz_level level;
 	zbz_bytes logger; /* at most 255 bytes are kept */
 	/* Further facts as a flat MessagePack map of texts (trace_id, ...), for sinks with metadata; may be empty; above 65535 bytes they are left out. */
@@ -149,11 +150,10 @@ typedef struct zbz_output_stats {
 	uint64_t dropped_full, dropped_large, dropped_closed;
 	uint64_t retries, dead_letters, recovered, syncs;
 	uint64_t damaged,
-	    set_aside; /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
-	size_t lag;    /* bytes of this process's ring that the sink does not have yet */
-	bool writer;   /* does this process write? */
-	bool failing;  /* its last attempt has failed and will be made again */
-	zbz_err failure; /* the last error of the sink in this process, status OK when there was none: of attempts, and why records are dead letters */
+	    set_aside;        /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
+	size_t lag;           /* bytes of this process's ring that the sink does not have yet */
+	bool writer;          /* does this process write? */
+	char last_error[256]; /* of the last attempt that failed, or why the last dead letter is one; "" none */
 } zbz_output_stats;
 ZBZ_API void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out);
 

@@ -166,6 +166,13 @@ local function open(name, spec)
 	return out
 end
 
+--- The options of an output as C takes them, from any of the forms; nil, err.
+function M.options(x)
+	local spec, err = spell_out(x, "recover")
+	if not spec then return nil, err end
+	return for_core(spec)
+end
+
 --- A set of outputs under construction: takes what it can from the one before.
 ---@param before table<string, table>
 function M.set(before)
