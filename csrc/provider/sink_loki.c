@@ -53,8 +53,11 @@ static zbz_status loki_open(void **self, const void *options, const zbz_clock *c
 static zbz_status loki_identity(void *self, zbz_buf *out, zbz_err *err) {
 	const loki *l = self;
 	const zbz_loki_target *t = &l->target;
-	zbz_status status = zbz_buf_printf(out, err, "%s\n%s\n%s\n%d %d\n", t->url, t->tenant != NULL ? t->tenant : "",
-	                                   t->username != NULL ? t->username : "", l->labels.level_as, l->labels.logger_as);
+	const char *words[] = { t->url, t->connect_to, t->tenant, t->username };
+	zbz_status status = ZBZ_OK;
+	for (size_t i = 0; i < sizeof words / sizeof *words && status == ZBZ_OK; i++)
+		status = zbz_buf_printf(out, err, "%s\n", words[i] != NULL ? words[i] : "");
+	if (status == ZBZ_OK) status = zbz_buf_printf(out, err, "%d %d\n", l->labels.level_as, l->labels.logger_as);
 	return status == ZBZ_OK ? zbz_buf_append(out, l->labels.text.p, l->labels.text.n, err) : status;
 }
 

@@ -2,6 +2,7 @@
 local zbz = require("zbz")
 local core = require("zbz.core")
 local proc = require("spec.services.proc")
+local nginx = require("spec.services.nginx")
 local stub = require("spec.services.loki_stub")
 local log = zbz.log
 local LUA = rawget(_G, "jit") and "luajit" or "lua5.4"
@@ -281,6 +282,63 @@ describe("the output loki", function()
 		assert.are.equal('{app="a", level="info"}', e[1].stream)
 		assert.are.equal('{app="b", level="info"}', e[2].stream)
 		assert.are.same({ lines(e)[1] }, { lines(e)[2] })
+	end)
+
+	-- ---- TLS ----
+
+	-- An authority, a server's certificate for loki.test, a client's.
+	local function certificates(dir)
+		local script = ([[cd '%s' && echo subjectAltName=DNS:loki.test >san.cnf &&
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=zbz-test-ca &&
+for who in server client; do
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout $who.key -out $who.csr -subj /CN=$who &&
+openssl x509 -req -in $who.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out $who.crt -days 2 -extfile san.cnf || exit 1
+done]]):format(dir)
+		local out, ok = proc.output("(" .. script .. ") 2>&1")
+		assert(ok, out)
+	end
+
+	it("speaks TLS: certificates of both sides, the name expected", function()
+		local there, why = nginx.available()
+		if not there then return pending(why) end
+		certificates(ring)
+		local port = proc.free_port()
+		local web = nginx.start{ http = ([[server { listen 127.0.0.1:%d ssl; ssl_certificate %s/server.crt; ssl_certificate_key %s/server.key;
+			ssl_client_certificate %s/ca.crt; ssl_verify_client optional; client_max_body_size 20k;
+			location / { if ($ssl_client_verify != SUCCESS) { return 403; } proxy_pass %s; } }]]):format(port, ring, ring, ring, loki.url) }
+		local url = "https://127.0.0.1:" .. port
+		local ca, cert, key = ring .. "/ca.crt", ring .. "/client.crt", ring .. "/client.key"
+		for i, case in ipairs{
+			{ says = "certificate" },
+			{ tls_ca = ca, tls_cert = cert, tls_key = key, says = "127.0.0.1" }, -- another name than the certificate's
+			{ tls_ca = ca, tls_server_name = "loki.test", says = "Loki answered 403" },
+			{ tls_ca = ca, tls_cert = cert, tls_key = key, tls_server_name = "loki.test" },
+			{ tls_verify = false, tls_cert = cert, tls_key = key },
+		} do
+			local opts = { url = url, labels = { app = "case" .. i }, linger = "0s", encoding = "json" }
+			for k, v in pairs(case) do
+				if k ~= "says" then opts[k] = v end
+			end
+			loki.forget()
+			configure(opts)
+			for n = 1, 300 do log.info("r" .. n, { pad = ("x"):rep(100) }) end -- more than nginx takes at once
+			if case.says then
+				local said
+				for _ = 1, 200 do
+					log.flush(0.05)
+					said = stats().last_error
+					if said then break end
+				end
+				assert.is_truthy(said and said:find(case.says, 1, true), said)
+				assert.are.equal(0, #loki.entries())
+			else
+				assert(log.flush(10), stats().last_error)
+				assert.are.equal(300, #loki.entries())
+				assert.are.equal(0, stats().dead_letters)
+			end
+			log.close(0)
+		end
+		web.stop()
 	end)
 
 	-- ---- configuration ----
