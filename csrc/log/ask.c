@@ -78,7 +78,6 @@ void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 		out->dropped_full += atomic_load(&each->stuck);
 	out->dropped_large = s->dropped_large;
 	out->dropped_closed = s->dropped_closed;
-	if (s->failure.status < 0) memcpy(out->last_error, s->failure.text, sizeof out->last_error);
 	if (s->ring.h != NULL) out->lag = (size_t)(s->head - atomic_load(&s->ring.h->taken));
 	zbz_latch_drop(&s->latch);
 	out->written = atomic_load(&n->written);
@@ -90,6 +89,9 @@ void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 	out->damaged = atomic_load(&n->damaged);
 	out->set_aside = atomic_load(&n->set_aside);
 	out->writer = atomic_load(&s->writes);
+	zbz_latch_take(&s->trouble.latch);
+	memcpy(out->last_error, s->trouble.sink, sizeof out->last_error);
+	zbz_latch_drop(&s->trouble.latch);
 }
 
 zbz_status zbz_output_read(zbz_output *o, zbz_call *c, bool clear, zbz_buf *out) {

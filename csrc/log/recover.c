@@ -15,17 +15,20 @@ static zbz_status drain(zbz_writer *w, zbz_call *c) {
 }
 
 zbz_status zbz_recover_rings(zbz_writer *w, zbz_call *c) {
+	zbz_trouble trouble = { .sink = "" };
 	zbz_visit *visit;
 	zbz_status status;
 	if (nothing_left(w->dir)) return ZBZ_OK;
 	visit = zbz_calloc(1, sizeof *visit);
 	if (visit == NULL) return zbz_fail_nomem(&c->err);
 	w->journal = &visit->journal;
+	w->trouble = &trouble;
 	status = zbz_visit_begin(visit, w->dir, &c->err);
 	if (status == ZBZ_OK && visit->journal.writing)
 		status = drain(w, c); /* else whoever writes is alive, and does it */
 	zbz_visit_end(visit, w->dir);
 	w->journal = NULL;
+	w->trouble = NULL;
 	zbz_free(visit);
 	return status;
 }

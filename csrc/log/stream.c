@@ -44,7 +44,7 @@ static void forget(zbz_stream *s) {
 	s->at = NULL;
 	s->records = s->bytes = s->dropped_full = s->dropped_large = s->dropped_closed = 0;
 	memset(&s->counts, 0, sizeof s->counts);
-	s->failure = (zbz_err){ 0 };
+	memset(&s->trouble, 0, sizeof s->trouble);
 	atomic_store(&s->latch.word, 0);
 	atomic_store(&s->thread, ZBZ_THREAD_NONE);
 	atomic_store(&s->writes, false);

@@ -34,7 +34,6 @@ typedef struct zbz_stream {
 	int64_t last_at;          /* the time of the record before */
 	uint64_t records, bytes, dropped_full, dropped_large, dropped_closed;
 	zbz_output *outputs;
-	zbz_err failure; /* what the sink said last; OK: nothing */
 
 	/* under the gate */
 	struct zbz_stream *next;
@@ -52,6 +51,7 @@ typedef struct zbz_stream {
 	zbz_journal journal;
 	zbz_writer *writer;
 	zbz_dead dead;
+	zbz_trouble trouble;
 	int64_t retry_at; /* mono ns: not before this is a failed start tried again */
 	int stop_fd;
 	_Atomic uint32_t thread;

@@ -74,14 +74,6 @@ static bool over(const zbz_stream *s, const zbz_writer *w) {
 	return own_empty(s) && !w->unsynced && atomic_load(&s->journal.page->batch.state) == ZBZ_BATCH_EMPTY;
 }
 
-/* Also of a step that went well: then it is why a record was refused. */
-static void note(zbz_stream *s, const zbz_err *err) {
-	if (err->status >= 0) return;
-	zbz_latch_take(&s->latch);
-	s->failure = *err;
-	zbz_latch_drop(&s->latch);
-}
-
 static void write_on(zbz_stream *s, zbz_writer *w) {
 	unsigned failures = 0, naps = 0;
 	while (!over(s, w)) {
@@ -89,7 +81,6 @@ static void write_on(zbz_stream *s, zbz_writer *w) {
 		zbz_status status;
 		tend(s, w);
 		status = zbz_writer_step(w, &c);
-		note(s, &c.err);
 		if (status == ZBZ_OK) {
 			failures = naps = 0;
 		} else if (status == ZBZ_AGAIN) {
@@ -111,6 +102,7 @@ static void begin(zbz_stream *s, zbz_writer *w) {
 		               .journal = &s->journal,
 		               .dead = &s->dead,
 		               .counts = &s->counts,
+		               .trouble = &s->trouble,
 		               .group = zbz_stream_opts(s)->sync != 0 };
 	s->sink_used = true;
 	s->writer = w;

@@ -187,6 +187,12 @@ static bool sync_due(const zbz_writer *w) {
 	return w->unsynced && (zbz_mono_ns() - w->synced_at >= SYNC_EVERY || awaited(w));
 }
 
+void zbz_trouble_note(zbz_trouble *t, char *what, const zbz_err *err) {
+	zbz_latch_take(&t->latch);
+	memcpy(what, err->text, sizeof err->text);
+	zbz_latch_drop(&t->latch);
+}
+
 /* ---- one step ---- */
 
 static zbz_drained *batch_ring(const zbz_writer *w) {
@@ -201,6 +207,7 @@ static zbz_status deliver(zbz_writer *w, zbz_call *c) {
 	zbz_status status = zbz_batch_deliver(w, c);
 	zbz_drained *d;
 	if (status != ZBZ_OK) {
+		zbz_trouble_note(w->trouble, w->trouble->sink, &c->err);
 		count(&w->counts->retries, 1);
 		return status;
 	}

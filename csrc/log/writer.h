@@ -10,6 +10,12 @@ typedef struct zbz_writer_counts {
 	_Atomic uint64_t written, written_bytes, retries, dead_letters, recovered, syncs, damaged, set_aside;
 } zbz_writer_counts;
 
+/* What the sink said last; "": nothing. Written by the writer, read by whoever asks. */
+typedef struct zbz_trouble {
+	zbz_latch latch;
+	char sink[sizeof((zbz_err *)0)->text];
+} zbz_trouble;
+
 typedef struct zbz_drained zbz_drained; /* a ring and how far it has come */
 
 typedef struct zbz_writer {
@@ -20,6 +26,7 @@ typedef struct zbz_writer {
 	zbz_journal *journal;
 	zbz_dead *dead;
 	zbz_writer_counts *counts;
+	zbz_trouble *trouble;
 	bool group;                /* tell of records only after a sync */
 	zbz_drained *rings, *turn; /* turn: whose is next */
 	zbz_record *records;       /* what the sink is given */
@@ -42,6 +49,7 @@ bool zbz_writer_has_work(const zbz_writer *w);
 void zbz_writer_bury(zbz_writer *w);
 /* The same once in a while, and a look for rings. */
 void zbz_writer_tidy(zbz_writer *w);
+void zbz_trouble_note(zbz_trouble *t, char *what, const zbz_err *err);
 /* Flushes the sink now and tells those that wait. */
 zbz_status zbz_writer_sync(zbz_writer *w, zbz_call *c);
 

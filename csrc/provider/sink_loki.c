@@ -16,7 +16,8 @@ typedef struct loki {
 	zbz_loki_verdicts verdicts;
 	zbz_buf packed;
 	size_t most;        /* bytes of a push; less than it was when the server found one too large */
-	int64_t not_before; /* mono ms; the server asked for a pause */
+	int64_t not_before; /* mono ms; the server asked for a pause, */
+	zbz_err pause;      /* and said why */
 } loki;
 
 static void loki_close(void *self) {
@@ -96,7 +97,9 @@ static zbz_status too_large(loki *l, const zbz_loki_answer *a, zbz_err *err) {
 
 static void pause_for(loki *l, const zbz_call *c, int64_t seconds) {
 	if (seconds > ZBZ_LOKI_RETRY_AFTER) seconds = ZBZ_LOKI_RETRY_AFTER;
-	if (seconds > 0) l->not_before = zbz_mono(c->clock) + seconds * 1000;
+	if (seconds <= 0) return;
+	l->not_before = zbz_mono(c->clock) + seconds * 1000;
+	l->pause = c->err;
 }
 
 /* OK: some progress, in *done, in the verdicts or in the size of the next one. */
@@ -118,8 +121,10 @@ static zbz_status push_some(loki *l, zbz_call *c, const zbz_record *records, siz
 }
 
 static zbz_status may_push(const loki *l, zbz_call *c) {
-	if (zbz_mono(c->clock) < l->not_before)
-		return zbz_fail(&c->err, ZBZ_E_UNAVAILABLE, "Loki asked for a pause (Retry-After)");
+	if (zbz_mono(c->clock) < l->not_before) {
+		c->err = l->pause;
+		return c->err.status;
+	}
 	if (zbz_call_left(c) == 0) return zbz_fail(&c->err, ZBZ_E_TIMEOUT, "no time was left for a push");
 	return ZBZ_OK;
 }
