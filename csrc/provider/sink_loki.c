@@ -7,6 +7,8 @@
 
 #include <snappy-c.h>
 
+enum { LEAST_MS = 200 }; /* a push that is likely to be cut short is not begun: it would be sent twice */
+
 typedef struct loki {
 	zbz_loki_target target;
 	zbz_loki_labels labels;
@@ -125,7 +127,8 @@ static zbz_status may_push(const loki *l, zbz_call *c) {
 		c->err = l->pause;
 		return c->err.status;
 	}
-	if (zbz_call_left(c) == 0) return zbz_fail(&c->err, ZBZ_E_TIMEOUT, "no time was left for a push");
+	if (zbz_call_left(c) < (l->target.timeout < LEAST_MS ? l->target.timeout : LEAST_MS))
+		return zbz_fail(&c->err, ZBZ_E_TIMEOUT, "no time was left for a push");
 	return ZBZ_OK;
 }
 
