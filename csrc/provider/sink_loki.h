@@ -12,9 +12,8 @@
 
 #include <zbz/sink.h>
 
-#define ZBZ_LOKI_PUSH_BYTES \
-	((size_t)2              \
-	 << 20) /* of one push, before compression: half of what a server takes; a single larger record goes alone */
+/* Of one push, before compression: half of what a server takes. A single larger record goes alone. */
+#define ZBZ_LOKI_PUSH_BYTES ((size_t)2 << 20)
 
 enum {
 	ZBZ_LOKI_LABELS = 14,     /* the server takes 15, and adds service_name */

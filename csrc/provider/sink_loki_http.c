@@ -5,11 +5,8 @@
 #include "base/fork.h"
 
 #include <curl/curl.h>
-#include <errno.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
