@@ -20,6 +20,7 @@ FFI_SRC := $(wildcard csrc/ffi/*.c)
 REDIS_SRC := $(wildcard csrc/provider/cache_redis*.c csrc/provider/redis_*.c csrc/proto/resp*.c csrc/net/*.c)
 MEMCACHED_SRC := $(wildcard csrc/provider/cache_memcached*.c csrc/provider/memcached_*.c csrc/proto/memcache*.c) csrc/net/tcp.c csrc/net/resolve.c
 TLS_SRC := csrc/provider/tls_openssl.c csrc/net/tls.c csrc/net/tcp.c csrc/net/resolve.c
+LOKI_SRC := $(wildcard csrc/provider/sink_loki*.c)
 
 obj = $(patsubst csrc/%.c,$(B)/$(2)/%.o,$(1))
 pkg = $(shell pkg-config $(1) $(2) 2>/dev/null)
@@ -37,6 +38,7 @@ TARGETS += $(if $(call has,hiredis openssl),$(B)/zbz/provider/redis.so)
 TARGETS += $(if $(call has,libmemcached),$(B)/zbz/provider/memcached.so)
 TARGETS += $(if $(call has,zlib),$(B)/zbz/provider/gzip.so)
 TARGETS += $(if $(call has,openssl),$(B)/zbz/provider/tls.so)
+TARGETS += $(if $(call has,libcurl snappy openssl),$(B)/zbz/provider/loki.so)
 
 all: $(TARGETS)
 
@@ -60,13 +62,16 @@ $(B)/zbz/provider/gzip.so: $(call obj,csrc/provider/packer_gzip.c,plugin) | $(B)
 $(B)/zbz/provider/tls.so: $(call obj,$(TLS_SRC),plugin) | $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,openssl) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
+$(B)/zbz/provider/loki.so: $(call obj,$(LOKI_SRC),plugin) | $(B)/libzbz.so
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,libcurl snappy) -lcrypto '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
 
 $(B)/core/%.o: csrc/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -c -o $@ $<
 $(B)/plugin/%.o: csrc/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(call pkg,--cflags,hiredis) $(call pkg,--cflags,libmemcached) -c -o $@ $<
+	$(CC) $(CFLAGS_ALL) $(call pkg,--cflags,hiredis) $(call pkg,--cflags,libmemcached) $(call pkg,--cflags,libcurl snappy) -c -o $@ $<
 $(B)/lua54/%.o: csrc/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LUA54_CFLAGS) -c -o $@ $<

@@ -10,6 +10,7 @@ end
 
 local function with(name) -- C programs that talk to a real server
 	local server = name:match("redis") or name:match("memcached") or name:match("syslog") and "rsyslog"
+		or name:match("loki") and "loki_stub"
 		or (name == "test_faults" or name == "test_states") and "redis memcached"
 	return server and ("lua5.4 spec/services/with.lua " .. server .. " -- ") or ""
 end
@@ -46,7 +47,7 @@ end
 for _, f in ipairs(files("spec/nginx/*_spec.lua")) do
 	add("nginx " .. f:match("([^/]+)_spec%.lua$"), luas[1].busted .. f, 300)
 end
-add("examples", "lua5.4 spec/services/with.lua redis memcached -- lua5.4 spec/tools/examples.lua")
+add("examples", "lua5.4 spec/services/with.lua redis memcached loki_stub -- lua5.4 spec/tools/examples.lua")
 add("readme", "lua5.4 spec/services/with.lua redis memcached -- lua5.4 spec/tools/readme.lua")
 add("lint", "spec/tools/check_lint.sh")
 add("include direction", "lua5.4 spec/tools/check_includes.lua")

@@ -133,7 +133,7 @@ static int output_stats(lua_State *L) {
 	zbz_output_box *box = output_arg(L, "stats");
 	zbz_output_stats st;
 	zbz_output_stats_read(box->output, &st);
-	lua_createtable(L, 0, 17);
+	lua_createtable(L, 0, 16);
 	set_count(L, "records", st.records);
 	set_count(L, "bytes", st.bytes);
 	set_count(L, "written", st.written);

@@ -204,6 +204,7 @@ static zbz_status write_slot(zbz_writer *w, zbz_call *c, uint32_t *first, size_t
 	if (status >= 0) return ZBZ_OK;
 	if (!c->err.retryable && done < n) {
 		w->failing = false; /* it has answered */
+		zbz_trouble_note(w->trouble, w->trouble->sink, &c->err);
 		zbz_dead_letter(w->dead, &w->records[done]);
 		count(&w->counts->dead_letters, 1);
 		*first += 1;

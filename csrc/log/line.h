@@ -55,7 +55,7 @@ size_t zbz_fields_most(const zbz_field *fields, size_t n);
 /* ---- parts ---- */
 
 /* All of these need room for 6 bytes of every one and a few more; json with its quotes. */
-char *zbz_put_json(char *p, const char *s, size_t n);
+ZBZ_API char *zbz_put_json(char *p, const char *s, size_t n); /* also for plug-ins, as zbz_unpack */
 /* The same between quotes for terminals: no DEL, no reordering of text. */
 char *zbz_put_quoted(char *p, const char *s, size_t n);
 /* As it is, but for what a terminal would obey. */
@@ -107,7 +107,7 @@ typedef struct zbz_item {
 	} v;
 } zbz_item;
 /* One step: a container's members follow. false at the end and for what is broken or an extension. */
-bool zbz_unpack(zbz_bytes *in, zbz_item *out);
+ZBZ_API bool zbz_unpack(zbz_bytes *in, zbz_item *out);
 /* The text of a key in a map at the top. */
 bool zbz_unpack_text(zbz_bytes map, const char *key, zbz_bytes *out);
 bool zbz_unpack_skip(zbz_bytes *in);

@@ -87,6 +87,15 @@ static bool fits(zbz_stream *s, uint64_t need) {
 	return s->head + need - s->tail_seen <= s->ring.size;
 }
 
+/* Strictly rising, so that no two records of a process share a time: Loki takes two equal lines of one moment for one, and sorts by it. A clock that
+ * was set back by more than this is believed. */
+#define STEP_NS (1000 * ZBZ_NS_PER_MS)
+
+static int64_t time_of(zbz_stream *s, int64_t at) {
+	if (at <= s->last_at && s->last_at - at < STEP_NS) at = s->last_at + 1;
+	return s->last_at = at;
+}
+
 char *zbz_record_begin(zbz_stream *s, const zbz_record_head *head, size_t most) {
 	zbz_ring_record *r;
 	char *body;
@@ -97,7 +106,7 @@ char *zbz_record_begin(zbz_stream *s, const zbz_record_head *head, size_t most) 
 	r->logger_n = (uint8_t)(head->logger.n < UINT8_MAX ? head->logger.n : UINT8_MAX);
 	r->labels_n = (uint16_t)(head->labels.n <= UINT16_MAX ? head->labels.n : 0); /* a map cannot be cut */
 	r->level = (uint8_t)head->level;
-	r->at = head->at;
+	r->at = time_of(s, head->at);
 	if (r->logger_n > 0) memcpy(body, head->logger.p, r->logger_n);
 	if (r->labels_n > 0) memcpy(body + r->logger_n, head->labels.p, r->labels_n);
 	return body + r->logger_n + r->labels_n;

@@ -14,9 +14,15 @@ static void head(const void *table, zbz_ops_head *out) {
 	                (ops->mark == NULL) == (ops->landed == NULL) && (ops->identity != NULL || ops->terminal);
 }
 
-static zbz_family sinks = {
-	.noun = "sink", .asked = "output", .option = "type", .door = "zbz_sink_plugin", .head = head, .built_in = built_in
-};
+static const zbz_plugin_info plugins[] = { { "loki", NULL, "libcurl4 and libsnappy1v5" }, { NULL, NULL, NULL } };
+
+static zbz_family sinks = { .noun = "sink",
+	                        .asked = "output",
+	                        .option = "type",
+	                        .door = "zbz_sink_plugin",
+	                        .head = head,
+	                        .built_in = built_in,
+	                        .plugins = plugins };
 
 zbz_status zbz_sink_register(const zbz_sink_ops *ops, zbz_err *err) { return zbz_family_register(&sinks, ops, err); }
 

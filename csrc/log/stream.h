@@ -34,6 +34,7 @@ typedef struct zbz_stream {
 	uint64_t wake; /* most that early may be: what makes a batch, if batches wait */
 	bool press;    /* the record that is being written goes beyond early */
 	char *at;                 /* the record being written; NULL none */
+	int64_t last_at;          /* the time of the record before */
 	uint64_t records, bytes, dropped_full, dropped_large, dropped_closed;
 	zbz_output *outputs;
 

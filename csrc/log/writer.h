@@ -69,6 +69,7 @@ bool zbz_writer_pressed(const zbz_writer *w);
 void zbz_writer_bury(zbz_writer *w);
 /* The same once in a while, and a look for rings. */
 void zbz_writer_tidy(zbz_writer *w);
+void zbz_trouble_note(zbz_trouble *t, char *what, const zbz_err *err);
 /* Flushes the sink now and tells those that wait. */
 zbz_status zbz_writer_sync(zbz_writer *w, zbz_call *c);
 

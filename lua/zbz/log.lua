@@ -9,6 +9,7 @@ local O = require("zbz.options")
 local L = require("zbz.log.logger")
 local S = require("zbz.log.state")
 local deliver = require("zbz.log.deliver")
+local outputs = require("zbz.log.outputs")
 local rules = require("zbz.log.rules")
 local values = require("zbz.log.values")
 
@@ -317,7 +318,9 @@ end
 ---@return integer?, zbz.Error?
 function M.recover(spec, deadline)
 	if type(spec) ~= "table" then error("zbz: log.recover: expects the options of an output, got " .. type(spec), 2) end
-	return both(core.log_recover(spec, O.duration_arg(deadline == nil and 60 or deadline, "deadline", 2)))
+	local options, err = outputs.options(spec)
+	if not options then return nil, err end
+	return both(core.log_recover(options, O.duration_arg(deadline == nil and 60 or deadline, "deadline", 2)))
 end
 
 --- Flushes and closes the outputs and forgets the configuration. Loggers stay, silent until the next one; a call of the module itself

@@ -53,6 +53,40 @@ static void what_a_sink_sees(void) {
 	CHECK(no_rings());
 }
 
+/* No two records share a time; a clock that goes back a little is not followed, one that was set back is. */
+static void times_rise(void) {
+	static const int64_t said[] = {
+		5000000000, 5000000000, 4999999999, 4500000000, 5000000010, 3900000000, 3900000000
+	};
+	static const int64_t kept[] = {
+		5000000000, 5000000001, 5000000002, 5000000003, 5000000010, 3900000000, 3900000001
+	};
+	zbz_output *o = opened("type=told name=times");
+	told_reset();
+	for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+		zbz_record_head head = { .at = said[i], .level = ZBZ_LEVEL_INFO };
+		CHECK(zbz_output_append(o, &head, zbz_bstr("x\n")) && flush(o, 5000) == ZBZ_OK);
+		CHECK(told.last.head.at == kept[i]);
+	}
+	zbz_output_unref(o);
+}
+
+/* Why attempts fail, and why a record became a dead letter. */
+static void last_words(void) {
+	zbz_output *o = opened("type=told name=words max_retry_delay=1ms");
+	told_reset();
+	told.fail = 1;
+	say(o, "one\n");
+	CHECK(flush(o, 5000) == ZBZ_OK);
+	CHECK_STR(numbers(o).last_error, "not now");
+	told.refuse = 1;
+	say(o, "two\n");
+	say(o, "three\n");
+	CHECK(flush(o, 5000) == ZBZ_OK && numbers(o).dead_letters == 1);
+	CHECK_STR(numbers(o).last_error, "never");
+	zbz_output_unref(o);
+}
+
 static void a_place_given_back(void) {
 	zbz_record_head head = { .at = 1, .level = ZBZ_LEVEL_INFO };
 	zbz_output *o = opened("type=memory");
@@ -690,6 +724,8 @@ int main(void) {
 	memset(long_line, 'x', 800);
 	long_line[800] = '\n';
 	RUN(what_a_sink_sees);
+	RUN(times_rise);
+	RUN(last_words);
 	RUN(a_place_given_back);
 	RUN(round_and_round);
 	RUN(the_largest);

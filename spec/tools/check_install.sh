@@ -41,6 +41,7 @@ rock() { (cd "$top" && LUAROCKS_CONFIG="$dir/rocks.lua" luarocks --lua-version 5
 check "luarocks make, core" rock zbz-scm-1.rockspec
 check "luarocks make, redis" rock zbz-redis-scm-1.rockspec
 check "luarocks make, memcached" rock zbz-memcached-scm-1.rockspec
+check "luarocks make, loki" rock zbz-loki-scm-1.rockspec
 check "lua5.4 on luarocks" env LUA_PATH="$dir/rocks/share/lua/5.4/?.lua;$dir/rocks/share/lua/5.4/?/init.lua" LUA_CPATH="$dir/rocks/lib/lua/5.4/?.so" lua5.4 program.lua
 sed 's|hiredis/hiredis.h|hiredis/absent.h|' "$top/rockspec/zbz-redis-scm-1.rockspec" >"$dir/zbz-redis-scm-1.rockspec"
 missing() { (cd "$top" && LUAROCKS_CONFIG="$dir/rocks.lua" luarocks --lua-version 5.4 --tree "$dir/rocks2" make --deps-mode none "$dir/zbz-redis-scm-1.rockspec") 2>&1 | grep -q HIREDIS; }

@@ -32,7 +32,8 @@ typedef enum zbz_level {
 
 /* What a sink may want to know of a record beside its text. Travels through the ring. */
 typedef struct zbz_record_head {
-	int64_t at; /* wall nanoseconds */
+	int64_t
+	    at; /* wall nanoseconds; raised to be above that of the record before, unless a clock was set back by a second or more */
 	zbz_level level;
 	zbz_bytes logger; /* at most 255 bytes are kept */
 	/* Further facts as a flat MessagePack map of texts (trace_id, ...), for sinks with metadata; may be empty; above 65535 bytes they are left out. */
@@ -159,7 +160,7 @@ typedef struct zbz_output_stats {
 	uint64_t failures;               /* attempts in a row that the sink has failed */
 	uint64_t spooled, spooled_bytes; /* records in the spool now; their bytes */
 	int64_t spool_age;               /* ms since the oldest of them came there */
-	char last_error[256];            /* of the last attempt that failed; "" none */
+	char last_error[256];            /* of the last attempt that failed, or why the last dead letter is one; "" none */
 	char spool_error[256];           /* why the spool takes nothing; "" it does */
 } zbz_output_stats;
 ZBZ_API void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out);

@@ -54,6 +54,29 @@ local function in_nginx()
 	return type(ngx) == "table" and type(ngx.get_phase) == "function"
 end
 
+--- Static labels of Loki: {app = "x"} as {"app=x"}, in the order of their names.
+local function labels_of(labels)
+	local list = {}
+	for k, v in pairs(labels) do
+		if type(k) == "string" and type(v) ~= "string" and type(v) ~= "number" then
+			return fail("labels", ("the value of '%s' must be text, got %s"):format(k, type(v)))
+		end
+		list[#list + 1] = type(k) == "string" and k .. "=" .. v or v
+	end
+	table.sort(list, function(a, b) return tostring(a) < tostring(b) end)
+	return list
+end
+
+--- Names of fields as Loki can hold them; `.` and `-` become `_` on the way.
+local function metadata_of_loki(names)
+	for _, name in ipairs(names) do
+		if not name:match("^[%a_][%w_.%-]*$") then
+			return fail("metadata", ("'%s' is no name that Loki takes: letters, digits, _ . -, no digit first"):format(name))
+		end
+	end
+	return true
+end
+
 --- What C opens: without the front's options, nested ones flat.
 local function for_core(spec)
 	local out = {}
@@ -70,6 +93,11 @@ local function for_core(spec)
 			if not ROTATE[k] then return fail("rotate", O.unknown("option", k, { "size", "every", "keep", "keep_for", "compress" })) end
 			out[ROTATE[k]] = v
 		end
+	end
+	if type(spec.labels) == "table" then
+		local list, err = labels_of(spec.labels)
+		if not list then return nil, err end
+		out.labels = list
 	end
 	return out
 end
@@ -108,6 +136,8 @@ local function front(spec, out)
 	for _, name in ipairs(out.metadata) do
 		if type(name) ~= "string" then return fail("metadata", "expects names of fields") end
 	end
+	if #out.metadata > 16 then return fail("metadata", ("%d names, at most 16 travel with a record"):format(#out.metadata)) end
+	if spec.type == "loki" then return metadata_of_loki(out.metadata) end
 	return true
 end
 
@@ -134,6 +164,13 @@ local function open(name, spec)
 	if in_nginx() then out.handle:never_wait(true) end
 	if out.formatter then out.target = out.handle end
 	return out
+end
+
+--- The options of an output as C takes them, from any of the forms; nil, err.
+function M.options(x)
+	local spec, err = spell_out(x, "recover")
+	if not spec then return nil, err end
+	return for_core(spec)
 end
 
 --- A set of outputs under construction: takes what it can from the one before.

@@ -44,6 +44,25 @@
 ---@field policy "block"|"drop_newest"|"drop_oldest"|nil
 ---@field fn (fun(line: string, record: zbz.LogRecord))?  of type function
 
+---@class zbz.LogOutputLoki: zbz.LogOutput
+---@field type "loki"
+---@field url string  http://host:3100, https://user:password@host
+---@field labels table<string, string|number>?  of its streams: few, the same for every record
+---@field level_as "label"|"metadata"|"none"|nil
+---@field logger_as "label"|"metadata"|"none"|nil
+---@field encoding "protobuf"|"json"|nil
+---@field tenant string?
+---@field username string?
+---@field password string?
+---@field bearer_token string?
+---@field timeout string|number|nil
+---@field max_line string|integer|nil
+---@field tls_ca string?
+---@field tls_cert string?
+---@field tls_key string?
+---@field tls_server_name string?
+---@field tls_verify boolean?
+
 ---@alias zbz.LogWhere table<string, string|number|boolean|(string|number|boolean)[]|{min: number?, max: number?, exists: boolean?}>
 
 ---@class zbz.LogRoute
