@@ -277,4 +277,5 @@ void zbz_open_log(lua_State *L) {
 	lua_settop(L, top);
 	zbz_open_log_output(L);
 	zbz_open_log_write(L);
+	zbz_open_log_event(L);
 }

@@ -12,6 +12,8 @@ local M = {
 	--- The outputs that are open.
 	standing = { byname = {}, list = {} },
 	configured = false,
+	--- Do functions in Lua take part in records?
+	lua_looks = false,
 	--- Called after every change.
 	changed = function() end,
 }
@@ -161,7 +163,9 @@ function M.apply(new, op)
 	end
 	if new.listener then deliver.outputs[#set.list + 1] = { fn = function(_, record) new.listener(record) end } end
 	deliver.patterns = new.redact and new.redact.patterns or {}
-	core.log_modes(next(deliver.outputs) ~= nil, next(deliver.processors) ~= nil or #deliver.patterns > 0)
+	local own, processed = next(deliver.outputs) ~= nil, next(deliver.processors) ~= nil or #deliver.patterns > 0
+	core.log_modes(own, processed)
+	M.lua_looks = own or processed
 	for name, out in pairs(old.byname) do
 		if set.byname[name] ~= out and out.handle then out.handle:close() end
 	end
