@@ -78,7 +78,7 @@ typedef struct zbz_log_door {
 	const char *p[ZBZ_LOG_FIELDS_MAX];
 	uint32_t n[ZBZ_LOG_FIELDS_MAX];
 	uint8_t type[ZBZ_LOG_FIELDS_MAX]; /* zbz_field_type: NULL, BOOL (number 0 or 1), DOUBLE, TEXT */
-	bool closed; /* the state is going away, and the boxes have gone before it */
+	bool closed;                      /* the state is going away, and the boxes have gone before it */
 } zbz_log_door;
 
 #endif

@@ -86,15 +86,26 @@ static size_t drop_repeats(zbz_field *fields, size_t n) {
 	return kept;
 }
 
-/* Certain when it says no. */
-static bool maybe_repeats(const zbz_field *fields, size_t n) {
-	uint64_t seen = 0;
+/* One walk over what every record has to be asked. */
+typedef struct survey {
+	bool odd;     /* something to settle or to hide, by its name, its type or its guard */
+	bool rising;  /* in order, and so without repeats; false where the first bytes of two names are the same */
+	bool repeats; /* certain when it says no */
+} survey;
+
+static inline survey look_at(const zbz_field *fields, size_t n) {
+	survey s = { false, true, false };
+	uint64_t seen = 0, last = 0;
 	for (size_t i = 0; i < n; i++) {
-		uint64_t bit = (uint64_t)1 << ((uintptr_t)fields[i].key >> 5 & 63);
-		if ((seen & bit) != 0) return true;
+		const zbz_field *f = &fields[i];
+		uint64_t at = (uint64_t)(uintptr_t)f->key, bit = (uint64_t)1 << ((at >> 5 ^ at >> 11) & 63);
+		s.odd |= f->key->special | (f->guard != ZBZ_GUARD_NONE) | (f->type >= ZBZ_FIELD_DURATION);
+		s.rising &= i == 0 || f->key->order > last;
+		s.repeats |= (seen & bit) != 0;
 		seen |= bit;
+		last = f->key->order;
 	}
-	return false;
+	return s;
 }
 
 /* ---- 2. Which outputs ---- */
@@ -270,7 +281,7 @@ static void clean(zbz_logger *l, zbz_field *fields, size_t n, zbz_bytes *msg) {
 	size_t kept;
 	for (size_t i = 0; i < n; i++) {
 		zbz_field *f = &fields[i];
-		if (ZBZ_LIKELY(!f->key->special && f->guard == ZBZ_GUARD_NONE && f->type < ZBZ_FIELD_DURATION)) continue;
+		if (!f->key->special && f->guard == ZBZ_GUARD_NONE && f->type < ZBZ_FIELD_DURATION) continue;
 		zbz_field_settle(view, f);
 		wanted = wanted || zbz_redact_wanted(s, f);
 	}
@@ -289,10 +300,14 @@ static uint64_t emit(zbz_logger *l, zbz_level level, int64_t at, uint64_t output
 	zbz_field base[ZBZ_LOG_FIELDS_MAX];
 	zbz_line *line = &view->last;
 	bool any;
+	survey s = look_at(fields, n);
 	set_date(view, at);
-	clean(l, fields, n, &msg);
-	if (!ordered) zbz_fields_sort(fields, n);
-	if (maybe_repeats(fields, n)) n = drop_repeats(fields, n);
+	if (ZBZ_UNLIKELY(s.odd || view->snapshot->set.scan != 0)) {
+		clean(l, fields, n, &msg);
+		s = look_at(fields, n);
+	}
+	if (!ordered && !s.rising) zbz_fields_sort(fields, n);
+	if (!s.rising && s.repeats) n = drop_repeats(fields, n);
 	line->at = at;
 	line->date = view->date;
 	line->bound = zbz_b("", 0);
