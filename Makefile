@@ -37,6 +37,7 @@ TARGETS += $(if $(call has,hiredis openssl),$(B)/zbz/provider/redis.so)
 TARGETS += $(if $(call has,libmemcached),$(B)/zbz/provider/memcached.so)
 TARGETS += $(if $(call has,zlib),$(B)/zbz/provider/gzip.so)
 TARGETS += $(if $(call has,openssl),$(B)/zbz/provider/tls.so)
+TARGETS += $(if $(call has,libcrypto),$(B)/zbz/provider/aes.so)
 
 all: $(TARGETS)
 
@@ -60,6 +61,10 @@ $(B)/zbz/provider/gzip.so: $(call obj,csrc/provider/packer_gzip.c,plugin) | $(B)
 $(B)/zbz/provider/tls.so: $(call obj,$(TLS_SRC),plugin) | $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,openssl) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
+
+$(B)/zbz/provider/aes.so: $(call obj,csrc/provider/cipher_aes.c,plugin) | $(B)/libzbz.so
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,libcrypto) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
 
 $(B)/core/%.o: csrc/%.c
 	@mkdir -p $(@D)

@@ -55,7 +55,16 @@ typedef enum zbz_field_type {
 	ZBZ_FIELD_ERROR     /* s, a MessagePack map with code and message among its keys */
 } zbz_field_type;
 
-typedef enum zbz_guard { ZBZ_GUARD_NONE, ZBZ_GUARD_SECRET, ZBZ_GUARD_PII } zbz_guard;
+/* SECRET and PII as the settings say; those behind them as they say themselves. */
+typedef enum zbz_guard {
+	ZBZ_GUARD_NONE,
+	ZBZ_GUARD_SECRET,
+	ZBZ_GUARD_PII,
+	ZBZ_GUARD_MASK,
+	ZBZ_GUARD_HASH,
+	ZBZ_GUARD_PARTIAL,
+	ZBZ_GUARD_ENCRYPT
+} zbz_guard;
 
 typedef struct zbz_field {
 	const zbz_log_key *key;
@@ -139,7 +148,8 @@ typedef enum zbz_redact {
 	ZBZ_REDACT_MASK,    /* "***" */
 	ZBZ_REDACT_HASH,    /* "hmac:" and the first 16 hex digits of HMAC-SHA256 under `key` */
 	ZBZ_REDACT_PARTIAL, /* the first and the last two characters; nothing of short values */
-	ZBZ_REDACT_IP       /* the last part of an address */
+	ZBZ_REDACT_IP,      /* the last part of an address */
+	ZBZ_REDACT_ENCRYPT /* enc:KEYID:base64, by AES-256-GCM; what cannot be encrypted is masked, and what is longer than 16 KiB */
 } zbz_redact;
 
 enum { ZBZ_SCAN_SSN = 1, ZBZ_SCAN_CARD = 2, ZBZ_SCAN_EMAIL = 4 }; /* looked for in every text */
@@ -161,11 +171,20 @@ typedef struct zbz_log_settings {
 	unsigned scan;
 	zbz_redact secret, pii; /* 0: mask */
 	zbz_bytes hmac_key;
+	/* For ZBZ_REDACT_ENCRYPT: 32 bytes, or 64 hexadecimal digits, or 44 of base64; its name [A-Za-z0-9._-]{1,32} stands with every value. Given, the
+	 * plug-in "aes" (libcrypto) must be there. */
+	zbz_bytes cipher_id, cipher_key;
 	const char *const *durations; /* globs of names whose numbers are seconds */
 	size_t durations_n;
 	bool duration_ms;  /* shown as name_ms = 42 instead of name = "42ms" */
 	size_t max_record; /* bytes of a line; 0: 64 KiB */
 } zbz_log_settings;
+
+/* For operators: the value behind "enc:KEYID:base64". E_CORRUPT: not such a text, damaged, or of another key; E_CONFIG: the key; E_UNSUPPORTED: no
+ * plug-in. */
+ZBZ_API zbz_status zbz_log_unseal(zbz_bytes text, zbz_bytes key, zbz_buf *out, zbz_err *err);
+/* *id: which key is asked for; borrows from text. */
+ZBZ_API zbz_status zbz_log_sealed_with(zbz_bytes text, zbz_bytes *id, zbz_err *err);
 
 typedef struct zbz_log zbz_log;
 

@@ -136,6 +136,7 @@ local function build(new, set)
 	if new.listener then s.outputs[#s.outputs + 1] = { name = "\0listener", always = true } end
 	local redact = new.redact or {}
 	s.redact, s.scan, s.secret, s.pii, s.key = redact.redact, redact.scan, redact.secret, redact.pii, redact.key
+	s.cipher_id, s.cipher_key = redact.cipher_id, redact.cipher_key
 	s.durations = new.durations == false and {} or new.durations or DURATIONS
 	s.duration_ms = new.duration_ms
 	return s
