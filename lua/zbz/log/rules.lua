@@ -218,7 +218,8 @@ function M.redaction(opts, level)
 	local list = {}
 	for _, key in ipairs(opts) do list[#list + 1] = key end
 	local why = add_keys(out.redact, opts.hash, "hash", "hash") or add_keys(out.redact, opts.partial, "partial", "partial")
-		or add_keys(out.redact, opts.encrypt, "encrypt", "encrypt") or add_keys(out.redact, list, "mask", "the list") or add_keys(out.redact, opts.keys, "mask", "keys")
+		or add_keys(out.redact, opts.encrypt, "encrypt", "encrypt")
+		or add_keys(out.redact, list, "mask", "the list") or add_keys(out.redact, opts.keys, "mask", "keys")
 	if why then return fail("keys", why) end
 	if opts.mask_ip then add_keys(out.redact, { "ip", "client_ip", "remote_addr" }, "ip", "mask_ip") end
 	local scan = opts.scan or opts.patterns or {}
