@@ -8,7 +8,7 @@
 #define ZBZ_TCDATA 10 /* lua_type of what LuaJIT's FFI makes */
 
 /* Functions that the Lua part gave, in the table of ZBZ_SLOT_LOG_CALLS. */
-enum { ZBZ_LOG_DELIVER = 1, ZBZ_LOG_PROCESS, ZBZ_LOG_TOSTRING /* the text "__tostring" */ };
+enum { ZBZ_LOG_DELIVER = 1, ZBZ_LOG_PROCESS, ZBZ_LOG_JUDGE, ZBZ_LOG_TOSTRING /* the text "__tostring" */ };
 
 typedef struct zbz_output_box {
 	zbz_box head;
@@ -65,6 +65,8 @@ void zbz_log_pack(lua_State *L, const zbz_log_hub *hub, int idx, zbz_buf *out);
 
 /* Writes what stands on the stack: the message at `msg`, the fields behind it. Answers 0. */
 int zbz_log_record(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, int msg);
+/* What the predicates that are functions say of the fields at that place; the logger may be gone or another configuration in place after it. */
+uint64_t zbz_log_judge(lua_State *L, zbz_logger_box *box, zbz_level level, int fields);
 /* Ends a call whose fields are gathered; with `line` (given back) the outputs of the Lua part get theirs, else those are not served. Nothing of
  * Lua's runs between the write and the rendering: both use what the fields borrow. */
 void zbz_log_finish(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, zbz_bytes msg, zbz_log_call *c,

@@ -21,6 +21,7 @@ typedef struct zbz_log_hub {
 	unsigned turn;           /* of `near` */
 	bool processors;         /* Lua functions look at the fields first */
 	bool own;                /* some outputs are Lua's */
+	bool judges, judging;    /* some predicates are Lua functions; one of them is running */
 	zbz_buf pack;            /* what is nested in the call under way */
 	uint64_t failed;         /* values whose __tostring threw */
 	const void *typed_mt[8]; /* by zbz_log_wrap */
@@ -46,7 +47,7 @@ typedef struct zbz_logger_box {
 
 /* Only fields and a message: what else a record may want, Lua has to be asked for. */
 static inline bool zbz_logger_plain(const zbz_logger_box *box) {
-	return !box->hub->own && !box->hub->processors && !box->caller && box->traceback == 0;
+	return !box->hub->own && !box->hub->processors && !box->hub->judges && !box->caller && box->traceback == 0;
 }
 
 /* Names of fields, prepared once per turn: of a bound event, or of the tables that a call site gives. */

@@ -95,10 +95,10 @@ static const char *const *texts_of(lua_State *L, int idx, const char *name, size
 }
 
 static void read_condition(lua_State *L, int idx, zbz_log_condition *c) {
-	static const char *const ops[] = { "eq", "ne", "lt", "le", "gt", "ge", "glob", "exists" };
+	static const char *const ops[] = { "eq", "ne", "lt", "le", "gt", "ge", "glob", "exists", "given" };
 	const char *op = text_of(L, idx, "op");
 	int i;
-	for (i = 0; op != NULL && i < 8; i++) {
+	for (i = 0; op != NULL && i < 9; i++) {
 		if (strcmp(op, ops[i]) == 0) c->op = (zbz_log_op)i;
 	}
 	c->field = text_of(L, idx, "field");

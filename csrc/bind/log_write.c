@@ -206,10 +206,12 @@ static void process(lua_State *L, door *d) {
 
 static void write_slowly(lua_State *L, zbz_bind *b, door *d, zbz_log_call *c, zbz_buf *line) {
 	zbz_log_hub *hub = d->box->hub;
-	unsigned turn;
+	uint64_t answers = UINT64_MAX;
+	unsigned turn, before = hub->turn;
 	if (!is_string(L, d->msg)) make_text(L, hub, d->msg);
 	if (hub->processors) process(L, d);
 	if (!is_string(L, d->msg)) make_text(L, hub, d->msg);
+	if (hub->judges && d->box->logger != NULL) answers = zbz_log_judge(L, d->box, d->level, d->fields);
 	if (lua_istable(L, d->fields) && !is_single(L, hub, d->fields)) {
 		ask_all(L, hub, d);
 	} else if (zbz_log_asks(L, hub, d->fields)) {
@@ -220,6 +222,7 @@ static void write_slowly(lua_State *L, zbz_bind *b, door *d, zbz_log_call *c, zb
 		return;
 	}
 	zbz_log_turn(hub, turn);
+	if (turn == before) zbz_logger_given(d->box->logger, answers); /* else these were the predicates of another configuration */
 	if (!gather(c, d)) zbz_call_begin(c, L, hub); /* it changed its mind about what it is */
 	zbz_log_finish(L, b, d->box, d->level, zbz_string_at(L, d->msg), c, false, line);
 }
@@ -242,7 +245,7 @@ int zbz_log_record(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level lev
 		}
 	}
 	zbz_log_turn(box->hub, turn);
-	if (box->hub->processors || !is_string(L, msg) || !gather(&c, &d)) {
+	if (box->hub->processors || box->hub->judges || !is_string(L, msg) || !gather(&c, &d)) {
 		write_slowly(L, b, &d, &c, line);
 	} else {
 		zbz_log_finish(L, b, box, level, zbz_string_at(L, msg), &c, false, line);

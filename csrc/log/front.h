@@ -60,8 +60,11 @@ void zbz_snapshot_resolve(const zbz_log_snapshot *s, zbz_bytes name, zbz_log_mea
 typedef struct zbz_log_facts {
 	const zbz_field *fields, *base;
 	size_t n, base_n;
+	uint64_t given; /* answers of the caller */
 } zbz_log_facts;
 bool zbz_conditions_hold(const zbz_log_condition *list, size_t n, const zbz_log_facts *facts);
+/* Bits of those that only the caller can answer. */
+uint64_t zbz_conditions_ask(const zbz_log_condition *list, size_t n);
 zbz_status zbz_conditions_check(const zbz_log_condition *list, size_t n, zbz_err *err);
 
 /* ---- redaction ---- */
@@ -112,6 +115,7 @@ typedef struct zbz_log_node {
 	bool choosy;                     /* targets depend on the fields */
 	uint64_t targets[ZBZ_LEVEL_OFF]; /* unless choosy */
 	uint64_t accepts[ZBZ_LEVEL_OFF]; /* outputs that take the level */
+	uint64_t asks[ZBZ_LEVEL_OFF];    /* predicates of the caller */
 	uint8_t format[ZBZ_LOG_OUTPUTS_MAX];
 	size_t routes_n;
 	uint16_t *routes; /* those whose pattern fits the name */
@@ -149,6 +153,7 @@ struct zbz_log_view {
 	zbz_log_node *nodes;
 	int64_t second; /* of the date below */
 	char date[ZBZ_DATE_TEXT + 1];
+	uint64_t given; /* for the next record */
 	zbz_buf redacted, text, labels;
 	zbz_line last;
 	zbz_logger *last_of;

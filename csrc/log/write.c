@@ -132,7 +132,7 @@ static uint64_t choose(const zbz_log_node *node, zbz_level level, const zbz_log_
 
 static uint64_t targets(zbz_logger *l, zbz_level level, const zbz_field *fields, size_t n) {
 	zbz_field base[ZBZ_LOG_FIELDS_MAX];
-	zbz_log_facts facts = { fields, base, n, l->bound_n };
+	zbz_log_facts facts = { fields, base, n, l->bound_n, l->node->view->given };
 	if (ZBZ_LIKELY(!l->node->choosy)) return l->node->targets[level];
 	for (size_t i = 0; i < l->bound_n; i++) base[i] = l->bound[i].field;
 	return choose(l->node, level, &facts);
@@ -395,7 +395,7 @@ static bool admitted(zbz_logger *l, zbz_level level, int64_t at, zbz_bytes msg, 
 
 static bool limited(const zbz_log_meaning *m) { return m->sample_first > 0 || m->rate > 0 || m->dedup_ms > 0; }
 
-uint64_t zbz_logger_write(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_field *fields, size_t n, bool ordered) {
+static uint64_t write_record(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_field *fields, size_t n, bool ordered) {
 	zbz_log_view *view = l->node->view;
 	bool cut = n > ZBZ_LOG_FIELDS_MAX;
 	uint64_t outputs;
@@ -413,6 +413,12 @@ uint64_t zbz_logger_write(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_fie
 	if (at < 0) at = 0;
 	if (limited(&l->node->means) && !admitted(l, level, at, msg, fields, n)) return 0;
 	return emit(l, level, at, outputs, msg, fields, n, ordered, cut);
+}
+
+uint64_t zbz_logger_write(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_field *fields, size_t n, bool ordered) {
+	uint64_t own = write_record(l, level, msg, fields, n, ordered);
+	l->node->view->given = UINT64_MAX;
+	return own;
 }
 
 zbz_status zbz_logger_render(zbz_logger *l, zbz_format format, zbz_buf *out, zbz_err *err) {

@@ -352,7 +352,11 @@ function M.close(deadline)
 	return both(ok, err)
 end
 
-core.log_calls{ deliver = deliver.deliver, process = deliver.process, misuse = function(what)
+function deliver.report(name, text, failures)
+	M.error("a predicate of the log failed", { predicate = name, error = text, failures = failures })
+end
+
+core.log_calls{ deliver = deliver.deliver, process = deliver.process, judge = deliver.judge, misuse = function(what)
 	M.error("a logger was called without a colon", { text = tostring(what) })
 end }
 

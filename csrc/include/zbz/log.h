@@ -19,6 +19,7 @@ extern "C" {
 #define ZBZ_LOG_FIELDS_MAX  64 /* of one call; further ones are left out and the record is marked as truncated */
 #define ZBZ_LOG_OUTPUTS_MAX 48
 #define ZBZ_LOG_NAME_MAX    255
+#define ZBZ_LOG_GIVEN_MAX   48
 
 /* "info"; never NULL. */
 ZBZ_API const char *zbz_level_name(zbz_level level);
@@ -89,7 +90,8 @@ typedef enum zbz_log_op {
 	ZBZ_LOG_GT,
 	ZBZ_LOG_GE,
 	ZBZ_LOG_GLOB,
-	ZBZ_LOG_EXISTS
+	ZBZ_LOG_EXISTS,
+	ZBZ_LOG_GIVEN /* what the caller answers: bit `number` of zbz_logger_given, below ZBZ_LOG_GIVEN_MAX; no field */
 } zbz_log_op;
 
 /* A predicate on one field, as it stands before redaction. All of a list hold, where `or_next` joins one with the next. A field that is absent
@@ -226,6 +228,12 @@ ZBZ_API unsigned zbz_logger_mask(zbz_logger *l, unsigned *own);
 
 /* Begins a call, as zbz_log_view_begin; false: nothing would come of it. */
 ZBZ_API bool zbz_logger_wants(zbz_logger *l, zbz_level level, unsigned *turn);
+/* Between the two: which predicates of the caller (ZBZ_LOG_GIVEN, as bits) may decide on a record of that level, and his answers, for the next write of
+ * the view. Without them all hold. */
+ZBZ_API uint64_t zbz_logger_asks(const zbz_logger *l, zbz_level level);
+ZBZ_API void zbz_logger_given(zbz_logger *l, uint64_t answers);
+/* Its own i-th field, as it was given (key is not to be used); NULL: there are no more. */
+ZBZ_API const zbz_field *zbz_logger_bound(const zbz_logger *l, size_t i, zbz_bytes *name);
 /* Ends it. Never fails and never waits longer than an output's policy says. Changes the fields; sorts them by name unless `ordered`. Answers which
  * outputs the caller has to write himself (bit 1 << index in the settings). */
 ZBZ_API uint64_t zbz_logger_write(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_field *fields, size_t n,

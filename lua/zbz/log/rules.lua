@@ -77,13 +77,15 @@ local function add_field(list, field, v)
 	end
 end
 
---- { status = ">=500", tenant = "acme*", vip = true, region = { "eu", "us" }, latency = { min = 1 } }, all of them.
+--- { status = ">=500", tenant = "acme*", vip = true, region = { "eu", "us" }, latency = { min = 1 } }, all of them;
+--- or a function(fields, level, logger).
 ---@return table?, zbz.Error?
 function M.where(v, option)
 	local list = {}
 	if v == nil then return list end
+	if type(v) == "function" then return { { op = "given", fn = v, name = option } } end
 	if type(v) ~= "table" then
-		return E.fail("invalid_config", ("%s: expects a table of fields, got %s"):format(option, type(v)), { option = option })
+		return E.fail("invalid_config", ("%s: expects a table of fields or a function, got %s"):format(option, type(v)), { option = option })
 	end
 	local names = {}
 	for name in pairs(v) do
