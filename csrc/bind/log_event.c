@@ -9,15 +9,18 @@ static void event_release(lua_State *L, void *self) {
 	e->to = NULL;
 }
 
-/* What the direct way cannot do: the values become a table, and go the other one. */
+/* What the direct way cannot do: the values become a table, and go the other one. What is nil, or was not given, is null there as well. */
 static int event_slowly(lua_State *L, zbz_event_box *e, zbz_logger_box *to) {
 	int i, given = lua_gettop(L);
 	luaL_checkstack(L, 8, "zbz");
 	lua_pushlstring(L, e->msg.p, e->msg.n);
 	lua_createtable(L, 0, e->n);
-	for (i = 0; i < e->n && i < given; i++) {
+	for (i = 0; i < e->n; i++) {
 		lua_pushlstring(L, e->names[i].name.p, e->names[i].name.n);
-		lua_pushvalue(L, i + 1);
+		if (i < given && !lua_isnil(L, i + 1))
+			lua_pushvalue(L, i + 1);
+		else
+			lua_pushlightuserdata(L, NULL);
 		lua_rawset(L, -3);
 	}
 	return zbz_log_record(L, zbz_bind_of(L), to, e->level, given + 1);

@@ -255,6 +255,7 @@ int zbz_log_record(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level lev
 
 /* logger.info("text") instead of logger:info("text"): what it says must not get lost. */
 static int no_logger(lua_State *L) {
+	lua_settop(L, 1);
 	zbz_push_slot(L, ZBZ_SLOT_LOG_CALLS);
 	lua_getfield(L, -1, "misuse");
 	if (lua_isfunction(L, -1)) {

@@ -12,6 +12,8 @@ local jit = rawget(_G, "jit")
 local have, ffi = pcall(require, "ffi")
 
 if not have or not jit or not jit.status() or not core.doors then -- interpreted, FFI is the slower way
+	function M.install() return false end
+	function M.remove() end
 	return M
 end
 M.installed = true
@@ -177,6 +179,13 @@ local function write_record(self, level, msg, fields, behind)
 	if plan ~= false then learn(count, msg, fields) end
 	return behind(self, msg, fields)
 end
+
+--- Without them everything goes through C again: loggers from the next configuration on, events made from then on.
+function M.install()
+	M.installed = true
+	return true
+end
+function M.remove() M.installed = false end
 
 --- The method of a level for loggers with that metatable.
 function M.method(mt, level, behind)

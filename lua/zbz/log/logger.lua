@@ -43,7 +43,7 @@ local function refresh(class)
 	if traceback == true then traceback = "error" end
 	local caller = habit(class.name, "caller") and true or false
 	core.log_habits(class.handle, caller, traceback and core.log_level(traceback) or 0)
-	local by_doors = class.doors and not caller and not traceback and not S.lua_looks
+	local by_doors = doors.installed and class.doors and not caller and not traceback and not S.lua_looks
 	for i, level in ipairs(LEVELS) do
 		local method = by_doors and class.doors[level] or core.log_methods[level]
 		class.methods[level] = bit_set(mask, i) and method or noop
