@@ -35,6 +35,7 @@ contestants[#contestants + 1] = { name = "lua-cjson and io.write", n = N, run = 
 end }
 contestants[#contestants + 1] = { name = "zbz, table of fields", n = N, run = table_form }
 contestants[#contestants + 1] = { name = "zbz, bound event", n = N, run = event_form }
+package.path = package.path .. ";/usr/share/lua/5.1/?.lua" -- where Debian has it; it runs on 5.4 as well
 local have, lualogging = pcall(require, "logging.file")
 if have then
 	local logger = lualogging(dir .. "/lualogging.log")
