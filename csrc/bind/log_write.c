@@ -222,8 +222,9 @@ static void write_slowly(lua_State *L, zbz_bind *b, door *d, zbz_log_call *c, zb
 		return;
 	}
 	zbz_log_turn(hub, turn);
-	if (turn == before) zbz_logger_given(d->box->logger, answers); /* else these were the predicates of another configuration */
-	if (!gather(c, d)) zbz_call_begin(c, L, hub); /* it changed its mind about what it is */
+	if (turn == before)
+		zbz_logger_given(d->box->logger, answers); /* else these were the predicates of another configuration */
+	if (!gather(c, d)) zbz_call_begin(c, L, hub);  /* it changed its mind about what it is */
 	zbz_log_finish(L, b, d->box, d->level, zbz_string_at(L, d->msg), c, false, line);
 }
 

@@ -33,8 +33,8 @@ end
 
 -- ---- what the compiler makes of it ---------------------------------------------------------------------------------------------------
 
---- Not that something cannot be compiled: recording began at the wrong end of a loop, or in a function that was hot before the loop around it,
---- and begins again.
+--- Not that something cannot be compiled: recording began at the wrong end of a loop, or in a function that was hot before the loop
+--- around it, and begins again.
 local RETRIED = { ["leaving loop in root trace"] = true, ["inner loop in root trace"] = true, ["loop unroll limit reached"] = true }
 local NONE = {}
 
@@ -83,7 +83,9 @@ describe("the log's doors", function()
 
 	it("compile in a loop, without an abort or a way through the C API", function()
 		compiles(function() for i = 1, N do ev("u", "login", i, i / 7, i % 2 == 0) end end)
-		compiles(function() for i = 1, N do l:info("user action", { user = "u", action = "login", status = i, ms = i / 7, ok = i % 2 == 0 }) end end)
+		compiles(function()
+			for i = 1, N do l:info("user action", { user = "u", action = "login", status = i, ms = i / 7, ok = i % 2 == 0 }) end
+		end)
 		compiles(function() for i = 1, N do log.warn("user action", { user = "u", status = i }) end end)
 		compiles(function() for _ = 1, N do l:info("only a message") end end)
 		local req = l:with{ id = "r1" }
@@ -222,7 +224,9 @@ local function many(n)
 	for i = 1, n do t["name" .. i] = i end
 	return t
 end
-local function indexed(t) return setmetatable(t, { __index = { hidden = "from __index", a = "hidden" }, __pairs = function() return next, {} end }) end
+local function indexed(t)
+	return setmetatable(t, { __index = { hidden = "from __index", a = "hidden" }, __pairs = function() return next, {} end })
+end
 local function throwing() return setmetatable({}, { __tostring = function() error("boom") end }) end
 local big = ffi.new("int64_t", 42)
 local cyclic = { a = 1 }
@@ -236,7 +240,8 @@ local FIELDS = {
 	{ duration = 1, duration_x = 2, duration_ = 3 }, { [("n"):rep(200)] = 1, [("é"):rep(100)] = 2 }, { a = ("x"):rep(100000) },
 	{ 1, 2, 3 }, { [1.5] = 1, [true] = 2 }, { a = 1, [1] = "mixed" }, many(40), many(41), many(64), many(65),
 	{ a = { b = { 1, 2 } } }, { a = print }, { a = coroutine.create(print) }, { a = io.stdout }, { a = throwing() }, { a = cyclic },
-	{ a = big, b = ffi.new("uint64_t", 42), c = ffi.new("int64_t", -1) }, { a = ffi.new("int[2]") and 1 }, { a = zbz.secret("s"), b = zbz.pii("p"), c = log.ms(5) },
+	{ a = big, b = ffi.new("uint64_t", 42), c = ffi.new("int64_t", -1) }, { a = ffi.new("int[2]") },
+	{ a = zbz.secret("s"), b = zbz.pii("p"), c = log.ms(5) },
 	{ password = "hunter2", user = "bob@example.com", card = 4111111111111111 }, indexed{ a = 1 }, indexed{}, throwing(),
 	zbz.secret("x"), log.ms(5), "text", 42, true, false, print, zbz.null, big, cyclic,
 	(select(2, zbz.cache.new("no such provider"))),

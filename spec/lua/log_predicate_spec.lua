@@ -42,13 +42,14 @@ describe("predicates that are functions", function()
 			assert.are.equal(3, select("#", ...))
 			seen[#seen + 1] = { ... }
 		end)
-		local req = log.logger("web.api"):with{ id = "r1", n = 1.5, deep = { a = { 1 } }, yes = true, own = zbz.secret("s3cret"), took = log.ms(20) }
+		local req = log.logger("web.api"):with{ id = "r1", n = 1.5, deep = { a = { 1 } }, yes = true, own = zbz.secret("s3cret"),
+			took = log.ms(20) }
 		req:warn("m", { id = "r2", other = 42, t = { 1 } })
 		req:info("m", zbz.secret("s3cret"))
 		log.info("m", (select(2, zbz.cache.new("no such provider"))))
 		log.info("m")
-		assert.are.same({ { id = "r2", n = 1.5, deep = { a = { 1 } }, yes = true, own = "***", took = 0.02, other = 42, t = { 1 } }, "warn", "web.api" },
-			seen[1])
+		assert.are.same({ { id = "r2", n = 1.5, deep = { a = { 1 } }, yes = true, own = "***", took = 0.02, other = 42, t = { 1 } },
+			"warn", "web.api" }, seen[1])
 		assert.are.equal("***", tostring(seen[2][1].value))
 		assert.is_true(zbz.is_error(seen[3][1].error))
 		assert.are.same({ {}, "info", "" }, seen[4])
@@ -68,8 +69,8 @@ describe("predicates that are functions", function()
 	it("stand beside others, on routes and on outputs; only those are asked that matter", function()
 		local asked = {}
 		local function ask(name, answer) return function() asked[#asked + 1] = name; return answer end end
-		assert(log.configure{ outputs = { { type = "memory", name = "m", filter = ask("m", true) }, x = { type = "memory", filter = ask("x", false) },
-			y = { type = "memory", where = { n = 1 } } }, routes = {
+		assert(log.configure{ outputs = { { type = "memory", name = "m", filter = ask("m", true) },
+			x = { type = "memory", filter = ask("x", false) }, y = { type = "memory", where = { n = 1 } } }, routes = {
 			{ logger = "a", where = ask("r1", true), to = "x+y" },
 			{ logger = "a", level = ">=error", where = ask("r2", false), to = "m" },
 			{ logger = "b*", where = { n = 1 }, to = "y" } } })

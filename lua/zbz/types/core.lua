@@ -331,8 +331,8 @@ function core.log_settle(logger) end
 --- Flat settings, see lua/zbz/log/state.lua; outputs without a handle are the caller's own.
 ---@return boolean?, zbz.Error?
 function core.log_configure(settings) end
---- { deliver = fn(line, level, logger, indexes), process = fn(msg, fields) -> msg, fields, judge = fn(asked, fields, bound, level, logger) -> answers
---- (both as bits), misuse = fn(what) }; none may raise.
+--- { deliver = fn(line, level, logger, indexes), process = fn(msg, fields) -> msg, fields,
+--- judge = fn(asked, fields, bound, level, logger) -> answers (both as bits), misuse = fn(what) }; none may raise.
 function core.log_calls(functions) end
 function core.log_modes(own_outputs, processors, predicates) end
 --- { secret =, pii =, time =, duration =, bytes = } metatables of {value}
