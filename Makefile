@@ -39,6 +39,7 @@ TARGETS += $(if $(call has,libmemcached),$(B)/zbz/provider/memcached.so)
 TARGETS += $(if $(call has,zlib),$(B)/zbz/provider/gzip.so)
 TARGETS += $(if $(call has,openssl),$(B)/zbz/provider/tls.so)
 TARGETS += $(if $(call has,libcurl snappy openssl),$(B)/zbz/provider/loki.so)
+TARGETS += $(if $(call has,libcrypto),$(B)/zbz/provider/aes.so)
 
 all: $(TARGETS)
 
@@ -65,6 +66,10 @@ $(B)/zbz/provider/tls.so: $(call obj,$(TLS_SRC),plugin) | $(B)/libzbz.so
 $(B)/zbz/provider/loki.so: $(call obj,$(LOKI_SRC),plugin) | $(B)/libzbz.so
 	@mkdir -p $(@D)
 	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,libcurl snappy) -lcrypto '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
+
+$(B)/zbz/provider/aes.so: $(call obj,csrc/provider/cipher_aes.c,plugin) | $(B)/libzbz.so
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ $^ $(LDFLAGS_ALL) -L$(B) -lzbz $(call pkg,--libs,libcrypto) '-Wl,-rpath,$$ORIGIN/../..:$$ORIGIN/..'
 
 $(B)/core/%.o: csrc/%.c
 	@mkdir -p $(@D)

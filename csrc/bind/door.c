@@ -55,6 +55,7 @@ void zbz_open_door(lua_State *L) {
 	lua_newtable(L);
 	for (d = zbz_doors; d->name != NULL; d++) set_address(L, d->name, (uintptr_t)d->fn);
 	set_address(L, "door", (uintptr_t)&zbz_bind_of(L)->door);
+	set_address(L, "log_door", (uintptr_t)&zbz_bind_of(L)->log_door);
 	lua_setfield(L, 1, "doors");
 	zbz_functions(L, 1, functions);
 }

@@ -16,6 +16,12 @@ typedef struct zbz_box {
 	void (*release)(struct lua_State *L, void *box); /* gives everything back; may run again */
 } zbz_box;
 
+/* A shell with a mark, for kinds whose shells have other metatables than that of the kind. */
+typedef struct zbz_marked_shell {
+	void *box;
+	const void *mark;
+} zbz_marked_shell;
+
 typedef struct zbz_table_box {
 	zbz_box head;
 	zbz_table *t; /* NULL: closed */

@@ -15,6 +15,7 @@ static int bind_close(lua_State *L) {
 	if (b == NULL || b != zbz_bind_of(L)) return 0;
 	if (b->closing) return 0;
 	b->door.closed = true;
+	b->log_door.closed = true;
 	zbz_boxes_close(L, b);
 	b->closing = true;
 	b->scratch_busy = false;

@@ -160,13 +160,13 @@ static int log_configure(lua_State *L) {
 	return 1;
 }
 
-/* log_calls{deliver=, process=, misuse=}; log_modes(own, processors) */
+/* log_calls{deliver=, process=, judge=, misuse=}; log_modes(own, processors, predicates) */
 static int log_calls(lua_State *L) {
-	static const char *const names[] = { NULL, "deliver", "process" };
+	static const char *const names[] = { NULL, "deliver", "process", "judge" };
 	int i;
 	luaL_checktype(L, 1, LUA_TTABLE);
 	zbz_push_slot(L, ZBZ_SLOT_LOG_CALLS);
-	for (i = ZBZ_LOG_DELIVER; i <= ZBZ_LOG_PROCESS; i++) {
+	for (i = ZBZ_LOG_DELIVER; i <= ZBZ_LOG_JUDGE; i++) {
 		lua_getfield(L, 1, names[i]);
 		lua_rawseti(L, -2, i);
 	}
@@ -179,6 +179,7 @@ static int log_modes(lua_State *L) {
 	zbz_log_hub *hub = hub_of(L, zbz_bind_of(L));
 	hub->own = lua_toboolean(L, 1) != 0;
 	hub->processors = lua_toboolean(L, 2) != 0;
+	hub->judges = lua_toboolean(L, 3) != 0;
 	return 0;
 }
 
@@ -270,11 +271,12 @@ void zbz_open_log(lua_State *L) {
 	zbz_getenv(L, lua_upvalueindex(1));
 	lua_createtable(L, ZBZ_LOG_NEAR, 0);
 	lua_rawseti(L, -2, ZBZ_SLOT_LOG_KEYS);
-	lua_createtable(L, 4, 4);
+	lua_createtable(L, 5, 4);
 	lua_pushliteral(L, "__tostring");
 	lua_rawseti(L, -2, ZBZ_LOG_TOSTRING);
 	lua_rawseti(L, -2, ZBZ_SLOT_LOG_CALLS);
 	lua_settop(L, top);
 	zbz_open_log_output(L);
 	zbz_open_log_write(L);
+	zbz_open_log_event(L);
 }

@@ -5,48 +5,10 @@
 
 #include "args.h"
 
-#include "zbz/log.h"
-
-#define ZBZ_TCDATA   10  /* lua_type of what LuaJIT's FFI makes */
-#define ZBZ_LOG_NEAR 512 /* names of fields known by the address of their string; a power of two */
-
-typedef struct zbz_log_near {
-	const void *string; /* the Lua object */
-	const zbz_log_key *key;
-} zbz_log_near;
-
-typedef struct zbz_log_hub {
-	size_t refs; /* the state and every logger */
-	zbz_log *log;
-	zbz_log_view *view;
-	unsigned turn;           /* of `near` */
-	bool processors;         /* Lua functions look at the fields first */
-	bool own;                /* some outputs are Lua's */
-	zbz_buf pack;            /* what is nested in the call under way */
-	uint64_t failed;         /* values whose __tostring threw */
-	const void *typed_mt[8]; /* by zbz_log_wrap */
-	zbz_log_near near[ZBZ_LOG_NEAR];
-} zbz_log_hub;
-
-typedef enum zbz_log_wrap {
-	ZBZ_WRAP_SECRET,
-	ZBZ_WRAP_PII,
-	ZBZ_WRAP_TIME,
-	ZBZ_WRAP_DURATION,
-	ZBZ_WRAP_BYTES,
-	ZBZ_WRAPS
-} zbz_log_wrap;
-
-typedef struct zbz_logger_box {
-	zbz_box head;
-	zbz_logger *logger; /* NULL: released */
-	zbz_log_hub *hub;
-	bool caller;
-	int traceback; /* from this level on; 0: never */
-} zbz_logger_box;
+#define ZBZ_TCDATA 10 /* lua_type of what LuaJIT's FFI makes */
 
 /* Functions that the Lua part gave, in the table of ZBZ_SLOT_LOG_CALLS. */
-enum { ZBZ_LOG_DELIVER = 1, ZBZ_LOG_PROCESS, ZBZ_LOG_TOSTRING /* the text "__tostring" */ };
+enum { ZBZ_LOG_DELIVER = 1, ZBZ_LOG_PROCESS, ZBZ_LOG_JUDGE, ZBZ_LOG_TOSTRING /* the text "__tostring" */ };
 
 typedef struct zbz_output_box {
 	zbz_box head;
@@ -99,11 +61,23 @@ bool zbz_log_table(zbz_log_call *c, int idx);
 /* Appends the table at idx as MessagePack, leniently: cycles, functions and what is too deep or too much become words. */
 void zbz_log_pack(lua_State *L, const zbz_log_hub *hub, int idx, zbz_buf *out);
 
+/* ---- records ---- */
+
+/* Writes what stands on the stack: the message at `msg`, the fields behind it. Answers 0. */
+int zbz_log_record(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, int msg);
+/* What the predicates that are functions say of the fields at that place; the logger may be gone or another configuration in place after it. */
+uint64_t zbz_log_judge(lua_State *L, zbz_logger_box *box, zbz_level level, int fields);
+/* Ends a call whose fields are gathered; with `line` (given back) the outputs of the Lua part get theirs, else those are not served. Nothing of
+ * Lua's runs between the write and the rendering: both use what the fields borrow. */
+void zbz_log_finish(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, zbz_bytes msg, zbz_log_call *c,
+                    bool ordered, zbz_buf *line);
+
 /* ---- parts ---- */
 
 /* The table at idx as settings; what they borrow lives as long as the values it leaves on the stack. Raises for what the Lua part would never send. */
 void zbz_log_settings_read(lua_State *L, int idx, zbz_log_settings *out);
 void zbz_open_log_output(lua_State *L);
 void zbz_open_log_write(lua_State *L);
+void zbz_open_log_event(lua_State *L);
 
 #endif

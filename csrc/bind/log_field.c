@@ -111,6 +111,18 @@ static bool nanoseconds(lua_State *L, int idx, int64_t *out) {
 	return true;
 }
 
+/* {value, how}: a number of the Lua part's choice; without one the settings decide. */
+static zbz_guard guard_of(lua_State *L, int idx, int wrap) {
+	zbz_guard guard = wrap == ZBZ_WRAP_SECRET ? ZBZ_GUARD_SECRET : ZBZ_GUARD_PII;
+	lua_rawgeti(L, idx, 2);
+	if (!lua_isnil(L, -1)) {
+		int how = (int)lua_tointeger(L, -1);
+		guard = how > ZBZ_GUARD_MASK && how <= ZBZ_GUARD_ENCRYPT ? (zbz_guard)how : ZBZ_GUARD_MASK;
+	}
+	lua_pop(L, 1);
+	return guard;
+}
+
 /* {value} with one of the log's own metatables. What the value says is read without its metamethods. */
 static bool unwrap(zbz_log_call *c, int idx, int wrap, zbz_field *f) {
 	lua_State *L = c->L;
@@ -128,8 +140,7 @@ static bool unwrap(zbz_log_call *c, int idx, int wrap, zbz_field *f) {
 	} else {
 		word(f, "(object)");
 	}
-	if (wrap == ZBZ_WRAP_SECRET) f->guard = ZBZ_GUARD_SECRET;
-	if (wrap == ZBZ_WRAP_PII) f->guard = ZBZ_GUARD_PII;
+	if (wrap == ZBZ_WRAP_SECRET || wrap == ZBZ_WRAP_PII) f->guard = guard_of(L, idx, wrap);
 	lua_settop(L, at - 1);
 	return ok;
 }

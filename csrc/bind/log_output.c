@@ -180,6 +180,26 @@ static int log_isatty(lua_State *L) {
 	return 1;
 }
 
+/* log_unseal(text, key) -> value; log_sealed_with(text) -> id of the key; nil, err */
+static int log_unseal(lua_State *L) {
+	zbz_bytes text = zbz_string_arg(L, 1, "decrypt", "the text"), key = zbz_string_arg(L, 2, "decrypt", "the key");
+	zbz_buf *out = zbz_scratch_take(L, zbz_bind_of(L));
+	zbz_err err;
+	zbz_status status = zbz_log_unseal(text, key, out, &err);
+	if (status == ZBZ_OK) lua_pushlstring(L, out->p, out->n);
+	zbz_scratch_give(zbz_bind_of(L), out);
+	return status == ZBZ_OK ? 1 : zbz_push_trouble(L, &err, "decrypt");
+}
+
+static int log_sealed_with(lua_State *L) {
+	zbz_bytes id;
+	zbz_err err;
+	if (zbz_log_sealed_with(zbz_string_arg(L, 1, "decrypt", "the text"), &id, &err) != ZBZ_OK)
+		return zbz_push_trouble(L, &err, "decrypt");
+	lua_pushlstring(L, id.p, id.n);
+	return 1;
+}
+
 static const luaL_Reg methods[] = {
 	{ "flush", output_flush },
 	{ "reopen", output_reopen },
@@ -190,8 +210,14 @@ static const luaL_Reg methods[] = {
 	{ NULL, NULL },
 };
 static const luaL_Reg functions[] = {
-	{ "log_output", log_output }, { "log_recover", log_recover }, { "log_types", log_types },
-	{ "log_isatty", log_isatty }, { "log_append", log_append },   { NULL, NULL },
+	{ "log_output", log_output },
+	{ "log_recover", log_recover },
+	{ "log_types", log_types },
+	{ "log_isatty", log_isatty },
+	{ "log_append", log_append },
+	{ "log_unseal", log_unseal },
+	{ "log_sealed_with", log_sealed_with },
+	{ NULL, NULL },
 };
 
 void zbz_open_log_output(lua_State *L) {

@@ -71,10 +71,10 @@ static zbz_format format_of(lua_State *L, int idx) {
 }
 
 static zbz_redact redact_of(lua_State *L, int idx, const char *name) {
-	static const char *const names[] = { "none", "mask", "hash", "partial", "ip" };
+	static const char *const names[] = { "none", "mask", "hash", "partial", "ip", "encrypt" };
 	const char *text = text_of(L, idx, name);
 	int i;
-	for (i = 0; text != NULL && i < 5; i++) {
+	for (i = 0; text != NULL && i < 6; i++) {
 		if (strcmp(text, names[i]) == 0) return (zbz_redact)i;
 	}
 	return ZBZ_REDACT_NONE;
@@ -95,10 +95,10 @@ static const char *const *texts_of(lua_State *L, int idx, const char *name, size
 }
 
 static void read_condition(lua_State *L, int idx, zbz_log_condition *c) {
-	static const char *const ops[] = { "eq", "ne", "lt", "le", "gt", "ge", "glob", "exists" };
+	static const char *const ops[] = { "eq", "ne", "lt", "le", "gt", "ge", "glob", "exists", "given" };
 	const char *op = text_of(L, idx, "op");
 	int i;
-	for (i = 0; op != NULL && i < 8; i++) {
+	for (i = 0; op != NULL && i < 9; i++) {
 		if (strcmp(op, ops[i]) == 0) c->op = (zbz_log_op)i;
 	}
 	c->field = text_of(L, idx, "field");
@@ -206,6 +206,8 @@ void zbz_log_settings_read(lua_State *L, int idx, zbz_log_settings *out) {
 	out->secret = redact_of(L, idx, "secret");
 	out->pii = redact_of(L, idx, "pii");
 	out->hmac_key = bytes_of(L, idx, "key");
+	out->cipher_id = bytes_of(L, idx, "cipher_id");
+	out->cipher_key = bytes_of(L, idx, "cipher_key");
 	out->durations = texts_of(L, idx, "durations", &out->durations_n);
 	out->duration_ms = flag_of(L, idx, "duration_ms");
 	out->max_record = (size_t)int_of(L, idx, "max_record");

@@ -1,4 +1,4 @@
-/* The calls: levels of a logger, the same without one, bound events. A call never raises but when memory for Lua's own values is out. */
+/* The calls: levels of a logger, the same without one. A call never raises but when memory for Lua's own values is out. */
 #include "log.h"
 
 #include <stdlib.h>
@@ -24,9 +24,8 @@ static void deliver(lua_State *L, zbz_logger_box *box, zbz_level level, uint64_t
 	if (lua_pcall(L, 4, 0, 0) != 0) lua_pop(L, 1);
 }
 
-/* Nothing of Lua's between the write and the rendering: both use what the fields borrow. */
-static void finish(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, zbz_bytes msg, zbz_log_call *c,
-                   bool ordered, zbz_buf *line) {
+void zbz_log_finish(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, zbz_bytes msg, zbz_log_call *c,
+                    bool ordered, zbz_buf *line) {
 	uint64_t own;
 	bool ok;
 	zbz_call_settle(c);
@@ -207,10 +206,12 @@ static void process(lua_State *L, door *d) {
 
 static void write_slowly(lua_State *L, zbz_bind *b, door *d, zbz_log_call *c, zbz_buf *line) {
 	zbz_log_hub *hub = d->box->hub;
-	unsigned turn;
+	uint64_t answers = UINT64_MAX;
+	unsigned turn, before = hub->turn;
 	if (!is_string(L, d->msg)) make_text(L, hub, d->msg);
 	if (hub->processors) process(L, d);
 	if (!is_string(L, d->msg)) make_text(L, hub, d->msg);
+	if (hub->judges && d->box->logger != NULL) answers = zbz_log_judge(L, d->box, d->level, d->fields);
 	if (lua_istable(L, d->fields) && !is_single(L, hub, d->fields)) {
 		ask_all(L, hub, d);
 	} else if (zbz_log_asks(L, hub, d->fields)) {
@@ -221,11 +222,13 @@ static void write_slowly(lua_State *L, zbz_bind *b, door *d, zbz_log_call *c, zb
 		return;
 	}
 	zbz_log_turn(hub, turn);
-	if (!gather(c, d)) zbz_call_begin(c, L, hub); /* it changed its mind about what it is */
-	finish(L, b, d->box, d->level, zbz_string_at(L, d->msg), c, false, line);
+	if (turn == before)
+		zbz_logger_given(d->box->logger, answers); /* else these were the predicates of another configuration */
+	if (!gather(c, d)) zbz_call_begin(c, L, hub);  /* it changed its mind about what it is */
+	zbz_log_finish(L, b, d->box, d->level, zbz_string_at(L, d->msg), c, false, line);
 }
 
-static int write_record(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, int msg) {
+int zbz_log_record(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, int msg) {
 	zbz_log_call c;
 	door d = { box, level, msg, msg + 1, 0, 0, 0, 0, 0, false };
 	zbz_buf *line = NULL;
@@ -243,16 +246,17 @@ static int write_record(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_leve
 		}
 	}
 	zbz_log_turn(box->hub, turn);
-	if (box->hub->processors || !is_string(L, msg) || !gather(&c, &d)) {
+	if (box->hub->processors || box->hub->judges || !is_string(L, msg) || !gather(&c, &d)) {
 		write_slowly(L, b, &d, &c, line);
 	} else {
-		finish(L, b, box, level, zbz_string_at(L, msg), &c, false, line);
+		zbz_log_finish(L, b, box, level, zbz_string_at(L, msg), &c, false, line);
 	}
 	return 0;
 }
 
 /* logger.info("text") instead of logger:info("text"): what it says must not get lost. */
 static int no_logger(lua_State *L) {
+	lua_settop(L, 1);
 	zbz_push_slot(L, ZBZ_SLOT_LOG_CALLS);
 	lua_getfield(L, -1, "misuse");
 	if (lua_isfunction(L, -1)) {
@@ -264,7 +268,7 @@ static int no_logger(lua_State *L) {
 
 static int write_method(lua_State *L, zbz_level level) {
 	zbz_logger_box *box = zbz_logger_at(L, 1);
-	return box != NULL ? write_record(L, zbz_bind_of(L), box, level, 2) : no_logger(L);
+	return box != NULL ? zbz_log_record(L, zbz_bind_of(L), box, level, 2) : no_logger(L);
 }
 
 static int log_trace(lua_State *L) { return write_method(L, ZBZ_LEVEL_TRACE); }
@@ -279,7 +283,7 @@ static int log_plain(lua_State *L) {
 	zbz_logger_box *box = zbz_logger_at(L, lua_upvalueindex(2));
 	int msg = lua_type(L, 1) == LUA_TTABLE && lua_type(L, 2) == LUA_TSTRING ? 2 : 1; /* log:info("...") on the module */
 	if (box == NULL) return 0;
-	return write_record(L, zbz_bind_of(L), box, (zbz_level)lua_tointeger(L, lua_upvalueindex(3)), msg);
+	return zbz_log_record(L, zbz_bind_of(L), box, (zbz_level)lua_tointeger(L, lua_upvalueindex(3)), msg);
 }
 
 /* log_plain(logger, level): the call without a logger in front. */
@@ -292,98 +296,7 @@ static int make_plain(lua_State *L) {
 	return 1;
 }
 
-/* ---- 3. Bound events ---- */
-
-typedef struct event_box {
-	zbz_box head;
-	const zbz_marked_shell *to; /* the logger's, kept alive as well */
-	zbz_level level;
-	zbz_bytes msg; /* kept alive, as the names, by the box's own table */
-	unsigned turn;
-	int n;
-	bool own;
-	struct {
-		zbz_bytes name;
-		const zbz_log_key *key;
-	} names[];
-} event_box;
-
-static void event_release(lua_State *L, void *self) {
-	event_box *e = self;
-	(void)L;
-	e->to = NULL;
-}
-
-/* What the direct way cannot do: the values become a table, and go the other one. */
-static int event_slowly(lua_State *L, event_box *e, zbz_logger_box *to) {
-	int i, given = lua_gettop(L);
-	luaL_checkstack(L, 8, "zbz");
-	lua_pushlstring(L, e->msg.p, e->msg.n);
-	lua_createtable(L, 0, e->n);
-	for (i = 0; i < e->n && i < given; i++) {
-		lua_pushlstring(L, e->names[i].name.p, e->names[i].name.n);
-		lua_pushvalue(L, i + 1);
-		lua_rawset(L, -3);
-	}
-	return write_record(L, zbz_bind_of(L), to, e->level, given + 1);
-}
-
-static int log_event(lua_State *L) {
-	event_box *e = *(event_box **)lua_touserdata(L, lua_upvalueindex(2));
-	zbz_logger_box *box;
-	zbz_log_call c;
-	unsigned turn;
-	int i;
-	if (e == NULL || zbz_bind_of(L)->mt[ZBZ_BOX_EVENT_LINE] == NULL || e->to == NULL) return 0;
-	box = e->to->box;
-	if (box == NULL || box->logger == NULL || !zbz_logger_wants(box->logger, e->level, &turn)) return 0;
-	if (box->hub->own || box->hub->processors || box->caller || box->traceback != 0) return event_slowly(L, e, box);
-	if (turn != e->turn) {
-		for (i = 0; i < e->n; i++) e->names[i].key = zbz_log_key_of(box->hub->view, e->names[i].name);
-		e->turn = turn;
-	}
-	c.L = L;
-	c.hub = box->hub;
-	zbz_call_begin(&c, L, box->hub);
-	if (lua_gettop(L) < e->n) lua_settop(L, e->n);
-	for (i = 0; i < e->n; i++) {
-		zbz_field *f = &c.fields[i];
-		if (!zbz_log_value(&c, i + 1, f)) return event_slowly(L, e, box);
-		f->key = e->names[i].key;
-	}
-	c.n = (size_t)e->n;
-	finish(L, zbz_bind_of(L), box, e->level, e->msg, &c, true, NULL);
-	return 0;
-}
-
-/* log_event(logger, level, msg, name, ...): a function of the values. */
-static int make_event(lua_State *L) {
-	int n = lua_gettop(L) - 3, i;
-	event_box *e;
-	if (zbz_logger_at(L, 1) == NULL) return luaL_error(L, "zbz: event: a logger expected");
-	zbz_string_arg(L, 3, "event", "the message");
-	if (n > ZBZ_LOG_FIELDS_MAX) return zbz_raise(L, "zbz: event: more than %d names", ZBZ_LOG_FIELDS_MAX);
-	for (i = 0; i < n; i++) zbz_string_arg(L, 4 + i, "event", "the name of a field");
-	e = zbz_box_new(L, ZBZ_BOX_EVENT_LINE, sizeof(*e) + (size_t)n * sizeof(e->names[0]));
-	lua_createtable(L, n + 2, 0);
-	for (i = 1; i <= n + 3; i++) {
-		if (i == 2) continue;
-		lua_pushvalue(L, i);
-		lua_rawseti(L, -2, i);
-	}
-	zbz_setenv(L, -2);
-	e->to = lua_touserdata(L, 1);
-	e->level = (zbz_level)luaL_checkinteger(L, 2);
-	e->msg = zbz_string_at(L, 3);
-	e->n = n;
-	for (i = 0; i < n; i++) e->names[i].name = zbz_string_at(L, 4 + i);
-	lua_pushvalue(L, lua_upvalueindex(1));
-	lua_insert(L, -2);
-	lua_pushcclosure(L, log_event, 2);
-	return 1;
-}
-
-/* ---- 4. Bound fields ---- */
+/* ---- 3. Bound fields ---- */
 
 void zbz_logger_push_like(lua_State *L, int idx, zbz_logger *logger);
 
@@ -458,10 +371,9 @@ static const luaL_Reg methods[] = {
 	{ "trace", log_trace }, { "debug", log_debug }, { "info", log_info }, { "warn", log_warn },
 	{ "error", log_error }, { "fatal", log_fatal }, { "with", log_with }, { NULL, NULL },
 };
-static const luaL_Reg functions[] = { { "log_plain", make_plain }, { "log_event", make_event }, { NULL, NULL } };
+static const luaL_Reg functions[] = { { "log_plain", make_plain }, { NULL, NULL } };
 
 void zbz_open_log_write(lua_State *L) {
-	zbz_class(L, ZBZ_BOX_EVENT_LINE, "zbz.event", event_release, NULL, NULL);
 	zbz_functions(L, 1, functions);
 	lua_newtable(L);
 	zbz_functions(L, lua_gettop(L), methods);

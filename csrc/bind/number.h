@@ -2,18 +2,15 @@
 #ifndef ZBZ_BIND_NUMBER_H
 #define ZBZ_BIND_NUMBER_H
 
-#include <math.h>
-#include <stdbool.h>
-#include <stdint.h>
-
 #include <lua.h>
+
+#include "whole.h"
 
 #if LUA_VERSION_NUM >= 503
 #define ZBZ_CODEC_INT64 1
 #else
 #define ZBZ_CODEC_INT64 0
 #endif
-#define ZBZ_DOUBLE_EXACT 9007199254740992.0 /* 2^53: up to here every whole number is a double */
 
 /* The number at idx: true and *i when it is written as an integer, else *d. */
 static inline bool zbz_number_at(lua_State *L, int idx, int64_t *i, double *d) {
@@ -26,9 +23,7 @@ static inline bool zbz_number_at(lua_State *L, int idx, int64_t *i, double *d) {
 	return false;
 #else
 	*d = (double)lua_tonumber(L, idx);
-	if (!(*d >= -ZBZ_DOUBLE_EXACT && *d <= ZBZ_DOUBLE_EXACT)) return false;
-	*i = (int64_t)*d;
-	return (double)*i == *d && !(*i == 0 && signbit(*d));
+	return zbz_double_whole(*d, i);
 #endif
 }
 

@@ -20,6 +20,7 @@
 
 #include "door.h"
 #include "keep.h"
+#include "log_door.h"
 
 #if LUA_VERSION_NUM >= 504
 #define ZBZ_EXACT_INTEGERS       1
@@ -90,6 +91,7 @@ typedef struct zbz_bind {
 	size_t watches;      /* open ones that have a listener */
 	uint64_t unattended; /* parked calls under way that only read, for nobody */
 	zbz_door door;
+	zbz_log_door log_door;
 	struct zbz_log_hub *log; /* NULL until the log is opened */
 } zbz_bind;
 
@@ -126,11 +128,7 @@ typedef struct zbz_clock_box {
 /* Pushes the shell of a zeroed box of that kind, linked, with its metatable; valid while the shell is. Raises while the state
  * closes, and out of memory. */
 void *zbz_box_new(lua_State *L, zbz_kind kind, size_t size);
-/* The same with a mark in the shell, for kinds whose shells have other metatables than that of the kind. */
-typedef struct zbz_marked_shell {
-	void *box;
-	const void *mark;
-} zbz_marked_shell;
+/* The same with a zbz_marked_shell. */
 void *zbz_box_new_marked(lua_State *L, zbz_kind kind, size_t size, const void *mark);
 /* Releases and frees one, whose shell the caller has emptied. */
 void zbz_box_free(lua_State *L, zbz_box *box);

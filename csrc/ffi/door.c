@@ -1,5 +1,7 @@
 #include "door.h"
 
+#include "log.h"
+
 #include <stddef.h>
 
 /* Declared in Lua as well: zbz/ffi/doors.lua. */
@@ -76,5 +78,7 @@ const zbz_door_address zbz_doors[] = {
 	{ "get_raw", (void (*)(void))zbz_door_get_raw },
 	{ "entry", (void (*)(void))zbz_door_entry },
 	{ "l1_hit", (void (*)(void))zbz_door_l1_hit },
+	{ "log_event", (void (*)(void))zbz_door_log_event },
+	{ "log_fields", (void (*)(void))zbz_door_log_fields },
 	{ NULL, NULL },
 };

@@ -43,7 +43,7 @@ static inline char *put_field(const zbz_field *f, char *p, char *end, bool *cut)
 		*cut = true;
 		return p;
 	}
-	p = zbz_put(p, k->text + k->n, k->json_n);
+	p = zbz_put_padded(p, k->text + k->n, k->json_n); /* a scalar's room is left behind it */
 	switch (f->type) {
 	case ZBZ_FIELD_TEXT: return put_text(p, end, f->v.s, cut);
 	case ZBZ_FIELD_INT: return p + zbz_int_write(p, f->v.i);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "cipher.h"
 #include "line.h"
 
 #define ZBZ_KEYS_MAX  1024 /* prepared names of a view; more, and all are dropped at the next call */
@@ -18,6 +19,15 @@ typedef struct zbz_hmac {
 	uint32_t inner[8], outer[8];
 } zbz_hmac;
 
+enum { ZBZ_SEAL_ID = 32, ZBZ_SEAL_MOST = 16384 };
+
+typedef struct zbz_log_seal {
+	const zbz_cipher *cipher; /* NULL: no key was given */
+	unsigned char key[ZBZ_CIPHER_KEY];
+	size_t id_n;
+	char id[ZBZ_SEAL_ID];
+} zbz_log_seal;
+
 typedef struct zbz_log_snapshot {
 	struct zbz_log_snapshot *next; /* of those that wait to be freed */
 	size_t refs;                   /* under the log's lock */
@@ -28,7 +38,9 @@ typedef struct zbz_log_snapshot {
 	uint64_t own;                             /* outputs that the caller writes */
 	uint64_t always;                          /* outputs that no route keeps a record from */
 	bool filters;                             /* some output has predicates */
+	bool hashes;                              /* there is a key for it */
 	zbz_hmac hmac;
+	zbz_log_seal seal;
 } zbz_log_snapshot;
 
 zbz_status zbz_snapshot_new(const zbz_log_settings *set, zbz_log_snapshot **out, zbz_err *err);
@@ -48,13 +60,21 @@ void zbz_snapshot_resolve(const zbz_log_snapshot *s, zbz_bytes name, zbz_log_mea
 typedef struct zbz_log_facts {
 	const zbz_field *fields, *base;
 	size_t n, base_n;
+	uint64_t given; /* answers of the caller */
 } zbz_log_facts;
 bool zbz_conditions_hold(const zbz_log_condition *list, size_t n, const zbz_log_facts *facts);
+/* Bits of those that only the caller can answer. */
+uint64_t zbz_conditions_ask(const zbz_log_condition *list, size_t n);
 zbz_status zbz_conditions_check(const zbz_log_condition *list, size_t n, zbz_err *err);
 
 /* ---- redaction ---- */
 
 void zbz_hmac_begin(zbz_hmac *h, zbz_bytes key);
+/* Names the option encryption. */
+zbz_status zbz_log_seal_begin(zbz_log_seal *s, zbz_bytes id, zbz_bytes key, zbz_err *err);
+void zbz_log_seal_clear(zbz_log_seal *s);
+/* Appends; on failure nothing. */
+zbz_status zbz_log_seal_put(const zbz_log_seal *s, zbz_bytes text, zbz_buf *out);
 /* How a field of this name is shown. */
 zbz_redact zbz_redact_of(const zbz_log_snapshot *s, zbz_bytes name);
 bool zbz_redact_wanted(const zbz_log_snapshot *s, const zbz_field *f);
@@ -95,6 +115,7 @@ typedef struct zbz_log_node {
 	bool choosy;                     /* targets depend on the fields */
 	uint64_t targets[ZBZ_LEVEL_OFF]; /* unless choosy */
 	uint64_t accepts[ZBZ_LEVEL_OFF]; /* outputs that take the level */
+	uint64_t asks[ZBZ_LEVEL_OFF];    /* predicates of the caller */
 	uint8_t format[ZBZ_LOG_OUTPUTS_MAX];
 	size_t routes_n;
 	uint16_t *routes; /* those whose pattern fits the name */
@@ -132,6 +153,7 @@ struct zbz_log_view {
 	zbz_log_node *nodes;
 	int64_t second; /* of the date below */
 	char date[ZBZ_DATE_TEXT + 1];
+	uint64_t given; /* for the next record */
 	zbz_buf redacted, text, labels;
 	zbz_line last;
 	zbz_logger *last_of;

@@ -71,7 +71,7 @@ static bool is_duration(const zbz_log_settings *set, zbz_bytes name) {
 }
 
 static zbz_log_key *make(const zbz_log_view *view, zbz_bytes name) {
-	zbz_log_key *k = zbz_malloc(sizeof(*k) + name.n + 6 * name.n + 32 + name.n + 8);
+	zbz_log_key *k = zbz_malloc(sizeof(*k) + name.n + 6 * name.n + 32 + name.n + 24);
 	char *p;
 	if (k == NULL) return NULL;
 	p = k->text;

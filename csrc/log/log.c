@@ -86,6 +86,7 @@ zbz_log_view *zbz_log_view_new(zbz_log *log) {
 	if (view == NULL) return NULL;
 	view->log = log;
 	view->second = INT64_MIN;
+	view->given = UINT64_MAX;
 	turn(view, true);
 	view->nameless = zbz_key_nameless(view);
 	if (view->nameless == NULL) {

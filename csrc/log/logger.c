@@ -129,6 +129,18 @@ bool zbz_logger_wants(zbz_logger *l, zbz_level level, unsigned *turn) {
 	return (l->node->mask >> level & 1) != 0;
 }
 
+uint64_t zbz_logger_asks(const zbz_logger *l, zbz_level level) {
+	return (unsigned)level < ZBZ_LEVEL_OFF ? l->node->asks[level] : 0;
+}
+
+void zbz_logger_given(zbz_logger *l, uint64_t answers) { l->node->view->given = answers; }
+
+const zbz_field *zbz_logger_bound(const zbz_logger *l, size_t i, zbz_bytes *name) {
+	if (i >= l->bound_n) return NULL;
+	*name = l->bound[i].name;
+	return &l->bound[i].field;
+}
+
 /* ---- bound fields, under the configuration of now ---- */
 
 bool zbz_logger_bind(zbz_logger *l) {

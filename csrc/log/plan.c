@@ -44,6 +44,18 @@ static uint64_t reach(const zbz_log_node *node, const zbz_log_snapshot *s, zbz_l
 	return ((sure ? routed : routed | node->means.outputs) | s->always) & node->accepts[level];
 }
 
+static uint64_t asked_at(const zbz_log_node *node, const zbz_log_snapshot *s, zbz_level level) {
+	uint64_t bits = 0;
+	for (size_t i = 0; i < node->routes_n; i++) {
+		const zbz_log_route_spec *r = &s->set.routes[node->routes[i]];
+		if (at_level(r, level)) bits |= zbz_conditions_ask(r->where, r->where_n);
+	}
+	for (size_t i = 0; i < s->set.outputs_n; i++) {
+		if ((node->accepts[level] >> i & 1) != 0) bits |= zbz_conditions_ask(s->slots[i].where, s->slots[i].where_n);
+	}
+	return bits;
+}
+
 bool zbz_node_plan(zbz_log_node *node) {
 	const zbz_log_snapshot *s = node->view->snapshot;
 	zbz_snapshot_resolve(s, zbz_b(node->name, node->name_n), &node->means);
@@ -59,6 +71,7 @@ bool zbz_node_plan(zbz_log_node *node) {
 		for (size_t i = 0; i < s->set.outputs_n; i++) {
 			if (level >= s->slots[i].level) node->accepts[level] |= (uint64_t)1 << i;
 		}
+		node->asks[level] = asked_at(node, s, level);
 		all = reach(node, s, level, &node->targets[level], &node->choosy);
 		node->targets[level] &= node->accepts[level];
 		if (level < node->means.level || all == 0) continue;

@@ -100,11 +100,15 @@ static zbz_status put_hidden(const zbz_log_snapshot *s, zbz_redact how, zbz_byte
 	char digest[16];
 	switch (how) {
 	case ZBZ_REDACT_HASH:
+		if (!s->hashes) return zbz_buf_append(out, "***", 3, NULL); /* asked for by a single value */
 		hmac16(&s->hmac, text, digest);
 		if (zbz_buf_append(out, "hmac:", 5, NULL) < 0) return ZBZ_E_INTERNAL;
 		return zbz_buf_append(out, digest, sizeof digest, NULL);
 	case ZBZ_REDACT_PARTIAL: return put_partial(text, out);
 	case ZBZ_REDACT_IP: return put_ip(text, out);
+	case ZBZ_REDACT_ENCRYPT:
+		if (zbz_log_seal_put(&s->seal, text, out) == ZBZ_OK) return ZBZ_OK;
+		return zbz_buf_append(out, "***", 3, NULL);
 	default: return zbz_buf_append(out, "***", 3, NULL);
 	}
 }
@@ -223,17 +227,30 @@ static zbz_status copy_item(zbz_bytes from, const zbz_bytes *rest, zbz_buf *out)
 
 static zbz_status put_value(const zbz_log_snapshot *s, zbz_bytes *in, int depth, zbz_buf *out);
 
+/* Something nested: its hash, or its JSON encrypted; all else would tell too much of it. */
+static zbz_status put_hidden_pack(const zbz_log_snapshot *s, zbz_redact how, zbz_bytes pack, zbz_buf *out) {
+	size_t most = 7 * pack.n + 64;
+	zbz_status status;
+	char *json, *end;
+	if (how == ZBZ_REDACT_HASH) return put_hidden(s, how, pack, out);
+	json = how == ZBZ_REDACT_ENCRYPT && pack.n <= ZBZ_SEAL_MOST ? zbz_malloc(most) : NULL;
+	end = json != NULL ? zbz_put_pack(pack, false, json, json + most) : NULL;
+	status =
+	    end != NULL ? put_hidden(s, how, zbz_b(json, (size_t)(end - json)), out) : zbz_buf_append(out, "***", 3, NULL);
+	zbz_free(json);
+	return status;
+}
+
 static zbz_status put_hidden_item(const zbz_log_snapshot *s, zbz_redact how, zbz_bytes *in, zbz_buf *out) {
 	zbz_bytes from = *in, at = *in;
 	zbz_item item;
 	zbz_buf text = { 0 };
 	zbz_status status;
 	if (!zbz_unpack(&at, &item) || !zbz_unpack_skip(in)) return ZBZ_E_CORRUPT;
-	status = put_hidden(s, how, item.kind == ZBZ_ITEM_TEXT ? item.v.s : zbz_b(from.p, from.n - in->n), &text);
-	if (item.kind != ZBZ_ITEM_TEXT && how != ZBZ_REDACT_HASH) {
-		text.n = 0;
-		status = zbz_buf_append(&text, "***", 3, NULL);
-	}
+	if (item.kind == ZBZ_ITEM_TEXT)
+		status = put_hidden(s, how, item.v.s, &text);
+	else
+		status = put_hidden_pack(s, how, zbz_b(from.p, from.n - in->n), &text);
 	if (status == ZBZ_OK) status = zbz_pack_str(out, zbz_buf_bytes(&text), NULL);
 	zbz_buf_clear(&text);
 	return status;
@@ -279,8 +296,15 @@ static zbz_status put_value(const zbz_log_snapshot *s, zbz_bytes *in, int depth,
 static bool is_nested(const zbz_field *f) { return f->type == ZBZ_FIELD_PACK || f->type == ZBZ_FIELD_ERROR; }
 
 static zbz_redact how_of(const zbz_log_snapshot *s, const zbz_field *f) {
-	if (f->guard != ZBZ_GUARD_NONE) return f->guard == ZBZ_GUARD_SECRET ? s->set.secret : s->set.pii;
-	return (zbz_redact)f->key->redact;
+	switch (f->guard) {
+	case ZBZ_GUARD_SECRET: return s->set.secret;
+	case ZBZ_GUARD_PII: return s->set.pii;
+	case ZBZ_GUARD_MASK: return ZBZ_REDACT_MASK;
+	case ZBZ_GUARD_HASH: return ZBZ_REDACT_HASH;
+	case ZBZ_GUARD_PARTIAL: return ZBZ_REDACT_PARTIAL;
+	case ZBZ_GUARD_ENCRYPT: return ZBZ_REDACT_ENCRYPT;
+	default: return (zbz_redact)f->key->redact;
+	}
 }
 
 /* A card's number that came as a number. */
@@ -307,8 +331,7 @@ static bool redact_one(const zbz_log_snapshot *s, zbz_field *f, zbz_buf *room) {
 	zbz_bytes in = f->v.s;
 	zbz_status status;
 	if (how != ZBZ_REDACT_NONE) {
-		status =
-		    put_hidden(s, is_nested(f) && how != ZBZ_REDACT_HASH ? ZBZ_REDACT_MASK : how, as_bytes(f, scalar), room);
+		status = is_nested(f) ? put_hidden_pack(s, how, in, room) : put_hidden(s, how, as_bytes(f, scalar), room);
 		f->type = ZBZ_FIELD_TEXT;
 	} else if (is_nested(f)) {
 		status = put_value(s, &in, 0, room);

@@ -42,10 +42,15 @@ static bool holds(const zbz_log_condition *c, const zbz_field *f) {
 	}
 }
 
+static uint64_t bit_of(const zbz_log_condition *c) { return (uint64_t)1 << (unsigned)c->number; }
+
 static bool condition_holds(const zbz_log_condition *c, const zbz_log_facts *facts) {
-	zbz_bytes name = zbz_bstr(c->field);
-	const zbz_field *f = find(facts->fields, facts->n, name);
+	zbz_bytes name;
+	const zbz_field *f;
 	zbz_log_condition equal = *c;
+	if (c->op == ZBZ_LOG_GIVEN) return (facts->given & bit_of(c)) != 0;
+	name = zbz_bstr(c->field);
+	f = find(facts->fields, facts->n, name);
 	if (f == NULL) f = find(facts->base, facts->base_n, name);
 	if (c->op != ZBZ_LOG_NE) return holds(c, f);
 	equal.op = ZBZ_LOG_EQ;
@@ -64,10 +69,20 @@ bool zbz_conditions_hold(const zbz_log_condition *list, size_t n, const zbz_log_
 	return true;
 }
 
+uint64_t zbz_conditions_ask(const zbz_log_condition *list, size_t n) {
+	uint64_t bits = 0;
+	for (size_t i = 0; i < n; i++) bits |= list[i].op == ZBZ_LOG_GIVEN ? bit_of(&list[i]) : 0;
+	return bits;
+}
+
 zbz_status zbz_conditions_check(const zbz_log_condition *list, size_t n, zbz_err *err) {
 	for (size_t i = 0; i < n; i++) {
 		bool number = list[i].type == ZBZ_FIELD_DOUBLE;
 		bool order = list[i].op >= ZBZ_LOG_LT && list[i].op <= ZBZ_LOG_GE;
+		if (list[i].op == ZBZ_LOG_GIVEN) {
+			if (list[i].number >= 0 && list[i].number < ZBZ_LOG_GIVEN_MAX) continue;
+			return zbz_fail_option(err, "where", "at most %d predicates are functions", ZBZ_LOG_GIVEN_MAX);
+		}
 		if (list[i].field == NULL || list[i].field[0] == '\0')
 			return zbz_fail_option(err, "where", "a field has no name");
 		if (order && !number) return zbz_fail_option(err, "where", "%.40s: only numbers have an order", list[i].field);

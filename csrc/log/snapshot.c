@@ -152,6 +152,8 @@ static void lower(char *text) {
 static zbz_status copy_redaction(zbz_log_snapshot *s, zbz_err *err) {
 	zbz_log_settings *set = &s->set;
 	bool hashes = set->secret == ZBZ_REDACT_HASH || set->pii == ZBZ_REDACT_HASH;
+	bool encrypts = set->secret == ZBZ_REDACT_ENCRYPT || set->pii == ZBZ_REDACT_ENCRYPT;
+	zbz_status status = ZBZ_OK;
 	zbz_log_redact_rule *own;
 	void *p;
 	if (!copy(s, set->redact, set->redact_n, sizeof *own, &p)) return zbz_fail_nomem(err);
@@ -160,9 +162,17 @@ static zbz_status copy_redaction(zbz_log_snapshot *s, zbz_err *err) {
 		if (!copy_text(s, &own[i].key)) return zbz_fail_nomem(err);
 		lower((char *)(uintptr_t)own[i].key);
 		if (own[i].how == ZBZ_REDACT_HASH) hashes = true;
+		if (own[i].how == ZBZ_REDACT_ENCRYPT) encrypts = true;
 	}
 	if (hashes && set->hmac_key.n < 16) return zbz_fail_option(err, "key", "hashing needs a key of at least 16 bytes");
+	s->hashes = set->hmac_key.n >= 16;
 	zbz_hmac_begin(&s->hmac, set->hmac_key);
+	if (set->cipher_key.n > 0 || set->cipher_id.n > 0)
+		status = zbz_log_seal_begin(&s->seal, set->cipher_id, set->cipher_key, err);
+	else if (encrypts)
+		status = zbz_fail_option(err, "encryption", "to encrypt fields it must give a key and its id");
+	if (status != ZBZ_OK) return status;
+	set->cipher_key = set->cipher_id = zbz_b(NULL, 0);
 	set->hmac_key = zbz_b(NULL, 0);
 	if (set->secret == ZBZ_REDACT_NONE) set->secret = ZBZ_REDACT_MASK;
 	if (set->pii == ZBZ_REDACT_NONE) set->pii = ZBZ_REDACT_MASK;
@@ -198,6 +208,7 @@ void zbz_snapshot_free(zbz_log_snapshot *s) {
 		s->blocks = b->next;
 		zbz_free(b);
 	}
+	zbz_log_seal_clear(&s->seal);
 	zbz_free(s);
 }
 

@@ -86,15 +86,26 @@ static size_t drop_repeats(zbz_field *fields, size_t n) {
 	return kept;
 }
 
-/* Certain when it says no. */
-static bool maybe_repeats(const zbz_field *fields, size_t n) {
-	uint64_t seen = 0;
+/* One walk over what every record has to be asked. */
+typedef struct survey {
+	bool odd;     /* something to settle or to hide, by its name, its type or its guard */
+	bool rising;  /* in order, and so without repeats; false where the first bytes of two names are the same */
+	bool repeats; /* certain when it says no */
+} survey;
+
+static inline survey look_at(const zbz_field *fields, size_t n) {
+	survey s = { false, true, false };
+	uint64_t seen = 0, last = 0;
 	for (size_t i = 0; i < n; i++) {
-		uint64_t bit = (uint64_t)1 << ((uintptr_t)fields[i].key >> 5 & 63);
-		if ((seen & bit) != 0) return true;
+		const zbz_field *f = &fields[i];
+		uint64_t at = (uint64_t)(uintptr_t)f->key, bit = (uint64_t)1 << ((at >> 5 ^ at >> 11) & 63);
+		s.odd |= f->key->special | (f->guard != ZBZ_GUARD_NONE) | (f->type >= ZBZ_FIELD_DURATION);
+		s.rising &= i == 0 || f->key->order > last;
+		s.repeats |= (seen & bit) != 0;
 		seen |= bit;
+		last = f->key->order;
 	}
-	return false;
+	return s;
 }
 
 /* ---- 2. Which outputs ---- */
@@ -121,7 +132,7 @@ static uint64_t choose(const zbz_log_node *node, zbz_level level, const zbz_log_
 
 static uint64_t targets(zbz_logger *l, zbz_level level, const zbz_field *fields, size_t n) {
 	zbz_field base[ZBZ_LOG_FIELDS_MAX];
-	zbz_log_facts facts = { fields, base, n, l->bound_n };
+	zbz_log_facts facts = { fields, base, n, l->bound_n, l->node->view->given };
 	if (ZBZ_LIKELY(!l->node->choosy)) return l->node->targets[level];
 	for (size_t i = 0; i < l->bound_n; i++) base[i] = l->bound[i].field;
 	return choose(l->node, level, &facts);
@@ -270,7 +281,7 @@ static void clean(zbz_logger *l, zbz_field *fields, size_t n, zbz_bytes *msg) {
 	size_t kept;
 	for (size_t i = 0; i < n; i++) {
 		zbz_field *f = &fields[i];
-		if (ZBZ_LIKELY(!f->key->special && f->guard == ZBZ_GUARD_NONE && f->type < ZBZ_FIELD_DURATION)) continue;
+		if (!f->key->special && f->guard == ZBZ_GUARD_NONE && f->type < ZBZ_FIELD_DURATION) continue;
 		zbz_field_settle(view, f);
 		wanted = wanted || zbz_redact_wanted(s, f);
 	}
@@ -289,10 +300,14 @@ static uint64_t emit(zbz_logger *l, zbz_level level, int64_t at, uint64_t output
 	zbz_field base[ZBZ_LOG_FIELDS_MAX];
 	zbz_line *line = &view->last;
 	bool any;
+	survey s = look_at(fields, n);
 	set_date(view, at);
-	clean(l, fields, n, &msg);
-	if (!ordered) zbz_fields_sort(fields, n);
-	if (maybe_repeats(fields, n)) n = drop_repeats(fields, n);
+	if (ZBZ_UNLIKELY(s.odd || view->snapshot->set.scan != 0)) {
+		clean(l, fields, n, &msg);
+		s = look_at(fields, n);
+	}
+	if (!ordered && !s.rising) zbz_fields_sort(fields, n);
+	if (!s.rising && s.repeats) n = drop_repeats(fields, n);
 	line->at = at;
 	line->date = view->date;
 	line->bound = zbz_b("", 0);
@@ -380,7 +395,7 @@ static bool admitted(zbz_logger *l, zbz_level level, int64_t at, zbz_bytes msg, 
 
 static bool limited(const zbz_log_meaning *m) { return m->sample_first > 0 || m->rate > 0 || m->dedup_ms > 0; }
 
-uint64_t zbz_logger_write(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_field *fields, size_t n, bool ordered) {
+static uint64_t write_record(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_field *fields, size_t n, bool ordered) {
 	zbz_log_view *view = l->node->view;
 	bool cut = n > ZBZ_LOG_FIELDS_MAX;
 	uint64_t outputs;
@@ -398,6 +413,12 @@ uint64_t zbz_logger_write(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_fie
 	if (at < 0) at = 0;
 	if (limited(&l->node->means) && !admitted(l, level, at, msg, fields, n)) return 0;
 	return emit(l, level, at, outputs, msg, fields, n, ordered, cut);
+}
+
+uint64_t zbz_logger_write(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_field *fields, size_t n, bool ordered) {
+	uint64_t own = write_record(l, level, msg, fields, n, ordered);
+	l->node->view->given = UINT64_MAX;
+	return own;
 }
 
 zbz_status zbz_logger_render(zbz_logger *l, zbz_format format, zbz_buf *out, zbz_err *err) {

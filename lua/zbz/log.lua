@@ -213,6 +213,25 @@ function M.redact(opts)
 	return both(S.apply(new, "redact"))
 end
 
+--- For operators: the value behind "enc:KEYID:base64". `key` is the key, or keys by their ids. nil, err for a text that is damaged, or
+--- was made with another key.
+---@param text string
+---@param key string|table<string, string>
+---@return string?, zbz.Error?
+function M.decrypt(text, key)
+	if type(text) ~= "string" then error("zbz: log.decrypt: expects text, got " .. type(text), 2) end
+	if type(key) == "table" then
+		local id, err = core.log_sealed_with(text)
+		if not id then return nil, err end
+		if type(key[id]) ~= "string" then
+			return E.fail("invalid_argument", ("decrypt: there is no key '%s'"):format(id), { op = "decrypt" })
+		end
+		key = key[id]
+	end
+	if type(key) ~= "string" then error("zbz: log.decrypt: expects a key, or keys by id, got " .. type(key), 2) end
+	return both(core.log_unseal(text, key))
+end
+
 local KINDS = { "string", "number", "boolean", "table", "error", "secret", "pii", "time", "duration", "bytes" }
 --- fn(value, name) -> value sees every field of that type before any output does; nil takes it away. One that fails hides the value.
 function M.processor(kind, fn)
@@ -336,7 +355,11 @@ function M.close(deadline)
 	return both(ok, err)
 end
 
-core.log_calls{ deliver = deliver.deliver, process = deliver.process, misuse = function(what)
+function deliver.report(name, text, failures)
+	M.error("a predicate of the log failed", { predicate = name, error = text, failures = failures })
+end
+
+core.log_calls{ deliver = deliver.deliver, process = deliver.process, judge = deliver.judge, misuse = function(what)
 	M.error("a logger was called without a colon", { text = tostring(what) })
 end }
 

@@ -1,8 +1,8 @@
 -- make bench-log: one record of five fields into a file on disk, by zbz and by others; wall time until all is written.
--- Arguments: a folder on disk, and the program of log_spdlog.cpp (or nothing).
+-- Arguments: a folder on disk, and one with the programs of other languages (or nothing).
 local zbz = require("zbz")
 local bench = require("spec.bench.bench")
-local dir, spdlog = arg[1], arg[2]
+local dir, programs = arg[1], arg[2]
 local N = 100000
 local paths = { "/api/v1/users", "/api/v1/orders" }
 
@@ -35,6 +35,7 @@ contestants[#contestants + 1] = { name = "lua-cjson and io.write", n = N, run = 
 end }
 contestants[#contestants + 1] = { name = "zbz, table of fields", n = N, run = table_form }
 contestants[#contestants + 1] = { name = "zbz, bound event", n = N, run = event_form }
+package.path = package.path .. ";/usr/share/lua/5.1/?.lua" -- where Debian has it; it runs on 5.4 as well
 local have, lualogging = pcall(require, "logging.file")
 if have then
 	local logger = lualogging(dir .. "/lualogging.log")
@@ -48,20 +49,29 @@ end
 local gettime = require("socket").gettime
 local times = bench.compare("one record of five fields, file on disk", contestants, { rounds = 9, clock = gettime })
 
-if spdlog then
+--- A program of another language: PROGRAM MODE FILE RECORDS prints its nanoseconds a record.
+local function outside(program, modes)
+	local there = io.open(programs .. "/" .. program)
 	local base = times["lua-cjson and io.write"]
-	for _, mode in ipairs{ "sync", "flush", "async" } do
+	if there then there:close() end
+	for _, mode in ipairs(modes) do
 		local list = {}
-		for i = 1, 5 do
-			local p = assert(io.popen(("%s %s %s/spdlog.log %d"):format(spdlog, mode, dir, N)))
+		for i = 1, there and 5 or 0 do
+			local p = assert(io.popen(("%s/%s %s %s/%s.log %d"):format(programs, program, mode[1], dir, program, N)))
 			list[i] = tonumber(p:read("*l"))
 			p:close()
 		end
 		table.sort(list)
-		local name = { sync = "spdlog, buffered (loses its buffer in a crash)", flush = "spdlog, flush after every record",
-			async = "spdlog, asynchronous (loses its queue)" }
-		print(("  %-52s %9.1f ns   %6.2fx"):format(name[mode], list[3], list[3] / (base * 1e9)))
+		if list[3] then print(("  %-52s %9.1f ns   %6.2fx"):format(mode[2], list[3], list[3] / (base * 1e9)))
+		else print(("  %-52s not measured: %s"):format(mode[2], there and "it failed" or "no Go")) end
 	end
+end
+
+if programs then
+	outside("log_spdlog", { { "sync", "spdlog, buffered (loses its buffer in a crash)" }, { "flush", "spdlog, flush after every record" },
+		{ "async", "spdlog, asynchronous (loses its queue)" } })
+	outside("log_go", { { "zerolog", "zerolog" }, { "zerolog-diode", "zerolog, diode (loses its queue)" }, { "zap", "zap" },
+		{ "zap-buffered", "zap, buffered (loses its buffer in a crash)" } })
 end
 
 local function empty() end

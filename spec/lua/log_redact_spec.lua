@@ -94,7 +94,7 @@ describe("redaction", function()
 			{ scan = { "iban" } }, { hash = 1 } } do
 			local ok, err = log.redact(bad)
 			assert.is_nil(ok)
-			assert.is_true(err.code == "invalid_config" or err.code == "unsupported", tostring(err))
+			assert.are.equal("invalid_config", err.code)
 			assert.is_nil(tostring(err):find(KEY, 1, true))
 		end
 		assert.has_error(function() log.redact{ keyz = {} } end)

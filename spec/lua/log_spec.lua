@@ -1,6 +1,7 @@
 -- Loggers: names, levels, inheritance, bound fields, events, limits; and that a log call never raises.
 local zbz = require("zbz")
 local core = require("zbz.core")
+local doors = require("zbz.ffi.log")
 local proc = require("spec.services.proc")
 local log = zbz.log
 
@@ -76,11 +77,18 @@ describe("the log", function()
 
 	it("costs a Lua function that does nothing when a level is off", function()
 		local l = log.logger("l")
-		assert.are_not.equal("C", debug.getinfo(l.debug, "S").what)
-		assert.are.equal("C", debug.getinfo(l.info, "S").what)
+		local nothing = l.trace
+		assert.are_not.equal("C", debug.getinfo(nothing, "S").what)
+		assert.are.equal(nothing, l.debug)
+		assert.are.equal(nothing, log.debug)
+		assert.are_not.equal(nothing, l.info)
+		assert.are.equal(doors.installed and "Lua" or "C", debug.getinfo(l.info, "S").what)
 		assert(l:set_level("debug"))
-		assert.are.equal("C", debug.getinfo(l.debug, "S").what)
-		assert.are_not.equal("C", debug.getinfo(log.debug, "S").what)
+		assert.are_not.equal(nothing, l.debug)
+		assert.are.equal(doors.installed and "Lua" or "C", debug.getinfo(l.debug, "S").what)
+		assert.are.equal(nothing, log.debug)
+		l:debug("d"); log.debug("no"); l:trace("no")
+		assert.are.equal("d", one("m").message)
 	end)
 
 	it("bounds the number of names", function()

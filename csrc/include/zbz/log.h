@@ -19,6 +19,7 @@ extern "C" {
 #define ZBZ_LOG_FIELDS_MAX  64 /* of one call; further ones are left out and the record is marked as truncated */
 #define ZBZ_LOG_OUTPUTS_MAX 48
 #define ZBZ_LOG_NAME_MAX    255
+#define ZBZ_LOG_GIVEN_MAX   48
 
 /* "info"; never NULL. */
 ZBZ_API const char *zbz_level_name(zbz_level level);
@@ -55,7 +56,16 @@ typedef enum zbz_field_type {
 	ZBZ_FIELD_ERROR     /* s, a MessagePack map with code and message among its keys */
 } zbz_field_type;
 
-typedef enum zbz_guard { ZBZ_GUARD_NONE, ZBZ_GUARD_SECRET, ZBZ_GUARD_PII } zbz_guard;
+/* SECRET and PII as the settings say; those behind them as they say themselves. */
+typedef enum zbz_guard {
+	ZBZ_GUARD_NONE,
+	ZBZ_GUARD_SECRET,
+	ZBZ_GUARD_PII,
+	ZBZ_GUARD_MASK,
+	ZBZ_GUARD_HASH,
+	ZBZ_GUARD_PARTIAL,
+	ZBZ_GUARD_ENCRYPT
+} zbz_guard;
 
 typedef struct zbz_field {
 	const zbz_log_key *key;
@@ -80,7 +90,8 @@ typedef enum zbz_log_op {
 	ZBZ_LOG_GT,
 	ZBZ_LOG_GE,
 	ZBZ_LOG_GLOB,
-	ZBZ_LOG_EXISTS
+	ZBZ_LOG_EXISTS,
+	ZBZ_LOG_GIVEN /* what the caller answers: bit `number` of zbz_logger_given, below ZBZ_LOG_GIVEN_MAX; no field */
 } zbz_log_op;
 
 /* A predicate on one field, as it stands before redaction. All of a list hold, where `or_next` joins one with the next. A field that is absent
@@ -139,7 +150,8 @@ typedef enum zbz_redact {
 	ZBZ_REDACT_MASK,    /* "***" */
 	ZBZ_REDACT_HASH,    /* "hmac:" and the first 16 hex digits of HMAC-SHA256 under `key` */
 	ZBZ_REDACT_PARTIAL, /* the first and the last two characters; nothing of short values */
-	ZBZ_REDACT_IP       /* the last part of an address */
+	ZBZ_REDACT_IP,      /* the last part of an address */
+	ZBZ_REDACT_ENCRYPT /* enc:KEYID:base64, by AES-256-GCM; what cannot be encrypted is masked, and what is longer than 16 KiB */
 } zbz_redact;
 
 enum { ZBZ_SCAN_SSN = 1, ZBZ_SCAN_CARD = 2, ZBZ_SCAN_EMAIL = 4 }; /* looked for in every text */
@@ -161,11 +173,20 @@ typedef struct zbz_log_settings {
 	unsigned scan;
 	zbz_redact secret, pii; /* 0: mask */
 	zbz_bytes hmac_key;
+	/* For ZBZ_REDACT_ENCRYPT: 32 bytes, or 64 hexadecimal digits, or 44 of base64; its name [A-Za-z0-9._-]{1,32} stands with every value. Given, the
+	 * plug-in "aes" (libcrypto) must be there. */
+	zbz_bytes cipher_id, cipher_key;
 	const char *const *durations; /* globs of names whose numbers are seconds */
 	size_t durations_n;
 	bool duration_ms;  /* shown as name_ms = 42 instead of name = "42ms" */
 	size_t max_record; /* bytes of a line; 0: 64 KiB */
 } zbz_log_settings;
+
+/* For operators: the value behind "enc:KEYID:base64". E_CORRUPT: not such a text, damaged, or of another key; E_CONFIG: the key; E_UNSUPPORTED: no
+ * plug-in. */
+ZBZ_API zbz_status zbz_log_unseal(zbz_bytes text, zbz_bytes key, zbz_buf *out, zbz_err *err);
+/* *id: which key is asked for; borrows from text. */
+ZBZ_API zbz_status zbz_log_sealed_with(zbz_bytes text, zbz_bytes *id, zbz_err *err);
 
 typedef struct zbz_log zbz_log;
 
@@ -207,6 +228,12 @@ ZBZ_API unsigned zbz_logger_mask(zbz_logger *l, unsigned *own);
 
 /* Begins a call, as zbz_log_view_begin; false: nothing would come of it. */
 ZBZ_API bool zbz_logger_wants(zbz_logger *l, zbz_level level, unsigned *turn);
+/* Between the two: which predicates of the caller (ZBZ_LOG_GIVEN, as bits) may decide on a record of that level, and his answers, for the next write of
+ * the view. Without them all hold. */
+ZBZ_API uint64_t zbz_logger_asks(const zbz_logger *l, zbz_level level);
+ZBZ_API void zbz_logger_given(zbz_logger *l, uint64_t answers);
+/* Its own i-th field, as it was given (key is not to be used); NULL: there are no more. */
+ZBZ_API const zbz_field *zbz_logger_bound(const zbz_logger *l, size_t i, zbz_bytes *name);
 /* Ends it. Never fails and never waits longer than an output's policy says. Changes the fields; sorts them by name unless `ordered`. Answers which
  * outputs the caller has to write himself (bit 1 << index in the settings). */
 ZBZ_API uint64_t zbz_logger_write(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_field *fields, size_t n,

@@ -3,7 +3,7 @@
 local core = require("zbz.core")
 local values = require("zbz.log.values")
 
-local M = { outputs = {}, processors = {}, patterns = {}, counts = { calls = 0, errors = 0 }, last_error = nil }
+local M = { outputs = {}, processors = {}, patterns = {}, predicates = {}, counts = { calls = 0, errors = 0 }, last_error = nil }
 
 local NAMES = { "time", "level", "logger", "message", "truncated" }
 local KNOWN = {}
@@ -56,6 +56,47 @@ function M.deliver(line, level, logger, list)
 			end
 		end
 	end
+end
+
+-- ---- predicates --------------------------------------------------------------------------------------------------------------
+
+local REPORT_EVERY = 1000
+
+--- Tells of a predicate that has failed: once, and then seldom. Set by zbz.log.
+function M.report() end
+
+local function failed(p)
+	p.failures = (p.failures or 0) + 1
+	if p.failures % REPORT_EVERY ~= 1 then return end
+	local told, text = pcall(tostring, M.last_error)
+	pcall(M.report, p.name, told and text or "(an error that cannot be shown)", p.failures)
+end
+
+--- A copy, or a predicate could change what is written.
+local function seen_by_predicates(fields, bound)
+	local out = bound or {}
+	local kind = values.kind(fields)
+	if kind == "table" then
+		for k, v in next, fields do out[k] = v end
+	elseif fields ~= nil then
+		out[kind == "error" and "error" or "value"] = fields
+	end
+	return out
+end
+
+--- Called by C before a record when predicates are functions: answers the sum of 2^(i-1) of those that hold, among those that were
+--- asked for in the same way. One that fails holds: a record rather goes where it need not than nowhere.
+function M.judge(asked, fields, bound, level, logger)
+	local answers, view = 0, seen_by_predicates(fields, bound)
+	for i, p in ipairs(M.predicates) do
+		local bit = 2 ^ (i - 1)
+		if math.floor(asked / bit) % 2 == 1 then
+			local ok, yes = attempt(p.fn, view, level, logger)
+			if not ok then failed(p) end
+			if yes or not ok then answers = answers + bit end
+		end
+	end
+	return answers
 end
 
 -- ---- processors ----------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ local E = require("zbz.error")
 local O = require("zbz.options")
 local S = require("zbz.log.state")
 local rules = require("zbz.log.rules")
+local doors = require("zbz.ffi.log")
 
 local M = {}
 
@@ -23,7 +24,6 @@ local Logger = {}
 local classes, known = {}, 0 -- by name: {handle=, methods=, events=}; they stay
 local MOST = 10000
 
-local is_jit = rawget(_G, "jit") ~= nil
 
 local function bit_set(mask, i) return math.floor(mask / 2 ^ i) % 2 == 1 end
 
@@ -41,16 +41,31 @@ local function refresh(class)
 	local mask = core.log_mask(class.handle)
 	local traceback = habit(class.name, "traceback")
 	if traceback == true then traceback = "error" end
-	core.log_habits(class.handle, habit(class.name, "caller") and true or false, traceback and core.log_level(traceback) or 0)
-	for i, level in ipairs(LEVELS) do class.methods[level] = bit_set(mask, i) and core.log_methods[level] or noop end
+	local caller = habit(class.name, "caller") and true or false
+	core.log_habits(class.handle, caller, traceback and core.log_level(traceback) or 0)
+	local by_doors = doors.installed and class.doors and not caller and not traceback and not S.lua_looks
+	for i, level in ipairs(LEVELS) do
+		local method = by_doors and class.doors[level] or core.log_methods[level]
+		class.methods[level] = bit_set(mask, i) and method or noop
+	end
 	for event in pairs(class.events) do event.set(bit_set(mask, event.level)) end
 	if class.name == ROOT then
-		for i, level in ipairs(LEVELS) do M.on_root(level, bit_set(mask, i) and class.plain[i] or noop) end
+		local plain = by_doors and class.plain_doors or class.plain
+		for i, level in ipairs(LEVELS) do M.on_root(level, bit_set(mask, i) and plain[i] or noop) end
 	end
 end
 
 function S.changed()
 	for _, class in pairs(classes) do refresh(class) end
+end
+
+local function add_doors(class, mt)
+	if not doors.installed then return end
+	class.doors, class.plain_doors = {}, {}
+	for i, level in ipairs(LEVELS) do
+		class.doors[level] = doors.method(mt, i, core.log_methods[level])
+		if class.plain then class.plain_doors[i] = doors.plain(class.handle, i, class.plain[i]) end
+	end
 end
 
 local function class_of(name)
@@ -67,6 +82,7 @@ local function class_of(name)
 		class.plain = {}
 		for i in ipairs(LEVELS) do class.plain[i] = core.log_plain(class.handle, i) end
 	end
+	add_doors(class, mt)
 	classes[name] = class
 	known = known + 1
 	refresh(class)
@@ -150,34 +166,36 @@ end
 
 -- ---- bound events --------------------------------------------------------------------------------------------------------------
 
+--- rank, function, box, number of values
 local function event(handle, level, msg, ...)
-	if type(msg) == "table" then
-		local opts = msg
-		for k in pairs(opts) do
-			if type(k) ~= "number" and k ~= "level" then
-				error("zbz: event: unknown option '" .. tostring(k) .. "'; known: level", level + 1)
-			end
-		end
-		local rank = core.log_level(opts.level or "info")
-		if type(rank) ~= "number" or rank > #LEVELS then
-			error("zbz: event: unknown level '" .. tostring(opts.level) .. "'", level + 1)
-		end
-		local unpack = table.unpack or unpack -- luacheck: ignore 143
-		return rank, core.log_event(handle, rank, unpack(opts))
+	if type(msg) ~= "table" then
+		local fn, box = core.log_event(handle, 3, msg, ...)
+		return 3, fn, box, select("#", ...)
 	end
-	return 3, core.log_event(handle, 3, msg, ...)
+	local opts = msg
+	for k in pairs(opts) do
+		if type(k) ~= "number" and k ~= "level" then
+			error("zbz: event: unknown option '" .. tostring(k) .. "'; known: level", level + 1)
+		end
+	end
+	local rank = core.log_level(opts.level or "info")
+	if type(rank) ~= "number" or rank > #LEVELS then
+		error("zbz: event: unknown level '" .. tostring(opts.level) .. "'", level + 1)
+	end
+	local unpack = table.unpack or unpack -- luacheck: ignore 143
+	local fn, box = core.log_event(handle, rank, unpack(opts))
+	return rank, fn, box, #opts - 1
 end
 
 local keep = setmetatable({}, { __mode = "k" })
 
---- On LuaJIT a call of C ends a trace: there a disabled event must not be one.
-local function switchable(class, rank, emit)
-	if not is_jit then return emit end
-	local now = emit
-	local function fn(...) return now(...) end
-	local entry = { level = rank, set = function(on) now = on and emit or noop end }
+--- Through the doors, where there are any: there a call of C ends a trace, so one of a level that is off must not be one either.
+local function switchable(class, rank, emit, box, count)
+	if not doors.installed then return emit end
+	local fn, set = doors.event(emit, box, count)
+	local entry = { level = rank, set = set }
 	class.events[entry] = true
-	entry.set(bit_set(core.log_mask(class.handle), rank))
+	set(bit_set(core.log_mask(class.handle), rank))
 	keep[fn] = entry -- as long as the program has the function
 	return fn
 end

@@ -77,13 +77,15 @@ local function add_field(list, field, v)
 	end
 end
 
---- { status = ">=500", tenant = "acme*", vip = true, region = { "eu", "us" }, latency = { min = 1 } }, all of them.
+--- { status = ">=500", tenant = "acme*", vip = true, region = { "eu", "us" }, latency = { min = 1 } }, all of them;
+--- or a function(fields, level, logger).
 ---@return table?, zbz.Error?
 function M.where(v, option)
 	local list = {}
 	if v == nil then return list end
+	if type(v) == "function" then return { { op = "given", fn = v, name = option } } end
 	if type(v) ~= "table" then
-		return E.fail("invalid_config", ("%s: expects a table of fields, got %s"):format(option, type(v)), { option = option })
+		return E.fail("invalid_config", ("%s: expects a table of fields or a function, got %s"):format(option, type(v)), { option = option })
 	end
 	local names = {}
 	for name in pairs(v) do
@@ -169,9 +171,9 @@ end
 -- ---- redaction --------------------------------------------------------------------------------------------------------------
 
 local REDACT = { keys = true, scan = true, patterns = true, pattern = true, mask_ip = true, secret = true, pii = true, key = true,
-	hash = true, partial = true }
+	hash = true, partial = true, encrypt = true, encryption = true }
 local SCAN = { ssn = 1, card = 2, email = 4 }
-local HOW = { mask = "mask", redact = "mask", hash = "hash", partial = "partial" }
+local HOW = { mask = "mask", redact = "mask", hash = "hash", partial = "partial", encrypt = "encrypt" }
 --- What programs log by accident most often; part of production().
 M.SENSITIVE = { "password", "passwd", "*_password", "secret", "*_secret", "token", "*_token", "authorization", "cookie", "set-cookie",
 	"api_key", "apikey", "x-api-key", "private_key", "credit_card" }
@@ -192,15 +194,21 @@ end
 
 local function mode(v, option)
 	if v == nil then return nil end
-	if v == "encrypt" then
-		return E.fail("unsupported", ("redact: %s: encryption of fields is not built; mask, hash and partial are"):format(option),
-			{ option = option, op = "redact" })
-	end
-	if not HOW[v] then return fail(option, "expects mask, hash or partial, got " .. tostring(v)) end
+	if not HOW[v] then return fail(option, "expects mask, hash, partial or encrypt, got " .. tostring(v)) end
 	return HOW[v]
 end
 
---- Flat: {redact={{key=,how=}}, scan=, secret=, pii=, key=, patterns={lua patterns}}
+--- {id=, key=}; C looks closer at both.
+local function encryption(v, out, level)
+	if v == nil then return true end
+	if type(v) ~= "table" then return fail("encryption", "expects {id=, key=}, got " .. type(v)) end
+	O.check(v, { id = true, key = true }, "encryption", level + 1)
+	if type(v.id) ~= "string" or type(v.key) ~= "string" then return fail("encryption", "expects the text of a key and its id") end
+	out.cipher_id, out.cipher_key = v.id, v.key
+	return true
+end
+
+--- Flat: {redact={{key=,how=}}, scan=, secret=, pii=, key=, cipher_id=, cipher_key=, patterns={lua patterns}}
 ---@return table?, zbz.Error?
 function M.redaction(opts, level)
 	local named = {}
@@ -212,6 +220,7 @@ function M.redaction(opts, level)
 	local list = {}
 	for _, key in ipairs(opts) do list[#list + 1] = key end
 	local why = add_keys(out.redact, opts.hash, "hash", "hash") or add_keys(out.redact, opts.partial, "partial", "partial")
+		or add_keys(out.redact, opts.encrypt, "encrypt", "encrypt")
 		or add_keys(out.redact, list, "mask", "the list") or add_keys(out.redact, opts.keys, "mask", "keys")
 	if why then return fail("keys", why) end
 	if opts.mask_ip then add_keys(out.redact, { "ip", "client_ip", "remote_addr" }, "ip", "mask_ip") end
@@ -233,6 +242,9 @@ function M.redaction(opts, level)
 		return fail("key", "expects text of at least 16 bytes")
 	end
 	out.key = opts.key
+	local ok
+	ok, err = encryption(opts.encryption, out, level + 1)
+	if not ok then return nil, err end
 	return out
 end
 

@@ -12,6 +12,8 @@ local M = {
 	--- The outputs that are open.
 	standing = { byname = {}, list = {} },
 	configured = false,
+	--- Do functions in Lua take part in records?
+	lua_looks = false,
 	--- Called after every change.
 	changed = function() end,
 }
@@ -99,12 +101,25 @@ local function declare(set, declared)
 	return true
 end
 
-local function flat_routes(set, routes)
+--- The conditions, with numbers in place of functions, which go to the list.
+local function numbered(where, functions)
+	local list = {}
+	for i, c in ipairs(where) do
+		if c.fn then
+			functions[#functions + 1] = c
+			c = { op = "given", value = #functions - 1 }
+		end
+		list[i] = c
+	end
+	return list
+end
+
+local function flat_routes(set, routes, functions)
 	local list = {}
 	for i, r in ipairs(routes) do
 		local names, err = set.names(r.to, ("routes[%d].to"):format(i))
 		if not names then return nil, err end
-		list[i] = { logger = r.logger, lowest = r.lowest, highest = r.highest, where = r.where, outputs = names }
+		list[i] = { logger = r.logger, lowest = r.lowest, highest = r.highest, where = numbered(r.where, functions), outputs = names }
 	end
 	return list
 end
@@ -125,15 +140,17 @@ local function build(new, set)
 		end
 		s.loggers[#s.loggers + 1] = flat
 	end
-	s.routes, err = flat_routes(set, new.routes)
+	s.functions = {}
+	s.routes, err = flat_routes(set, new.routes, s.functions)
 	if err then return nil, err end
 	for i, out in ipairs(set.list) do
 		s.outputs[i] = { name = out.name, output = not out.formatter and out.handle or nil, format = out.format, human = out.human,
-			colour = out.colour, level = out.level, where = out.where, metadata = out.metadata }
+			colour = out.colour, level = out.level, where = numbered(out.where, s.functions), metadata = out.metadata }
 	end
 	if new.listener then s.outputs[#s.outputs + 1] = { name = "\0listener", always = true } end
 	local redact = new.redact or {}
 	s.redact, s.scan, s.secret, s.pii, s.key = redact.redact, redact.scan, redact.secret, redact.pii, redact.key
+	s.cipher_id, s.cipher_key = redact.cipher_id, redact.cipher_key
 	s.durations = new.durations == false and {} or new.durations or DURATIONS
 	s.duration_ms = new.duration_ms
 	return s
@@ -160,8 +177,12 @@ function M.apply(new, op)
 		if not out.handle or out.formatter then deliver.outputs[i] = out end
 	end
 	if new.listener then deliver.outputs[#set.list + 1] = { fn = function(_, record) new.listener(record) end } end
+	deliver.predicates = settings.functions
 	deliver.patterns = new.redact and new.redact.patterns or {}
-	core.log_modes(next(deliver.outputs) ~= nil, next(deliver.processors) ~= nil or #deliver.patterns > 0)
+	local own, processed = next(deliver.outputs) ~= nil, next(deliver.processors) ~= nil or #deliver.patterns > 0
+	local judged = #settings.functions > 0
+	core.log_modes(own, processed, judged)
+	M.lua_looks = own or processed or judged
 	for name, out in pairs(old.byname) do
 		if set.byname[name] ~= out and out.handle then out.handle:close() end
 	end

@@ -18,10 +18,29 @@ local mts = {
 }
 core.log_wraps(mts)
 
---- A value that no output ever sees, only "***" (or its keyed hash, see redact).
-function M.secret(v) return setmetatable({ v }, mts.secret) end
+--- zbz_guard in zbz/log.h
+local HOW = { mask = 3, hash = 4, partial = 5, encrypt = 6 }
+
+local function guarded(name, v, how)
+	if how ~= nil and not HOW[how] then
+		error(("zbz: log.%s: expects mask, hash, partial or encrypt, got %s"):format(name, tostring(how)), 3)
+	end
+	return setmetatable({ v, HOW[how] }, mts[name])
+end
+
+--- A value that no output ever sees, only "***" or what redact{secret=} says instead. `how`: this one otherwise; without the key
+--- that it takes it is masked.
+---@param how "mask"|"hash"|"partial"|"encrypt"|nil
+function M.secret(v, how)
+	local wrapped = guarded("secret", v, how)
+	return wrapped
+end
 --- Personal data: shown as redact{pii=} says, masked unless told.
-function M.pii(v) return setmetatable({ v }, mts.pii) end
+---@param how "mask"|"hash"|"partial"|"encrypt"|nil
+function M.pii(v, how)
+	local wrapped = guarded("pii", v, how)
+	return wrapped
+end
 --- A moment, in seconds since 1970 with fraction; shown as 2026-01-31T12:00:00.5Z.
 function M.time(seconds)
 	if type(seconds) ~= "number" then error("zbz: log.time: expects seconds since 1970, got " .. type(seconds), 2) end

@@ -331,9 +331,10 @@ function core.log_settle(logger) end
 --- Flat settings, see lua/zbz/log/state.lua; outputs without a handle are the caller's own.
 ---@return boolean?, zbz.Error?
 function core.log_configure(settings) end
---- { deliver = fn(line, level, logger, indexes), process = fn(msg, fields) -> msg, fields, misuse = fn(what) }; none may raise.
+--- { deliver = fn(line, level, logger, indexes), process = fn(msg, fields) -> msg, fields,
+--- judge = fn(asked, fields, bound, level, logger) -> answers (both as bits), misuse = fn(what) }; none may raise.
 function core.log_calls(functions) end
-function core.log_modes(own_outputs, processors) end
+function core.log_modes(own_outputs, processors, predicates) end
 --- { secret =, pii =, time =, duration =, bytes = } metatables of {value}
 function core.log_wraps(metatables) end
 function core.log_stats() end
@@ -344,8 +345,15 @@ function core.log_format(name) end
 ---@type table<string, function>  methods by level, and with
 core.log_methods = {}
 function core.log_plain(logger, level) end
----@return fun(...)
+---@return fun(...), userdata what the door log_event knows it by
 function core.log_event(logger, level, msg, ...) end
+--- Names for the door log_fields.
+---@return userdata
+function core.log_shape(...) end
+---@return string?, zbz.Error?
+function core.log_unseal(text, key) end
+---@return string? key_id, zbz.Error?
+function core.log_sealed_with(text) end
 
 ---@class zbz.core.Output: userdata
 local Output = {}

@@ -38,7 +38,7 @@
 ---@field name string?
 ---@field level zbz.LogLevel?
 ---@field format zbz.LogFormat|(fun(record: zbz.LogRecord): string)|nil
----@field filter zbz.LogWhere?
+---@field filter zbz.LogWhere|zbz.LogPredicate|nil
 ---@field color "auto"|"always"|"never"|boolean|nil
 ---@field metadata string[]?  fields that travel beside the text, for outputs that have a use for them
 ---@field policy "block"|"drop_newest"|"drop_oldest"|nil
@@ -65,10 +65,12 @@
 
 ---@alias zbz.LogWhere table<string, string|number|boolean|(string|number|boolean)[]|{min: number?, max: number?, exists: boolean?}>
 
+---@alias zbz.LogPredicate fun(fields: table<string, any>, level: zbz.LogLevel, logger: string): boolean?  an error keeps the record
+
 ---@class zbz.LogRoute
 ---@field logger string?  glob
 ---@field level string?   ">=error", "error" (the same), "<info", "=debug"
----@field where zbz.LogWhere?
+---@field where zbz.LogWhere|zbz.LogPredicate|nil
 ---@field to string|string[]
 
 ---@class zbz.LogRedaction
@@ -80,8 +82,10 @@
 ---@field hash string[]?
 ---@field partial string[]?
 ---@field key string?  for hashes, at least 16 bytes
----@field secret "mask"|"hash"|"partial"|nil
----@field pii "mask"|"hash"|"partial"|nil
+---@field encrypt string[]?
+---@field encryption {id: string, key: string}?  key: 32 bytes, 64 hexadecimal digits or 44 of base64
+---@field secret "mask"|"hash"|"partial"|"encrypt"|nil
+---@field pii "mask"|"hash"|"partial"|"encrypt"|nil
 
 ---@class zbz.Logger
 local Logger = {}
