@@ -4,7 +4,8 @@ local url, ring, from, to, file = arg[1], arg[2], tonumber(arg[3]), tonumber(arg
 local zbz = require("zbz")
 local log = zbz.log
 
-assert(log.configure{ outputs = { { type = "loki", url = url, ring = ring, labels = { app = "kills" }, metadata = { "trace_id" } } } })
+local output = { type = "loki", url = url, ring = ring, labels = { app = "kills" }, metadata = { "trace_id" }, batch_size = "200KB" }
+assert(log.configure{ outputs = { output } })
 local l = log.logger("api")
 for i = from, to do l:info("record", { seq = i, trace_id = "t" .. i }) end
 local f = assert(io.open(file, "w"))

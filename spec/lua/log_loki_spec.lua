@@ -99,7 +99,8 @@ describe("the output loki", function()
 		loki.restart()
 
 		local repeated
-		configure{ labels = { app = "kills" }, metadata = { "trace_id" }, block_for = "60s", ring_size = "8MB" } -- recovers
+		configure{ labels = { app = "kills" }, metadata = { "trace_id" }, batch_size = "200KB", block_for = "60s",
+			ring_size = "8MB" } -- recovers
 		local l = log.logger("api")
 		for i = 10001, 15000 do l:info("record", { seq = i, trace_id = "t" .. i }) end
 		assert(log.flush(30))
