@@ -4,7 +4,8 @@ local proc = require("spec.services.proc")
 -- A process with the number of one that has ended, started by somebody else; nil where the kernel lets nobody choose.
 local function successor(pid)
 	for _ = 1, 200 do
-		local out, ok = proc.output(("{ echo %d >/proc/sys/kernel/ns_last_pid; } 2>/dev/null && { sleep 100 >/dev/null & echo $!; }"):format(pid - 1))
+		local choose = ("{ echo %d >/proc/sys/kernel/ns_last_pid; } 2>/dev/null"):format(pid - 1)
+		local out, ok = proc.output(choose .. " && { sleep 100 >/dev/null & echo $!; }")
 		if not ok then return nil end
 		if tonumber(out) == pid then return pid end
 		proc.output("kill -KILL " .. out)
