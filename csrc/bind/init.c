@@ -65,7 +65,7 @@ static int open_areas(lua_State *L) {
 	zbz_open_table(L);
 	zbz_open_batch(L);
 	zbz_open_keys(L);
-	zbz_open_fetch(L);
+	zbz_open_flight(L);
 	zbz_open_lock(L);
 	zbz_open_envelope(L);
 	zbz_open_mailbox(L);

@@ -245,7 +245,7 @@ void zbz_open_cache(lua_State *L);
 void zbz_open_table(lua_State *L);
 void zbz_open_batch(lua_State *L);
 void zbz_open_keys(lua_State *L);
-void zbz_open_fetch(lua_State *L);
+void zbz_open_flight(lua_State *L);
 void zbz_open_lock(lua_State *L);
 void zbz_open_envelope(lua_State *L);
 void zbz_open_mailbox(lua_State *L);

@@ -75,60 +75,14 @@ static void ticket_release(lua_State *L, void *self) {
 	if (p != NULL) leave_alone(zbz_bind_of(L), p);
 }
 
-/* ---- a copy that needs no Lua ---- */
-
-static void *carve(char **at, size_t n, size_t size) {
-	void *p = *at;
-	*at += n * size;
-	return p;
-}
-
-static void own(char **at, zbz_bytes *v) {
-	if (v->n > 0) memcpy(*at, v->p, v->n);
-	v->p = *at;
-	*at += v->n;
-}
-
-static size_t measure(const zbz_request *r) {
-	size_t n = r->key.n + r->value.n, i;
-	if (r->keys != NULL) n += r->count * sizeof(*r->keys);
-	if (r->values != NULL) n += r->count * (sizeof(*r->values) + sizeof(*r->each) + sizeof(*r->puts));
-	if (r->found != NULL) n += r->count * sizeof(*r->found);
-	n += r->commands * sizeof(*r->ends);
-	if (r->status != NULL) n += r->count * sizeof(*r->status);
-	for (i = 0; i < r->count; i++) n += r->keys[i].n + (r->values != NULL ? r->values[i].n : 0);
-	return n;
-}
-
-/* What is widest stands first, so everything is aligned. */
-static void copy_arrays(zbz_request *r, char **at) {
-	zbz_bytes *keys = r->keys, *values = r->values;
-	zbz_put *each = r->each;
-	size_t *ends = r->ends, n = r->count, i;
-	if (each != NULL) r->each = memcpy(carve(at, n, sizeof(*each)), each, n * sizeof(*each));
-	if (keys != NULL) r->keys = memcpy(carve(at, n, sizeof(*keys)), keys, n * sizeof(*keys));
-	if (values != NULL) r->values = memcpy(carve(at, n, sizeof(*values)), values, n * sizeof(*values));
-	if (each != NULL) r->puts = carve(at, n, sizeof(*r->puts));
-	for (i = 0; each != NULL && i < n; i++) r->puts[i] = &r->each[i];
-	if (r->found != NULL) r->found = carve(at, n, sizeof(*r->found));
-	if (ends != NULL) r->ends = memcpy(carve(at, r->commands, sizeof(*ends)), ends, r->commands * sizeof(*ends));
-	if (r->status != NULL) r->status = carve(at, n, sizeof(*r->status));
-	for (i = 0; i < n; i++) {
-		own(at, &r->keys[i]);
-		if (values != NULL) own(at, &r->values[i]);
-	}
-}
+/* ---- submit ---- */
 
 /* Takes the store's reference over. NULL when out of memory: nothing has happened. */
 static parked *copy_of(const zbz_request *r, const void *self, bool in_order) {
-	parked *p = zbz_calloc(1, sizeof(*p) + measure(r));
-	char *at;
+	parked *p = zbz_calloc(1, sizeof(*p) + zbz_request_size(r));
 	if (p == NULL) return NULL;
-	at = (char *)(p + 1);
 	p->r = *r;
-	copy_arrays(&p->r, &at);
-	own(&at, &p->r.key);
-	own(&at, &p->r.value);
+	zbz_request_own(&p->r, (char *)(p + 1));
 	p->r.parked = true;
 	p->r.buf = &p->out;
 	p->r.words = NULL;
@@ -143,8 +97,6 @@ static parked *copy_of(const zbz_request *r, const void *self, bool in_order) {
 		zbz_park_kin(p);
 	return p;
 }
-
-/* ---- submit ---- */
 
 static bool store_answers_here(const zbz_store_box *s) {
 	zbz_caps caps;
@@ -221,15 +173,20 @@ static bool answers_now(zbz_request *r) {
 	return false;
 }
 
+/* As for a blocking call, and what verbs set themselves is cleared, for it is copied. */
+static void parse(lua_State *L, zbz_bind *b, zbz_request *r, const zbz_verb *verb) {
+	memset(&r->put, 0, sizeof(*r) - offsetof(zbz_request, put));
+	zbz_request_clear(r, verb);
+	verb->parse(L, b, r);
+}
+
 /* The same where nothing can wait: true and the results, or false. */
 static int try_now(lua_State *L) {
 	zbz_bind *b = zbz_bind_of(L);
 	zbz_request r;
 	int n;
 	lua_settop(L, ZBZ_VERB_ARGS);
-	memset(&r.put, 0, sizeof(r) - offsetof(zbz_request, put));
-	zbz_request_clear(&r, lua_touserdata(L, lua_upvalueindex(2)));
-	r.verb->parse(L, b, &r);
+	parse(L, b, &r, lua_touserdata(L, lua_upvalueindex(2)));
 	if (r.s < 0 || answers_now(&r)) {
 		n = zbz_request_push(L, b, &r);
 		lua_pushboolean(L, 1);
@@ -249,9 +206,7 @@ static int submit(lua_State *L, bool in_order) {
 	if (!verb->waits && answers_here(L, b, 1)) return at_once(L, zbz_request_call(L, verb));
 	lua_settop(L, ZBZ_VERB_ARGS);
 	ticket = zbz_box_new(L, ZBZ_BOX_TICKET, sizeof(*ticket));
-	memset(&r.put, 0, sizeof(r) - offsetof(zbz_request, put));
-	zbz_request_clear(&r, verb);
-	verb->parse(L, b, &r);
+	parse(L, b, &r, verb);
 	if (r.s >= 0 && verb->tries && answers_now(&r)) return at_once(L, zbz_request_push(L, b, &r));
 	if (r.s >= 0) return send_off(L, b, &r, ticket, ZBZ_VERB_ARGS + 1, in_order);
 	if (r.store != NULL) zbz_store_unref(r.store);

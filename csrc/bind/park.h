@@ -1,4 +1,4 @@
-/* A parked call, for the files that run some: park.c and together.c. */
+/* A parked call, for the files that make, copy and run some: park.c, request_copy.c, together.c. */
 #ifndef ZBZ_BIND_PARK_H
 #define ZBZ_BIND_PARK_H
 
@@ -19,6 +19,10 @@ typedef struct parked {
 } parked;
 
 static inline parked *zbz_parked_of(zbz_job *job) { return (parked *)(void *)((char *)job - offsetof(parked, job)); }
+
+/* Bytes that zbz_request_own takes at `at`, which is aligned for anything; from then on r needs no Lua. */
+size_t zbz_request_size(const zbz_request *r);
+void zbz_request_own(zbz_request *r, char *at);
 
 /* On a thread of the pool. */
 void zbz_park_run(zbz_job *job);

@@ -366,7 +366,8 @@ static const char fork_over[] =
     "local dir = io.popen('mktemp -d /tmp/zbz-test-XXXXXX'):read('l')\n"
     "over{provider='filesystem', base_dir=dir} os.execute('rm -rf ' .. dir)\n"
     "if os.getenv('REDIS_URL') then over{provider='redis', url=os.getenv('REDIS_URL')} end\n"
-    "if os.getenv('MEMCACHED_SERVERS') then over{provider='memcached', servers=os.getenv('MEMCACHED_SERVERS')} end\n";
+    "if os.getenv('MEMCACHED_SERVERS') then over{provider='memcached', servers=os.getenv('MEMCACHED_SERVERS'), "
+    "timeout='5s'} end\n";
 
 static void test_forks(void) {
 	static const luaL_Reg sys[] = { { "fork", sys_fork }, { "wait", sys_wait }, { "exit", sys_exit }, { NULL, NULL } };

@@ -8,9 +8,9 @@ describe("two memcached servers", function()
 		two = require("spec.services.memcached").start()
 	end)
 end)
-targets.run("memcached", function() return { provider = "memcached", servers = one.env.MEMCACHED_SERVERS } end)
+targets.run("memcached", function() return { provider = "memcached", servers = one.env.MEMCACHED_SERVERS, timeout = "5s" } end)
 targets.bare("memcached on two servers", function()
-	return { provider = "memcached", servers = one.env.MEMCACHED_SERVERS .. "," .. two.env.MEMCACHED_SERVERS }
+	return { provider = "memcached", servers = one.env.MEMCACHED_SERVERS .. "," .. two.env.MEMCACHED_SERVERS, timeout = "5s" }
 end)
 describe("the memcached servers", function()
 	it("stop", function()

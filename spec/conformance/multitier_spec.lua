@@ -22,6 +22,6 @@ targets.bare("multitier three", function()
 end)
 targets.bare("multitier memcached", function()
 	local server = memcached.start()
-	return { provider = "multitier", l1 = "memory:", l1_ttl = "1m", l2 = { provider = "memcached", servers = "127.0.0.1:" .. server.port } },
-		server.stop
+	return { provider = "multitier", l1 = "memory:", l1_ttl = "1m",
+		l2 = { provider = "memcached", servers = "127.0.0.1:" .. server.port, timeout = "5s" } }, server.stop
 end)

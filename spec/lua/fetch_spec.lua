@@ -274,7 +274,7 @@ describe("the fence between processes", function()
 		it("holds over " .. name, function()
 			local server = require("spec.services." .. name).start()
 			local opts = name == "redis" and { provider = "redis", url = server.url }
-				or { provider = "memcached", servers = server.env.MEMCACHED_SERVERS }
+				or { provider = "memcached", servers = server.env.MEMCACHED_SERVERS, timeout = "5s" }
 			opts.key_prefix = "f:"
 			local c = assert(zbz.cache.new(opts))
 			local t = c:table("t")

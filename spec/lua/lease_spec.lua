@@ -65,5 +65,5 @@ add_tests("redis", function()
 end)
 add_tests("memcached", function()
 	local server = require("spec.services.memcached").start()
-	return { provider = "memcached", servers = server.address }, server.stop
+	return { provider = "memcached", servers = server.address, timeout = "5s" }, server.stop
 end)

@@ -230,7 +230,7 @@ add_provider("redis", function()
 end, function(made) made.server.stop() end, "channel")
 add_provider("memcached", function()
 	local server = memcached.start()
-	return { opts = { provider = "memcached", servers = server.address }, server = server }
+	return { opts = { provider = "memcached", servers = server.address, timeout = "5s" }, server = server }
 end, function(made) made.server.stop() end, nil)
 add_provider("filesystem", function()
 	local dir = proc.folder()

@@ -1,8 +1,10 @@
--- Watches in every host that is no nginx: zbz.run and zbz.fd of a script, luv, cqueues. Callbacks and sources may yield where calls may.
+-- Watches in every host that is no nginx: zbz.run and zbz.fd of a script, and the loops. Callbacks and sources may yield where calls may.
 local assert = require("luassert")
 local zbz = require("zbz")
 local core = require("zbz.core")
+local loops = require("spec.lua.host_loops")
 local proc = require("spec.services.proc")
+local services = require("spec.services.redis")
 local support = require("spec.lua.watch_support")
 local write = support.write
 
@@ -63,53 +65,43 @@ describe("watch hosts", function()
 		end)
 	end)
 
-	describe("luv", function()
-		local have, uv = pcall(require, "luv")
-		if not have then
-			print("SKIP watch host: luv is not installed")
-			it("needs luv", function() pending("luv is not installed") end)
-			return
-		end
+	-- What holds in every loop; callbacks and sources may yield in all of them.
+	local function cases(loop, name)
+		local hearing = loops.hearing(loop)
+		local go, idle = loops.go(hearing), loops.idle(hearing)
+		local server, cache, rest
 
-		local function sleep(ms)
-			local co, timer = coroutine.running(), uv.new_timer()
-			timer:start(ms, 0, function()
-				timer:close()
-				assert(coroutine.resume(co))
-			end)
-			coroutine.yield()
-		end
-
-		-- Runs fn in a coroutine and the loop until it has ended.
-		local function go(fn)
-			local ok, err
-			coroutine.wrap(function() ok, err = xpcall(fn, debug.traceback) end)()
-			while ok == nil do uv.run("once") end
-			assert(ok, err)
-		end
+		setup(function()
+			server = services.start()
+			cache = assert(zbz.cache.new{ provider = "redis", url = server.url })
+			rest = loops.rest(loop, cache)
+		end)
+		teardown(function()
+			cache:close()
+			server.stop()
+		end)
+		before_each(function() assert(zbz.use(name, loop.object)) end)
 
 		local function await(fn)
 			for _ = 1, 4000 do
 				if fn() then return true end
-				sleep(5)
+				rest(0.005)
 			end
 		end
 
-		before_each(function() assert(zbz.use("luv", uv)) end)
-
 		it("delivers on the loop; callbacks may yield, and come one at a time", function()
-			go(function()
+			go(1, function()
 				local seen, inside, most = {}, 0, 0
 				local w = assert(zbz.watch.sync(source, "n.json", function(_, new)
 					inside = inside + 1
 					most = math.max(most, inside)
-					sleep(20)
+					rest(0.02)
 					seen[#seen + 1] = new
 					inside = inside - 1
 				end, { debounce = "1ms" }))
 				for i = 2, 6 do
 					write(dir .. "/n.json", tostring(i))
-					sleep(15)
+					rest(0.015)
 				end
 				assert.is_true(await(function() return seen[#seen] == 6 end))
 				assert.are.equal(1, most)
@@ -119,10 +111,10 @@ describe("watch hosts", function()
 		end)
 
 		it("lets a source written in Lua yield", function()
-			go(function()
+			go(1, function()
 				local value, changed = 1, nil
 				local lua = { get = function()
-					sleep(10)
+					rest(0.01)
 					return tostring(value)
 				end, subscribe = function(_, _, cb)
 					changed = cb
@@ -141,38 +133,31 @@ describe("watch hosts", function()
 			local w = assert(zbz.watch.sync(source, "n.json", nil, { debounce = "1ms" }))
 			assert.are.equal(1, w:value())
 			write(dir .. "/n.json", "2")
-			go(function() assert.is_true(await(function() return w:value() == 2 end)) end)
+			go(1, function() assert.is_true(await(function() return w:value() == 2 end)) end)
 			w:stop()
-			local cache = assert(zbz.cache.new{ provider = "redis" })
 			local none, err = zbz.watch.sync(assert(zbz.watch.redis(cache)), "k")
 			assert.is_nil(none)
 			assert.are.equal("unsupported", err.code)
-			cache:close()
 		end)
 
-		it("holds no loop open", function()
-			local w = assert(zbz.watch.sync(source, "n.json"))
-			uv.run()
+		it("follows a key of a cache, told by the server", function()
+			server.cli("SET n.json 1")
+			local w
+			go(1, function()
+				w = assert(zbz.watch.sync(assert(zbz.watch.redis(cache)), "n.json", nil, { debounce = "1ms" }))
+				assert.are.equal("native", (w:mode()))
+				server.cli("SET n.json 2")
+				assert.is_true(await(function() return w:value() == 2 end))
+			end)
 			w:stop()
-			uv.run()
+			idle(0.02)
 		end)
-	end)
 
-	describe("cqueues", function()
-		local have, cqueues = pcall(require, "cqueues")
-		if not have then
-			print("SKIP watch host: cqueues is not installed")
-			it("needs cqueues", function() pending("cqueues is not installed") end)
-			return
-		end
-
-		it("delivers in threads of the controller", function()
-			local cq = cqueues.new()
-			assert(zbz.use("cqueues", cq))
+		it("delivers in zbz.run, until a callback stops it", function()
 			local w, failed
-			cq:wrap(function()
+			loop.spawn(function()
 				w = assert(zbz.watch.sync(source, "n.json", function(old, new)
-					cqueues.sleep(0.01)
+					rest(0.01)
 					if new == 3 then zbz.stop() else write(dir .. "/n.json", tostring(new + 1)) end
 					failed = old and old + 1 ~= new
 				end, { debounce = "1ms" }))
@@ -182,7 +167,27 @@ describe("watch hosts", function()
 			assert.is_false(failed)
 			w:stop()
 		end)
-	end)
+
+		it("delivers in zbz.poll", function()
+			local w = assert(zbz.watch.sync(source, "n.json", nil, { debounce = "1ms" }))
+			zbz.poll(0)
+			write(dir .. "/n.json", "2")
+			local till = core.mono() + 20000
+			repeat local n = zbz.poll(5) until w:value() == 2 or n == 0 or core.mono() > till
+			assert.are.equal(2, w:value())
+			w:stop()
+		end)
+
+		it("holds no loop open", function()
+			if not loop.until_idle then return end
+			local w = assert(zbz.watch.sync(source, "n.json"))
+			loop.until_idle()
+			w:stop()
+			loop.until_idle()
+		end)
+	end
+
+	for _, name in ipairs({ "luv", "cqueues", "copas" }) do loops.describe(name, cases) end
 
 	it("leaves no thread, descriptor or message behind", function()
 		local function files() return tonumber((proc.output("ls /proc/" .. proc.output("echo $PPID") .. "/fd | wc -l"))) end

@@ -38,18 +38,32 @@ function proc.remove(dir)
 	run("rm -rf " .. quote(dir))
 end
 
+--- When the process with this number began, in the kernel's ticks; nil when there is none.
+local function birth(pid)
+	local f = io.open(("/proc/%d/stat"):format(pid))
+	local line = f and f:read("*a")
+	if f then f:close() end
+	return line and line:match("%) (.*)$"):match(("%S+ "):rep(19) .. "(%S+)")
+end
+
+local born = {} -- pid -> birth: a number goes to somebody else soon after its process has ended, to a server of another suite even
+
+--- Is it the process that was started here under this number, or one that was not started here?
+local function is_meant(pid) return born[pid] == nil or born[pid] == birth(pid) end
+
 --- Starts argv in the background, its output in logfile. It dies with the shell's session only when told: keep the pid.
 function proc.spawn(argv, logfile)
 	local words = {}
 	for i, w in ipairs(argv) do words[i] = quote(w) end
 	local cmd = ("exec %s >%s 2>&1 </dev/null & echo $!"):format(table.concat(words, " "), quote(logfile or "/dev/null"))
-	local pid = proc.output(cmd)
-	return assert(tonumber(pid), "no pid for " .. argv[1])
+	local pid = assert(tonumber((proc.output(cmd))), "no pid for " .. argv[1])
+	born[pid] = birth(pid) or "gone"
+	return pid
 end
 
 --- Sends a signal by name (KILL, STOP, CONT, TERM). True when the process existed.
-function proc.signal(pid, name) return run(("kill -%s %d 2>/dev/null"):format(name, pid)) end
-function proc.alive(pid) return run(("kill -0 %d 2>/dev/null"):format(pid)) end
+function proc.signal(pid, name) return is_meant(pid) and run(("kill -%s %d 2>/dev/null"):format(name, pid)) end
+function proc.alive(pid) return proc.signal(pid, "0") end
 
 --- Waits until the shell test succeeds, retrying inside one shell with a short pause; false after the deadline (seconds).
 function proc.wait_until(test, deadline)
@@ -66,7 +80,7 @@ function proc.pause(pid)
 end
 --- Ends a process at once, as a crash would, and waits until it is gone; where init is slow to reap, as a zombie.
 function proc.kill(pid)
-	proc.signal(pid, "KILL")
+	if not proc.signal(pid, "KILL") then return true end
 	return proc.wait_until(("{ ! kill -0 %d || grep -q ^State:.Z /proc/%d/status; } 2>/dev/null"):format(pid, pid), 5)
 end
 

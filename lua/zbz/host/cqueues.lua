@@ -7,7 +7,7 @@ local loop = require("zbz.host.loop")
 local M = { name = "cqueues" }
 
 local cqueues, condition, controller
-local under_way, watching, lasting = 0, false, false
+local under_way, drained, watching, lasting = 0, 0, false, false -- lasting: in poll or run
 
 --- cq: the controller that runs the program's threads.
 function M.setup(cq)
@@ -28,7 +28,7 @@ function M.start()
 	mine:wrap(function()
 		while mine == controller and (under_way > 0 or lasting) do
 			cqueues.poll({ pollfd = fd, events = "r" }, lasting and 0.5 or nil)
-			loop.drain(M)
+			drained = drained + loop.drain(M)
 		end
 		if mine == controller then watching = false end
 	end)
@@ -73,8 +73,18 @@ function M.poll(seconds)
 	local ms = O.duration_arg(seconds or 0, "timeout", 2)
 	local n = loop.drain(M)
 	if n > 0 then return n end
-	controller:step(ms / 1000)
-	return loop.drain(M)
+	local till = cqueues.monotime() + ms / 1000
+	local ok, err = M.start()
+	if not ok then return nil, err end
+	local running = lasting
+	drained, lasting = 0, true
+	repeat
+		local fine, why = controller:step(math.max(till - cqueues.monotime(), 0))
+		if not fine then loop.report(why) end
+	until drained > 0 or cqueues.monotime() >= till
+	lasting = running
+	if under_way == 0 then core.kick() end
+	return drained
 end
 
 --- Runs the controller until zbz.stop(), or for `seconds`.

@@ -8,7 +8,7 @@ local loop = require("zbz.host.loop")
 local M = { name = "luv" }
 
 local uv, poll
-local under_way = 0
+local under_way, drained = 0, 0
 
 --- uv_: the luv module, require("luv") when nil.
 function M.setup(uv_)
@@ -29,7 +29,7 @@ function M.start()
 	if not fd then return nil, err end
 	poll, err = uv.new_poll(fd)
 	if not poll then return nil, err end
-	poll:start("r", function() loop.drain(M) end)
+	poll:start("r", function() drained = drained + loop.drain(M) end)
 	poll:unref()
 	return true
 end
@@ -71,11 +71,17 @@ function M.poll(seconds)
 	local ms = O.duration_arg(seconds or 0, "timeout", 2)
 	local n = loop.drain(M)
 	if n > 0 or ms == 0 then return n end
-	local timer = uv.new_timer()
-	timer:start(ms, 0, function() end)
-	uv.run("once")
+	local ok, err = M.start()
+	if not ok then return nil, err end
+	local late, timer = false, uv.new_timer()
+	uv.update_time()
+	timer:start(ms, 0, function() late = true end)
+	drained = 0
+	poll:ref()
+	while drained == 0 and not late do uv.run("once") end
+	if under_way == 0 then poll:unref() end
 	timer:close()
-	return loop.drain(M)
+	return drained
 end
 
 --- Runs the loop until zbz.stop(), SIGINT or SIGTERM, or for `seconds`.
