@@ -53,6 +53,7 @@ static void hang_up(zbz_link *l) {
 	zbz_net_close(net);
 	l->begun = false;
 	l->sent = 0;
+	l->turn++;
 }
 
 /* ---- open and close ---- */
@@ -167,7 +168,7 @@ static zbz_status dial(zbz_link *l, int64_t deadline, zbz_err *err) {
 		status = connect_local(l, deadline, &net, err);
 	} else if (l->kind == ZBZ_LINK_UDP) {
 		l->datagrams = true;
-		status = zbz_net_connect_udp(l->host, l->port, deadline, &net, err);
+		status = zbz_net_connect_udp(l->host, l->port, l->turn, deadline, &net, err);
 	} else {
 		status = zbz_net_connect_tcp(l->host, l->port, deadline, &net, err);
 		if (status == ZBZ_OK && l->tls != NULL) status = l->maker->start(l->tls, l->host, &net, deadline, err);

@@ -65,6 +65,7 @@ typedef struct zbz_link {
 	zbz_net_tls *tls; /* NULL: plain */
 	zbz_net *net;     /* NULL: not connected. Changed under the lock of all links, for a fork looks at it */
 	bool datagrams;   /* while connected */
+	unsigned turn;    /* which address of a name is next, for UDP */
 	zbz_buf out;      /* messages made of records */
 
 	/* A write that ended in its middle because the peer took no more: what went out, and a hash of all of it. */

@@ -235,7 +235,7 @@ static inline bool receiver_start(receiver *r, int family, int type, int port, c
 	if (r->fd < 0 || pipe(r->wake) != 0) return false;
 	r->port = family == AF_UNIX ? 0 : port_of(r->fd);
 	if (family == AF_UNIX)
-		snprintf(r->address, sizeof r->address, "%s", path);
+		snprintf(r->address, sizeof r->address, "%s", path != NULL ? path : "");
 	else
 		snprintf(r->address, sizeof r->address, family == AF_INET6 ? "[::1]:%d" : "127.0.0.1:%d", r->port);
 	pthread_mutex_init(&r->lock, NULL);

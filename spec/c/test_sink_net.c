@@ -326,12 +326,13 @@ static void udp_away_and_back(void) {
 
 static void without_memory(void) {
 	receiver r;
-	char lines[3][200];
+	char lines[4][200];
 	CHECK(receiver_start(&r, AF_UNIX, SOCK_DGRAM, 0, in_work("m")));
 	snprintf(lines[0], sizeof lines[0], "unix address=%s", r.address);
 	snprintf(lines[1], sizeof lines[1], "syslog address=%s", r.address);
 	snprintf(lines[2], sizeof lines[2], "%s", "tcp address=127.0.0.1:9");
-	for (int k = 0; k < 3; k++) {
+	snprintf(lines[3], sizeof lines[3], "%s", "tcp address=127.0.0.1:9 tls=true tls_verify=false");
+	for (int k = 0; k < 4; k++) {
 		bool failed = true;
 		for (long n = 1; failed; n++) {
 			rig g;
