@@ -282,16 +282,17 @@ static inline bool receiver_await(receiver *r, size_t bytes) {
 	return ok;
 }
 
-/* Until so many connections have come to their end. */
-static inline bool receiver_await_ends(receiver *r, int n) {
+/* Until a counter has come so far: of connections, or of their ends. */
+static inline bool receiver_await_count(receiver *r, const int *counter, int n) {
 	struct timespec until = in_ms(PATIENCE);
 	bool ok;
 	pthread_mutex_lock(&r->lock);
-	while (r->ended < n && pthread_cond_timedwait(&r->moved, &r->lock, &until) == 0) {}
-	ok = r->ended >= n;
+	while (*counter < n && pthread_cond_timedwait(&r->moved, &r->lock, &until) == 0) {}
+	ok = *counter >= n;
 	pthread_mutex_unlock(&r->lock);
 	return ok;
 }
+static inline bool receiver_await_ends(receiver *r, int n) { return receiver_await_count(r, &r->ended, n); }
 
 static inline bool receiver_has(receiver *r, const char *text) {
 	bool ok = receiver_await(r, strlen(text));

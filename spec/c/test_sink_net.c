@@ -188,9 +188,8 @@ static void another_write(void) {
 	CHECK(rig_write(&g, big, 5000) == ZBZ_E_TIMEOUT);
 	RECEIVER_SET(&r, hang, false);
 	CHECK(rig_write(&g, "small\n", PATIENCE) == ZBZ_OK && g.done == 1);
-	while (receiver_connections(&r) < 2) nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	CHECK(receiver_await_count(&r, &r.connections, 2) && receiver_await(&r, r.begins[1] + 6));
 	pthread_mutex_lock(&r.lock);
-	while (r.n < r.begins[1] + 6) pthread_cond_wait(&r.moved, &r.lock);
 	last = r.text + r.begins[1];
 	CHECK(r.begins[1] < sizeof big - 1 && r.connections == 2 && memcmp(last, "small\n", 6) == 0);
 	pthread_mutex_unlock(&r.lock);

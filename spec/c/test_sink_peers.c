@@ -242,6 +242,7 @@ static void apart(int what, int (*test)(void)) {
 	pid = fork();
 	if (pid == 0) {
 		if (unshare(what) != 0 && unshare(CLONE_NEWUSER | what) != 0) _exit(99);
+		check_failed = 0;
 		_exit(test());
 	}
 	CHECK(waitpid(pid, &status, 0) == pid);
