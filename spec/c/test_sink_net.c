@@ -171,6 +171,30 @@ static void hanging(void) {
 	receiver_end(&r);
 }
 
+/* The same with a ring that is too small and a spool beside it: in turns other records are offered than those half sent. */
+static void hanging_with_a_spool(void) {
+	enum { N = 20000 };
+	static unsigned char seen[N];
+	receiver r;
+	zbz_output *o;
+	counted c;
+	char more[300];
+	CHECK(receiver_start(&r, AF_INET, SOCK_STREAM, 0, NULL));
+	RECEIVER_SET(&r, hang, true);
+	CHECK(mkdir(in_work("spool"), 0700) == 0);
+	snprintf(more, sizeof more, "timeout=100ms ring_size=256KB spool=%s", in_work("spool"));
+	CHECK(open_to(&o, "tcp", r.address, more) == ZBZ_OK);
+	for (int i = 0; i < N; i++) CHECK(say_line(o, i));
+	CHECK(await_retries(o, 2));
+	RECEIVER_SET(&r, hang, false);
+	CHECK(flush(o, PATIENCE) == ZBZ_OK && numbers(o).dropped_full == 0);
+	zbz_output_unref(o);
+	CHECK(receiver_await_ends(&r, 1));
+	c = receiver_count(&r, seen, N);
+	CHECK(c.seen == N && c.torn == 0 && c.disorder == 0);
+	receiver_end(&r);
+}
+
 /* Somebody else's records come while half of a write is out: they must not continue its line. */
 static void another_write(void) {
 	receiver r;
@@ -358,6 +382,7 @@ int main(void) {
 	RUN(away_and_back);
 	RUN(resets);
 	RUN(hanging);
+	RUN(hanging_with_a_spool);
 	RUN(another_write);
 	RUN(talkative);
 	RUN(unix_kinds);
