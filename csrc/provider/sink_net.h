@@ -68,7 +68,7 @@ typedef struct zbz_link {
 	unsigned turn;    /* which address of a name is next, for UDP */
 	zbz_buf out;      /* messages made of records */
 
-	/* A write that ended in its middle because the peer took no more: what went out, and a hash of all of it. */
+	/* A write that ended in its middle because the peer took no more: what went out, and what it was of. */
 	bool begun;
 	size_t sent; /* bytes, or datagrams */
 	uint64_t mark;

@@ -65,6 +65,8 @@ static inline void rig_close(rig *r) {
 	r->options = NULL;
 }
 
+static int64_t rig_time = 7; /* of the records */
+
 /* Every line of the text is a record. */
 static inline zbz_status rig_write(rig *r, const char *text, int64_t ms) {
 	static zbz_record records[2048];
@@ -72,7 +74,7 @@ static inline zbz_status rig_write(rig *r, const char *text, int64_t ms) {
 	zbz_status status;
 	while (*text != '\0' && n < 2048) {
 		size_t len = strcspn(text, "\n") + 1;
-		records[n++] = (zbz_record){ .head = { .at = 7, .level = ZBZ_LEVEL_INFO, .logger = zbz_bstr("app") },
+		records[n++] = (zbz_record){ .head = { .at = rig_time, .level = ZBZ_LEVEL_INFO, .logger = zbz_bstr("app") },
 			                         .text = zbz_b(text, len) };
 		text += len;
 	}
