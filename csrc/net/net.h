@@ -43,9 +43,11 @@ zbz_status zbz_net_resolve(const char *host, int port, int type, int64_t deadlin
  * reason. */
 zbz_status zbz_net_connect_tcp(const char *host, int port, int64_t deadline, zbz_net **out, zbz_err *err);
 zbz_status zbz_net_connect_unix(const char *path, int64_t deadline, zbz_net **out, zbz_err *err);
-/* Datagrams to one peer: a write sends one, whole. UDP has no peer to be missed; its first address is the one. A path whose socket is of the
+/* Datagrams to one peer: a write sends one, whole. UDP cannot tell which of a name's addresses somebody listens at: `turn` says which is tried first, and
+ * the caller counts on after a refusal. A path whose socket is of the
  * other kind is E_UNAVAILABLE with EPROTOTYPE, by both connect_unix. */
-zbz_status zbz_net_connect_udp(const char *host, int port, int64_t deadline, zbz_net **out, zbz_err *err);
+zbz_status zbz_net_connect_udp(const char *host, int port, unsigned turn, int64_t deadline, zbz_net **out,
+                               zbz_err *err);
 zbz_status zbz_net_connect_unix_datagram(const char *path, zbz_net **out, zbz_err *err);
 
 /* Waits until one of `events` (POLLIN, POLLOUT) holds or the peer is gone: OK, or E_TIMEOUT. wake_fd (or -1): readable makes it

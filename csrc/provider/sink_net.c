@@ -53,6 +53,7 @@ static void hang_up(zbz_link *l) {
 	zbz_net_close(net);
 	l->begun = false;
 	l->sent = 0;
+	l->turn++;
 }
 
 /* ---- open and close ---- */
@@ -167,7 +168,7 @@ static zbz_status dial(zbz_link *l, int64_t deadline, zbz_err *err) {
 		status = connect_local(l, deadline, &net, err);
 	} else if (l->kind == ZBZ_LINK_UDP) {
 		l->datagrams = true;
-		status = zbz_net_connect_udp(l->host, l->port, deadline, &net, err);
+		status = zbz_net_connect_udp(l->host, l->port, l->turn, deadline, &net, err);
 	} else {
 		status = zbz_net_connect_tcp(l->host, l->port, deadline, &net, err);
 		if (status == ZBZ_OK && l->tls != NULL) status = l->maker->start(l->tls, l->host, &net, deadline, err);
@@ -318,11 +319,17 @@ static zbz_status put_off(const zbz_link *l, zbz_call *c, zbz_status status) {
 	return status;
 }
 
+/* Tells whether the same records come again: texts may repeat, times do not. */
+static uint64_t mark_of(const zbz_record *records, size_t n) {
+	const int64_t facts[] = { records[0].head.at, records[n - 1].head.at, (int64_t)n };
+	return zbz_hash(zbz_record_run(records, n)) ^ zbz_hash(zbz_b(facts, sizeof facts));
+}
+
 /* A connection that is open and goes on with this very write, or is between two. A refusal of UDP that has come meanwhile means that
  * datagrams are lost: a rest is better than to lose more. */
-static zbz_status get_ready(zbz_link *l, zbz_bytes run, int64_t deadline, zbz_err *err) {
+static zbz_status get_ready(zbz_link *l, const zbz_record *records, size_t n, int64_t deadline, zbz_err *err) {
 	zbz_status heard;
-	if (l->net != NULL && l->begun && l->mark != zbz_hash(run)) hang_up(l); /* other records: on a line of their own */
+	if (l->begun && l->mark != mark_of(records, n)) hang_up(l); /* other records: on a line of their own */
 	heard = l->net != NULL ? hear(l, err) : ZBZ_OK;
 	if (heard != ZBZ_OK) hang_up(l);
 	if (l->kind == ZBZ_LINK_UDP && heard != ZBZ_OK) return heard;
@@ -355,8 +362,7 @@ static zbz_status too_large(zbz_link *l, zbz_call *c, size_t *done) {
 zbz_status zbz_link_write(zbz_link *l, zbz_call *c, const zbz_framing *framing, const zbz_record *records, size_t n,
                           size_t *done) {
 	int64_t deadline = zbz_net_deadline(c, l->timeout);
-	zbz_bytes run = zbz_record_run(records, n);
-	zbz_status status = get_ready(l, run, deadline, &c->err);
+	zbz_status status = get_ready(l, records, n, deadline, &c->err);
 	*done = 0;
 	if (status != ZBZ_OK) return put_off(l, c, status);
 	status = (l->datagrams ? write_datagrams : write_stream)(l, c, framing, records, n, deadline, done);
@@ -370,7 +376,7 @@ zbz_status zbz_link_write(zbz_link *l, zbz_call *c, const zbz_framing *framing, 
 		l->sent = 0;
 		return ZBZ_OK;
 	}
-	l->mark = zbz_hash(run);
+	l->mark = mark_of(records, n);
 	return put_off(l, c, status);
 }
 

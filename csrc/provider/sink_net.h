@@ -31,45 +31,19 @@ typedef struct zbz_link_options {
 } zbz_link_options;
 
 #define ZBZ_LINK_FIELD(name) offsetof(zbz_link_options, name)
-#define ZBZ_LINK_TIMEOUT                                                                          \
-	{                                                                                             \
-		"timeout", NULL, ZBZ_OPT_DURATION, ZBZ_LINK_FIELD(timeout), "5s", NULL, 1, 3600000,       \
-		    "Longest wait of one attempt to connect and write; then the records wait in the ring" \
-	}
-#define ZBZ_LINK_TLS                                                                                          \
-	{ "tls", "enable_ssl", ZBZ_OPT_BOOL, ZBZ_LINK_FIELD(tls), "false", NULL, 0, 0, "TLS; needs OpenSSL" },    \
-	    { "tls_ca",                                                                                           \
-		  NULL,                                                                                               \
-		  ZBZ_OPT_TEXT,                                                                                       \
-		  ZBZ_LINK_FIELD(tls_ca),                                                                             \
-		  NULL,                                                                                               \
-		  NULL,                                                                                               \
-		  0,                                                                                                  \
-		  0,                                                                                                  \
-		  "File of trusted certificates; default the system's" },                                             \
-	    { "tls_cert", NULL, ZBZ_OPT_TEXT, ZBZ_LINK_FIELD(tls_cert), NULL, NULL, 0, 0, "Client certificate" }, \
-	    { "tls_key",                                                                                          \
-		  NULL,                                                                                               \
-		  ZBZ_OPT_TEXT,                                                                                       \
-		  ZBZ_LINK_FIELD(tls_key),                                                                            \
-		  NULL,                                                                                               \
-		  NULL,                                                                                               \
-		  0,                                                                                                  \
-		  0,                                                                                                  \
-		  "Its key; default in tls_cert's file" },                                                            \
-	    { "tls_server_name",                                                                                  \
-		  NULL,                                                                                               \
-		  ZBZ_OPT_TEXT,                                                                                       \
-		  ZBZ_LINK_FIELD(tls_server_name),                                                                    \
-		  NULL,                                                                                               \
-		  NULL,                                                                                               \
-		  0,                                                                                                  \
-		  0,                                                                                                  \
-		  "Name expected in the server's certificate; default the host" },                                    \
-	{                                                                                                         \
-		"tls_verify", NULL, ZBZ_OPT_BOOL, ZBZ_LINK_FIELD(tls_verify), "true", NULL, 0, 0,                     \
-		    "false: any certificate will do"                                                                  \
-	}
+#define ZBZ_LINK_OPTION(name, alias, type, dflt, most, help) \
+	{ #name, alias, type, ZBZ_LINK_FIELD(name), dflt, NULL, (most) != 0, most, help }
+#define ZBZ_LINK_TIMEOUT                                            \
+	ZBZ_LINK_OPTION(timeout, NULL, ZBZ_OPT_DURATION, "5s", 3600000, \
+	                "Longest wait of one attempt to connect and write; then the records wait in the ring")
+#define ZBZ_LINK_TLS                                                                                                \
+	ZBZ_LINK_OPTION(tls, "enable_ssl", ZBZ_OPT_BOOL, "false", 0, "TLS; needs OpenSSL"),                             \
+	    ZBZ_LINK_OPTION(tls_ca, NULL, ZBZ_OPT_TEXT, NULL, 0, "File of trusted certificates; default the system's"), \
+	    ZBZ_LINK_OPTION(tls_cert, NULL, ZBZ_OPT_TEXT, NULL, 0, "Client certificate"),                               \
+	    ZBZ_LINK_OPTION(tls_key, NULL, ZBZ_OPT_TEXT, NULL, 0, "Its key; default in tls_cert's file"),               \
+	    ZBZ_LINK_OPTION(tls_server_name, NULL, ZBZ_OPT_TEXT, NULL, 0,                                               \
+	                    "Name in the server's certificate; default the host"),                                      \
+	    ZBZ_LINK_OPTION(tls_verify, NULL, ZBZ_OPT_BOOL, "true", 0, "false: any certificate will do")
 
 /* How records become messages. */
 typedef struct zbz_framing {
@@ -91,9 +65,10 @@ typedef struct zbz_link {
 	zbz_net_tls *tls; /* NULL: plain */
 	zbz_net *net;     /* NULL: not connected. Changed under the lock of all links, for a fork looks at it */
 	bool datagrams;   /* while connected */
+	unsigned turn;    /* which address of a name is next, for UDP */
 	zbz_buf out;      /* messages made of records */
 
-	/* A write that ended in its middle because the peer took no more: what went out, and a hash of all of it. */
+	/* A write that ended in its middle because the peer took no more: what went out, and what it was of. */
 	bool begun;
 	size_t sent; /* bytes, or datagrams */
 	uint64_t mark;

@@ -65,6 +65,8 @@ static inline void rig_close(rig *r) {
 	r->options = NULL;
 }
 
+static int64_t rig_time = 7; /* of the records */
+
 /* Every line of the text is a record. */
 static inline zbz_status rig_write(rig *r, const char *text, int64_t ms) {
 	static zbz_record records[2048];
@@ -72,7 +74,7 @@ static inline zbz_status rig_write(rig *r, const char *text, int64_t ms) {
 	zbz_status status;
 	while (*text != '\0' && n < 2048) {
 		size_t len = strcspn(text, "\n") + 1;
-		records[n++] = (zbz_record){ .head = { .at = 7, .level = ZBZ_LEVEL_INFO, .logger = zbz_bstr("app") },
+		records[n++] = (zbz_record){ .head = { .at = rig_time, .level = ZBZ_LEVEL_INFO, .logger = zbz_bstr("app") },
 			                         .text = zbz_b(text, len) };
 		text += len;
 	}
@@ -235,7 +237,7 @@ static inline bool receiver_start(receiver *r, int family, int type, int port, c
 	if (r->fd < 0 || pipe(r->wake) != 0) return false;
 	r->port = family == AF_UNIX ? 0 : port_of(r->fd);
 	if (family == AF_UNIX)
-		snprintf(r->address, sizeof r->address, "%s", path);
+		snprintf(r->address, sizeof r->address, "%s", path != NULL ? path : "");
 	else
 		snprintf(r->address, sizeof r->address, family == AF_INET6 ? "[::1]:%d" : "127.0.0.1:%d", r->port);
 	pthread_mutex_init(&r->lock, NULL);
@@ -282,16 +284,17 @@ static inline bool receiver_await(receiver *r, size_t bytes) {
 	return ok;
 }
 
-/* Until so many connections have come to their end. */
-static inline bool receiver_await_ends(receiver *r, int n) {
+/* Until a counter has come so far: of connections, or of their ends. */
+static inline bool receiver_await_count(receiver *r, const int *counter, int n) {
 	struct timespec until = in_ms(PATIENCE);
 	bool ok;
 	pthread_mutex_lock(&r->lock);
-	while (r->ended < n && pthread_cond_timedwait(&r->moved, &r->lock, &until) == 0) {}
-	ok = r->ended >= n;
+	while (*counter < n && pthread_cond_timedwait(&r->moved, &r->lock, &until) == 0) {}
+	ok = *counter >= n;
 	pthread_mutex_unlock(&r->lock);
 	return ok;
 }
+static inline bool receiver_await_ends(receiver *r, int n) { return receiver_await_count(r, &r->ended, n); }
 
 static inline bool receiver_has(receiver *r, const char *text) {
 	bool ok = receiver_await(r, strlen(text));

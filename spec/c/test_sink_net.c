@@ -171,6 +171,30 @@ static void hanging(void) {
 	receiver_end(&r);
 }
 
+/* The same with a ring that is too small and a spool beside it: in turns other records are offered than those half sent. */
+static void hanging_with_a_spool(void) {
+	enum { N = 20000 };
+	static unsigned char seen[N];
+	receiver r;
+	zbz_output *o;
+	counted c;
+	char more[300];
+	CHECK(receiver_start(&r, AF_INET, SOCK_STREAM, 0, NULL));
+	RECEIVER_SET(&r, hang, true);
+	CHECK(mkdir(in_work("spool"), 0700) == 0);
+	snprintf(more, sizeof more, "timeout=100ms ring_size=256KB spool=%s", in_work("spool"));
+	CHECK(open_to(&o, "tcp", r.address, more) == ZBZ_OK);
+	for (int i = 0; i < N; i++) CHECK(say_line(o, i));
+	CHECK(await_retries(o, 2));
+	RECEIVER_SET(&r, hang, false);
+	CHECK(flush(o, PATIENCE) == ZBZ_OK && numbers(o).dropped_full == 0);
+	zbz_output_unref(o);
+	CHECK(receiver_await_ends(&r, 1));
+	c = receiver_count(&r, seen, N);
+	CHECK(c.seen == N && c.torn == 0 && c.disorder == 0);
+	receiver_end(&r);
+}
+
 /* Somebody else's records come while half of a write is out: they must not continue its line. */
 static void another_write(void) {
 	receiver r;
@@ -188,9 +212,8 @@ static void another_write(void) {
 	CHECK(rig_write(&g, big, 5000) == ZBZ_E_TIMEOUT);
 	RECEIVER_SET(&r, hang, false);
 	CHECK(rig_write(&g, "small\n", PATIENCE) == ZBZ_OK && g.done == 1);
-	while (receiver_connections(&r) < 2) nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	CHECK(receiver_await_count(&r, &r.connections, 2) && receiver_await(&r, r.begins[1] + 6));
 	pthread_mutex_lock(&r.lock);
-	while (r.n < r.begins[1] + 6) pthread_cond_wait(&r.moved, &r.lock);
 	last = r.text + r.begins[1];
 	CHECK(r.begins[1] < sizeof big - 1 && r.connections == 2 && memcmp(last, "small\n", 6) == 0);
 	pthread_mutex_unlock(&r.lock);
@@ -326,12 +349,13 @@ static void udp_away_and_back(void) {
 
 static void without_memory(void) {
 	receiver r;
-	char lines[3][200];
+	char lines[4][200];
 	CHECK(receiver_start(&r, AF_UNIX, SOCK_DGRAM, 0, in_work("m")));
 	snprintf(lines[0], sizeof lines[0], "unix address=%s", r.address);
 	snprintf(lines[1], sizeof lines[1], "syslog address=%s", r.address);
 	snprintf(lines[2], sizeof lines[2], "%s", "tcp address=127.0.0.1:9");
-	for (int k = 0; k < 3; k++) {
+	snprintf(lines[3], sizeof lines[3], "%s", "tcp address=127.0.0.1:9 tls=true tls_verify=false");
+	for (int k = 0; k < 4; k++) {
 		bool failed = true;
 		for (long n = 1; failed; n++) {
 			rig g;
@@ -358,6 +382,7 @@ int main(void) {
 	RUN(away_and_back);
 	RUN(resets);
 	RUN(hanging);
+	RUN(hanging_with_a_spool);
 	RUN(another_write);
 	RUN(talkative);
 	RUN(unix_kinds);

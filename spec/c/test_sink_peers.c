@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 
 enum { N = 10000 };
@@ -208,25 +209,56 @@ static int in_silence(void) {
 	return check_failed;
 }
 
-static void silence(void) {
+/* A name with two addresses, and somebody at the one that comes second. */
+static int at_second_address(void) {
+	static const int families[] = { AF_INET, AF_INET6 };
+	char hosts[100];
+	FILE *f;
+	snprintf(hosts, sizeof hosts, "%s/hosts", work);
+	f = fopen(hosts, "w");
+	if (f == NULL || fputs("::1 both.test\n127.0.0.1 both.test\n", f) < 0 || fclose(f) != 0) return 99;
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount(hosts, "/etc/hosts", NULL, MS_BIND, NULL) != 0)
+		return 99;
+	for (int i = 0; i < 2; i++) {
+		receiver r;
+		zbz_output *o;
+		char line[200];
+		CHECK(receiver_start(&r, families[i], SOCK_DGRAM, 0, NULL));
+		snprintf(line, sizeof line, "type=udp address=both.test:%d max_retry_delay=50ms", r.port);
+		CHECK(log_open(line, &o, &err) == ZBZ_OK);
+		say(o, "found\n");
+		CHECK(flush(o, PATIENCE) == ZBZ_OK && receiver_has(&r, "found\n"));
+		zbz_output_unref(o);
+		receiver_end(&r);
+	}
+	return check_failed;
+}
+
+/* In a process that has a part of the system for itself. */
+static void apart(int what, int (*test)(void)) {
 	int status;
 	pid_t pid;
 	if (!CHILD_THREADS) return;
 	pid = fork();
 	if (pid == 0) {
-		if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) _exit(99);
-		_exit(in_silence() == 0 ? 0 : 1);
+		if (unshare(what) != 0 && unshare(CLONE_NEWUSER | what) != 0) _exit(99);
+		check_failed = 0;
+		_exit(test());
 	}
 	CHECK(waitpid(pid, &status, 0) == pid);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 99)
-		printf("skipped: silence (no network of one's own may be made here)\n");
+		printf("skipped: %s (no namespace of one's own may be made here)\n", check_name);
 	else
 		CHECK(status == 0);
 }
 
+static void silence(void) { apart(CLONE_NEWNET, in_silence); }
+static void names(void) { apart(CLONE_NEWNS, at_second_address); }
+
 int main(void) {
 	if (!dirs_make()) return 2;
 	RUN(silence);
+	RUN(names);
 	RUN(killed_tcp);
 	RUN(killed_unix);
 	RUN(a_fork);

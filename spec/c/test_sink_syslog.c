@@ -213,6 +213,27 @@ static void frames_after_resets(void) {
 	receiver_end(&r);
 }
 
+/* Half of a write is out when other records of the same texts come: none of these is taken for one that was sent. */
+static void same_texts(void) {
+	enum { MANY = 1500 };
+	static char ticks[5 * MANY + 1];
+	receiver r;
+	rig g;
+	char path[100], line[300];
+	snprintf(path, sizeof path, "%s/ticks", work);
+	for (int i = 0; i < MANY; i++) memcpy(ticks + (size_t)i * 5, "tick\n", 5);
+	CHECK(receiver_start(&r, AF_UNIX, SOCK_DGRAM, 0, path));
+	RECEIVER_SET(&r, hang, true);
+	snprintf(line, sizeof line, "syslog address=%s timeout=100ms", path);
+	CHECK(rig_open(&g, line) == ZBZ_OK && rig_write(&g, ticks, PATIENCE) == ZBZ_E_TIMEOUT && g.done == 0);
+	RECEIVER_SET(&r, hang, false);
+	rig_time++;
+	for (int i = 0; i < 100 && rig_write(&g, ticks, PATIENCE) == ZBZ_E_TIMEOUT; i++) {}
+	CHECK(g.done == MANY && receiver_await_count(&r, &r.datagrams, MANY + 1));
+	rig_close(&g);
+	receiver_end(&r);
+}
+
 /* ---- rsyslogd ---- */
 
 /* The file of the server, once it has so many lines. */
@@ -278,6 +299,7 @@ int main(void) {
 	RUN(too_long);
 	RUN(octets_are_counted);
 	RUN(frames_after_resets);
+	RUN(same_texts);
 	RUN(understood);
 	dirs_remove();
 	return DONE();

@@ -132,7 +132,7 @@ local function front(spec, out)
 	if err then return nil, err end
 	out.colour = paint == 1
 	out.human = spec.type == "console"
-	out.metadata = spec.metadata or spec.type == "loki" and { "trace_id", "span_id" } or {}
+	out.metadata = spec.metadata or (spec.type == "loki" or spec.type == "syslog") and { "trace_id", "span_id" } or {}
 	for _, name in ipairs(out.metadata) do
 		if type(name) ~= "string" then return fail("metadata", "expects names of fields") end
 	end
@@ -241,7 +241,7 @@ function M.set(before)
 	end
 
 	--- Is it the name of a kind that needs nothing more?
-	function self.is_type(word) return word == "console" or word == "null" or word == "memory" end
+	function self.is_type(word) return word == "console" or word == "null" or word == "memory" or word == "syslog" end
 
 	--- Gives back what was opened for a configuration that did not come to be.
 	function self.undo()

@@ -63,6 +63,24 @@
 ---@field tls_server_name string?
 ---@field tls_verify boolean?
 
+---@class zbz.LogNetOutput: zbz.LogOutput  tcp, udp, unix, syslog
+---@field type "tcp"|"udp"|"unix"|"syslog"
+---@field address string?  host:port, [::1]:port; of unix and syslog also the absolute path of a socket (syslog: /dev/log)
+---@field timeout number|string|nil  of one attempt to connect and write; 5s
+---@field max_message integer|string|nil  udp, syslog 8KB, unix 64KB: longer datagrams and messages are cut
+---@field kind "auto"|"stream"|"datagram"|nil  unix
+---@field protocol "auto"|"unix"|"udp"|"tcp"|nil  syslog
+---@field facility string?  syslog: kern user mail daemon auth ... local0 to local7; user
+---@field app string?  syslog: APP-NAME
+---@field hostname string?  syslog: HOSTNAME
+---@field element string?  syslog: NAME@ENTERPRISE-NUMBER of the structured data; zbz@32473
+---@field tls boolean?  tcp, syslog over tcp
+---@field tls_ca string?
+---@field tls_cert string?
+---@field tls_key string?
+---@field tls_server_name string?
+---@field tls_verify boolean?
+
 ---@alias zbz.LogWhere table<string, string|number|boolean|(string|number|boolean)[]|{min: number?, max: number?, exists: boolean?}>
 
 ---@alias zbz.LogPredicate fun(fields: table<string, any>, level: zbz.LogLevel, logger: string): boolean?  an error keeps the record
