@@ -9,6 +9,7 @@ local O = require("zbz.options")
 local L = require("zbz.log.logger")
 local S = require("zbz.log.state")
 local deliver = require("zbz.log.deliver")
+local outputs = require("zbz.log.outputs")
 local rules = require("zbz.log.rules")
 local values = require("zbz.log.values")
 
@@ -316,8 +317,13 @@ end
 --- Writes what dead processes of an output left behind, without opening it for logging; the number of records.
 ---@return integer?, zbz.Error?
 function M.recover(spec, deadline)
-	if type(spec) ~= "table" then error("zbz: log.recover: expects the options of an output, got " .. type(spec), 2) end
-	return both(core.log_recover(spec, O.duration_arg(deadline == nil and 60 or deadline, "deadline", 2)))
+	if type(spec) ~= "table" and type(spec) ~= "string" then
+		error("zbz: log.recover: expects the options of an output, got " .. type(spec), 2)
+	end
+	local ms = O.duration_arg(deadline == nil and 60 or deadline, "deadline", 2)
+	local options, err = outputs.options(spec, "recover")
+	if not options then return nil, E.at(err, { op = "recover" }) end
+	return both(core.log_recover(options, ms))
 end
 
 --- Flushes and closes the outputs and forgets the configuration. Loggers stay, silent until the next one; a call of the module itself
