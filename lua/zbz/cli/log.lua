@@ -1,4 +1,4 @@
---- zbz log recover OUTPUT [OPTION=VALUE ...]: writes what dead processes of an output have left in their rings. To be run by the user that logged.
+--- zbz log recover OUTPUT [OPTION=VALUE ...]: writes what dead processes of an output have left in their rings. For the user that logged.
 local cli = require("zbz.cli")
 
 local USAGE = [[

@@ -71,6 +71,7 @@ local function for_core(spec)
 			out[ROTATE[k]] = v
 		end
 	end
+	if type(out.compress) == "boolean" then out.compress = out.compress and "gzip" or "none" end
 	return out
 end
 
