@@ -196,6 +196,7 @@ install: all
 	$(call put,$(B)/libzbz.so,$(LIBDIR))
 	$(foreach h,$(wildcard csrc/include/zbz/*.h),$(call put,$(h),$(INCDIR)/zbz)$(newline))
 	$(foreach p,$(filter $(B)/zbz/provider/%,$(TARGETS)),$(call put,$(p),$(LIBDIR)/zbz/provider)$(newline))
+	install -D -m 755 lua/zbz/cli/zbz.lua $(DESTDIR)$(PREFIX)/bin/zbz
 	$(if $(filter $(B)/lua54/%,$(TARGETS)),$(call put,$(B)/lua54/zbz/core.so,$(LUA54_LIB)/zbz)$(newline)$(call install_lua,$(LUA54_SHARE)))
 	$(if $(filter $(B)/luajit/%,$(TARGETS)),$(call put,$(B)/luajit/zbz/core.so,$(LUA51_LIB)/zbz)$(newline)$(call install_lua,$(LUA51_SHARE)))
 
@@ -206,6 +207,7 @@ install-rock: rock
 	$(call put,$(B)/libzbz.so,$(ROCK_LIB)/zbz)
 	$(call put,$(B)/$(ABI)/zbz/core.so,$(ROCK_LIB)/zbz)
 	$(call install_lua,$(ROCK_LUA))
+	$(if $(ROCK_BIN),install -D -m 755 lua/zbz/cli/zbz.lua $(DESTDIR)$(ROCK_BIN)/zbz)
 rock-%: $(B)/zbz/provider/%.so ;
 install-rock-%: rock-%
 	$(call put,$(B)/zbz/provider/$*.so,$(ROCK_LIB)/zbz/provider)

@@ -15,5 +15,6 @@ build = {
 	build_target = "rock",
 	install_target = "install-rock",
 	build_variables = { CC = "$(CC)", LUA_INCDIR = "$(LUA_INCDIR)" },
-	install_variables = { CC = "$(CC)", LUA_INCDIR = "$(LUA_INCDIR)", ROCK_LIB = "$(LIBDIR)", ROCK_LUA = "$(LUADIR)" },
+	install_variables = { CC = "$(CC)", LUA_INCDIR = "$(LUA_INCDIR)", ROCK_LIB = "$(LIBDIR)", ROCK_LUA = "$(LUADIR)",
+		ROCK_BIN = "$(BINDIR)" },
 }

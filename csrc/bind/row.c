@@ -3,7 +3,9 @@
 
 #include "base/hash.h"
 
-static uint64_t place_of(uint64_t table, zbz_bytes key) { return (uint64_t)1 << (zbz_hash_fold(table, zbz_hash(key)) & 63); }
+static uint64_t place_of(uint64_t table, zbz_bytes key) {
+	return (uint64_t)1 << (zbz_hash_fold(table, zbz_hash(key)) & 63);
+}
 
 static uint64_t places_of(const zbz_request *r) {
 	uint64_t table = zbz_hash(zbz_table_prefix(r->t)) | 1, places = 0;

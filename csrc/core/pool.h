@@ -80,7 +80,8 @@ void zbz_kin_forget(zbz_queue *orphans); /* in a forked child */
 /* *waits: it is kept until its turn. Else it has its places from now on. */
 zbz_status zbz_row_enter(zbz_job *job, bool *waits, zbz_err *err);
 void zbz_row_leave(const zbz_job *job, zbz_queue *free_to_go); /* done, or never begun: whose turn is it now? */
-void zbz_row_withdraw(const zbz_mailbox *mb, zbz_queue *out, zbz_queue *free_to_go); /* those of the mailbox that wait */
-void zbz_row_forget(zbz_queue *orphans);                                             /* in a forked child */
+void zbz_row_withdraw(const zbz_mailbox *mb, zbz_queue *out,
+                      zbz_queue *free_to_go); /* those of the mailbox that wait */
+void zbz_row_forget(zbz_queue *orphans);      /* in a forked child */
 
 #endif

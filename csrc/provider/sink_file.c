@@ -26,7 +26,8 @@ static const zbz_option file_option_list[] = {
 	{ "compress", NULL, ZBZ_OPT_ENUM, offsetof(zbz_file_options, compress), "none", "none|gzip", 0, 0,
 	  "Former files are packed, aside of the writing; gzip needs zlib" },
 	{ "early", NULL, ZBZ_OPT_BOOL, offsetof(zbz_file_options, early), "false", NULL, 0, 0,
-	  "Opened when it is configured, with the rights of that moment, and kept open for processes that may not; in nginx the default in init_by_lua" },
+	  "Opened when it is configured, with the rights of that moment, and kept open for processes that may not; in "
+	  "nginx the default in init_by_lua" },
 	{ NULL, NULL, ZBZ_OPT_TEXT, 0, NULL, NULL, 0, 0, NULL }
 };
 

@@ -81,6 +81,7 @@ function zbz.hours(n) return n * 3600 end
 function zbz.days(n) return n * 86400 end
 
 --- A value that no log ever shows; personal data, shown as zbz.log.redact{pii=} says.
+zbz.zlog = zbz.log -- its former name
 zbz.secret, zbz.pii = zbz.log.secret, zbz.log.pii
 
 -- ---- running it ---------------------------------------------------------------------------------------------------------------

@@ -336,10 +336,13 @@ end
 --- Writes what dead processes of an output left behind, without opening it for logging; the number of records.
 ---@return integer?, zbz.Error?
 function M.recover(spec, deadline)
-	if type(spec) ~= "table" then error("zbz: log.recover: expects the options of an output, got " .. type(spec), 2) end
-	local options, err = outputs.options(spec)
-	if not options then return nil, err end
-	return both(core.log_recover(options, O.duration_arg(deadline == nil and 60 or deadline, "deadline", 2)))
+	if type(spec) ~= "table" and type(spec) ~= "string" then
+		error("zbz: log.recover: expects the options of an output, got " .. type(spec), 2)
+	end
+	local ms = O.duration_arg(deadline == nil and 60 or deadline, "deadline", 2)
+	local options, err = outputs.options(spec, "recover")
+	if not options then return nil, E.at(err, { op = "recover" }) end
+	return both(core.log_recover(options, ms))
 end
 
 --- Flushes and closes the outputs and forgets the configuration. Loggers stay, silent until the next one; a call of the module itself

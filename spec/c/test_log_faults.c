@@ -58,12 +58,25 @@ static bool small_disk(char dir[100]) {
 	return mkdir(dir, 0755) == 0 && mount("none", dir, "tmpfs", 0, "size=256k") == 0;
 }
 
+/* Records, and how many are missing as the records among them say that tell of losses. */
+static void count_losses(uint64_t *lines, uint64_t *losses) {
+	char *rest = text, *line;
+	*lines = *losses = 0;
+	while ((line = strtok_r(rest, "\n", &rest)) != NULL) {
+		unsigned long lost;
+		if (sscanf(line, "zbz: %lu records dropped", &lost) == 1)
+			*losses += lost;
+		else
+			++*lines;
+	}
+}
+
 /* Nothing is lost while the ring holds; what it does not hold is counted; the error is told; it goes on by itself. */
 static void disk_full(void) {
 	char dir[100], path[140];
 	zbz_output *o, *other;
 	unsigned n = 0;
-	size_t size;
+	uint64_t lines, told_of;
 	struct stat st;
 	if (!small_disk(dir)) {
 		printf("SKIP disk_full: no file system can be mounted: %s\n", strerror(errno));
@@ -89,14 +102,12 @@ static void disk_full(void) {
 	CHECK(truncate(path, 0) == 0 && mount("none", dir, "tmpfs", MS_REMOUNT, "size=64k") == 0);
 	zbz_output_never_wait(o, true);
 	for (unsigned i = 0; i < 40000; i++) say_number(o, 0, i);
-	CHECK(numbers(o).dropped_full > 0 && numbers(o).dropped_full + numbers(o).records == n + 40000);
+	CHECK(numbers(o).dropped_full > 0);
 	CHECK(mount("none", dir, "tmpfs", MS_REMOUNT, "size=8m") == 0);
 	CHECK(flush(o, 5000) == ZBZ_OK);
-	size = read_all(path, 0);
-	CHECK(strstr(text, " records dropped\n") != NULL);
-	n = 0;
-	for (size_t i = 0; i < size; i++) n += text[i] == '\n';
-	CHECK(n + numbers(o).dropped_full == 40001); /* and the one that tells */
+	read_all(path, 0);
+	count_losses(&lines, &told_of);
+	CHECK(lines + numbers(o).dropped_full == 40000 && told_of == numbers(o).dropped_full);
 	zbz_output_unref(o);
 	zbz_output_unref(other);
 	CHECK(umount(dir) == 0);
@@ -283,7 +294,8 @@ static bool dead_ring(uint64_t at[LINES + 1]) {
 		for (unsigned i = 0; i < LINES; i++) say_number(o, 0, i);
 		_exit(0);
 	}
-	if (ended(pid) != 0 || !find_ring() || zbz_ring_attach(place, strrchr(ring_path, '/') + 1, &ring, NULL) != ZBZ_OK) return false;
+	if (ended(pid) != 0 || !find_ring() || zbz_ring_attach(place, strrchr(ring_path, '/') + 1, &ring, NULL) != ZBZ_OK)
+		return false;
 	ok = zbz_ring_span(&ring, &tail, &head);
 	for (unsigned i = 0; ok && i < LINES; i++) {
 		const zbz_ring_record *r = zbz_ring_at(&ring, tail, head);
@@ -357,7 +369,8 @@ static bool sound(const bool hit[LINES], bool all, unsigned *missing) {
 		unsigned who, number;
 		char again[100];
 		if (strcmp(line, "first") == 0 || strcmp(line, "new") == 0) continue;
-		if (sscanf(line, "%u %u ", &who, &number) != 2 || who != 0 || number >= LINES || (long)number <= last) return false;
+		if (sscanf(line, "%u %u ", &who, &number) != 2 || who != 0 || number >= LINES || (long)number <= last)
+			return false;
 		snprintf(again, sizeof again, "0 %u pppppppppppppppppppppppppppppppppppppppppppppppppppppppppppp", number);
 		if (strcmp(line, again) != 0) return false;
 		seen[number] = true;
@@ -378,7 +391,8 @@ static void bytes_flipped(void) {
 	int bad = 0, untold = 0, damaged = 0;
 	CHECK(dead_ring(at));
 	snprintf(path, sizeof path, "%s/journal", place);
-	CHECK(load(ring_path, saved_ring, sizeof saved_ring, &ring_n) && load(path, saved_journal, sizeof saved_journal, &journal_n));
+	CHECK(load(ring_path, saved_ring, sizeof saved_ring, &ring_n) &&
+	      load(path, saved_journal, sizeof saved_journal, &journal_n));
 	memcpy(ring, saved_ring, sizeof ring);
 	memcpy(journal, saved_journal, sizeof journal);
 	for (int trial = 0; trial < TRIALS; trial++) {
@@ -394,7 +408,8 @@ static void bytes_flipped(void) {
 		store(ring_path, saved_ring, ring_n);
 		store(path, saved_journal, journal_n);
 		told_reset();
-		if (log_open("type=told name=flips ring_size=64KB", &o, NULL) != ZBZ_OK || !say(o, "new\n") || flush(o, 5000) != ZBZ_OK) {
+		if (log_open("type=told name=flips ring_size=64KB", &o, NULL) != ZBZ_OK || !say(o, "new\n") ||
+		    flush(o, 5000) != ZBZ_OK) {
 			bad++;
 			zbz_output_unref(o);
 			continue;

@@ -334,7 +334,10 @@ static int ends_it(log *l) { return say(l->o, "end\n") && flush(l->o, 5000) == Z
 
 static int refused_without(log *l) {
 	say(l->o, "never\n");
-	return flush(l->o, 50) == ZBZ_E_TIMEOUT && numbers(l->o).failures > 0 && strstr(numbers(l->o).last_error, "opening") != NULL ? 0 : 1;
+	return flush(l->o, 50) == ZBZ_E_TIMEOUT && numbers(l->o).failures > 0 &&
+	               strstr(numbers(l->o).last_error, "opening") != NULL
+	           ? 0
+	           : 1;
 }
 
 static void kept_for_others(void) {

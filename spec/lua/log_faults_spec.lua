@@ -83,13 +83,19 @@ describe("values of LuaJIT's own", function()
 		ffi.cdef("void *malloc(size_t); struct zbz_spec_point { int x, y; }; struct zbz_spec_odd { int x; };")
 		assert(log.configure{ outputs = { { type = "memory", name = "m" } } })
 		local odd = ffi.metatype("struct zbz_spec_odd", { __tostring = function() error("boom") end })
-		log.info("x", { i = ffi.cast("int64_t", 9007199254740992) + 1, u = ffi.cast("uint64_t", I(-1)), neg = ffi.cast("int64_t", -2^63), p = ffi.new("struct zbz_spec_point"),
-			ptr = ffi.cast("void *", 0x1234), null = ffi.cast("void *", 0), c = ffi.new("complex", 1, 2), t = ffi.typeof("int"), bad = odd(), fn = ffi.C.malloc,
+		log.info("x", {
+			i = ffi.cast("int64_t", 9007199254740992) + 1, u = ffi.cast("uint64_t", I(-1)),
+			neg = ffi.cast("int64_t", -2^63),
+			p = ffi.new("struct zbz_spec_point"),
+			ptr = ffi.cast("void *", 0x1234),
+			null = ffi.cast("void *", 0), c = ffi.new("complex", 1, 2), t = ffi.typeof("int"),
+			bad = odd(), fn = ffi.C.malloc,
 			arr = ffi.new("char[10]"), deep = { I(5), { ffi.new("int[2]") } }, secret = log.secret(I(7)) })
 		local lines = assert(log.drain("m"))
 		assert.are.equal(1, #lines)
 		local line = lines[1]
-		for _, part in ipairs{ '"i":9007199254740993,', '"u":18446744073709551615', '"neg":-9223372036854775808', '"bad":"(its __tostring failed)"',
+		for _, part in ipairs{ '"i":9007199254740993,', '"u":18446744073709551615', '"neg":-9223372036854775808',
+			'"bad":"(its __tostring failed)"',
 			'"secret":"***"' } do
 			assert.is_truthy(line:find(part, 1, true), part .. " in " .. line)
 		end

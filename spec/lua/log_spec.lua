@@ -371,6 +371,40 @@ describe("outputs", function()
 		assert.are.equal(20, log.stats().outputs.f.records)
 	end)
 
+	it("take the options of rotation in all their spellings", function()
+		for i, opts in ipairs{ { rotate = { size = "2KB", compress = true } }, { rotate_size = "2KB", compress = "gzip" },
+			{ max_size = "2KB", max_files = 100, max_age = "1d", gzip = true }, { options = { rotate_size = "2KB" }, gzip = true } } do
+			local path = ("%s/spelled%d.log"):format(dir, i)
+			opts.type, opts.target = "file", path
+			assert(log.configure{ outputs = { opts } })
+			for n = 1, 100 do log.info("a record of some length, so that the file is soon full", { n = n }) end
+			assert(log.flush())
+			assert.is_true(proc.wait_until("ls " .. path .. ".*.gz >/dev/null", 10))
+		end
+		local _, err = log.configure{ outputs = { { type = "file", path = dir .. "/x.log", rotate = { size = "1KB", compress = "zip" } } } }
+		assert.is_truthy(tostring(err):find("none|gzip", 1, true), tostring(err))
+	end)
+
+	it("lose nothing when their file is moved away again and again under load", function()
+		local path = dir .. "/moved.log"
+		assert(log.configure{ outputs = { { type = "file", path = path, policy = "block", block_for = "30s" } } })
+		for i = 1, 20000 do
+			log.info("n", { i = i })
+			if i % 400 == 0 then os.rename(path, ("%s.%03d"):format(path, i / 400)) end
+		end
+		assert(log.flush(20))
+		local seen, n, last = {}, 0, 0
+		for name in proc.output("ls " .. path .. ".*; echo " .. path):gmatch("[^\n]+") do
+			for line in io.lines(name) do
+				local i = tonumber(line:match('"i":(%d+)}$'))
+				assert.is_nil(seen[i])
+				assert.is_true(i > last) -- names in the order of their files
+				seen[i], n, last = true, n + 1, i
+			end
+		end
+		assert.are.equal(20000, n)
+	end)
+
 	it("are reopened after logrotate", function()
 		local path = dir .. "/rotate.log"
 		assert(log.configure{ outputs = { { type = "file", path = path, rotate = { size = "1MB", keep = 3 } } } })

@@ -1,8 +1,8 @@
 -- Clients that keep their connections, for keepalive_spec: lua5.4 keepalive_client.lua PORT CONNECTIONS PATH...
--- Each connection asks for the paths in turn, the next when the former is answered, until SIGTERM. Then it reports, a word and a number a line:
+-- Each connection asks for the paths in turn, the next when the former is answered, until SIGTERM. The report: a word and a number a line.
 --   answered    whole answers of status 200          announced   of these, with "Connection: close", obeyed
---   idle        requests whose connection had been closed before a byte of an answer, by a server to which it looked idle: asked again on
---               a new connection, as every client does
+--   idle        requests whose connection had been closed before a byte of an answer, by a server to which it looked idle: asked
+--               again on a new connection, as every client does
 --   failed      everything else, with what was seen
 --   last PID    when the worker that names itself in its answers (the body's first word) answered last, in seconds
 local uv = require("luv")

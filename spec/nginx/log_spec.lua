@@ -26,6 +26,7 @@ local HTTP = [[
 		log:info("phase", { phase = "init_worker", worker = ngx.worker.id() })
 		ngx.timer.at(0, function() log:info("phase", { phase = "timer", worker = ngx.worker.id() }) end)
 	}
+	exit_worker_by_lua_block { log:info("phase", { phase = "exit_worker", worker = ngx.worker.id() }) }
 	upstream lua { server 0.0.0.1; balancer_by_lua_block {
 		log:info("phase", { phase = "balancer" }); require("ngx.balancer").set_current_peer("127.0.0.1", ngx.var.server_port) } }
 ]]
@@ -135,6 +136,19 @@ describe("the log in nginx", function()
 		for _, l in ipairs(lines(dir .. "/app.log")) do assert.is_truthy(l:find('^{"time":.*}$'), l) end
 	end)
 
+	it("has a ring of each worker's own", function()
+		local rings = {}
+		for _, pid in ipairs(web.workers()) do
+			local mine = proc.output(("ls -l /proc/%d/fd | grep -o '%s/rings/.*/ring[.0-9a-f]*' | sort -u"):format(pid, dir))
+			local n = 0
+			for ring in mine:gmatch("[^\n]+") do
+				assert.is_nil(rings[ring])
+				rings[ring], n = true, n + 1
+			end
+			assert.is_true(n >= 1, "worker " .. pid)
+		end
+	end)
+
 	it("flushes and routes, and changes levels per worker", function()
 		assert.are.equal("true", (select(2, web.get("/note"))))
 		assert.are.equal(1, #lines(dir .. "/note.log"))
@@ -152,10 +166,14 @@ describe("the log in nginx", function()
 		for _, name in ipairs{ "a", "b", "ra", "rb" } do
 			by[name] = 0
 			for _, l in ipairs(lines(dir .. "/" .. name .. ".log")) do
-				local key, logger = assert(l:match('"key":"([^"]+)"'), l), l:match('"logger":"(%l+)"')
-				assert.is_nil(seen[key])
-				assert.are.equal(#name == 2 and "routed" or "plain", logger)
-				seen[key], n, by[name] = true, n + 1, by[name] + 1
+				local key, logger = l:match('"key":"([^"]+)"'), l:match('"logger":"(%l+)"')
+				if not key then
+					assert.is_truthy(l:find("exit_worker", 1, true), l)
+				else
+					assert.is_nil(seen[key])
+					assert.are.equal(#name == 2 and "routed" or "plain", logger)
+					seen[key], n, by[name] = true, n + 1, by[name] + 1
+				end
 			end
 			assert.is_true(by[name] > 0)
 		end
@@ -170,6 +188,7 @@ describe("the log in nginx", function()
 		web.many(10, "/many")
 		web.reload()
 		web.many(10, "/many")
+		await('"phase":"exit_worker"', 2)
 		await('"phase":"many"', before + 30 * 200)
 		assert.are.equal(before + 30 * 200, count('"phase":"many"'))
 	end)

@@ -20,6 +20,12 @@ local SERVER = [[
 	location = /get { content_by_lua_block {
 		local v, err = t:get("k" .. ngx.var.arg_i)
 		ngx.print(v == "value of k" .. ngx.var.arg_i and "right" or "wrong: " .. tostring(v or err)) } }
+	location = /loop { content_by_lua_block {
+		local right = 0
+		for _ = 1, 1500 do
+			if t:get("k1") == "value of k1" then right = right + 1 end
+		end
+		ngx.print(right, " ", ngx.timer.pending_count() < 10, " ", ngx.timer.running_count()) } }
 	location = /who { content_by_lua_block { t:get("k1") ngx.print(ngx.worker.pid()) } }
 	location = /yielding { content_by_lua_block { ngx.print((t:fetch("y", function() ngx.sleep(0.7) return "loaded" end))) } }
 	location = /slow { content_by_lua_block { small:native("redis"):command("BLPOP", "nobody", "1") ngx.print("slow") } }
@@ -54,6 +60,14 @@ describe("nginx with four workers", function()
 		error("only " .. n .. " workers answer")
 	end
 	local function clients() return server.cli("CLIENT LIST | grep -v cmd=client | grep -o ' addr=[^ ]*'") end
+
+	it("keeps its waker after a reload, and one timer for it", function()
+		assert.are.equal("1500 true 1", body(web, "/loop"))
+		local old = web.workers()
+		web.reload()
+		for _, pid in ipairs(old) do assert.is_true(proc.wait_until(("! kill -0 %d 2>/dev/null"):format(pid), 10)) end
+		assert.are.equal("1500 true 1", body(web, "/loop"))
+	end)
 
 	it("has connections of each worker's own, and none of an old one after a reload", function()
 		meet_all()

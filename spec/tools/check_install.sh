@@ -28,6 +28,7 @@ printf '%s\n' "$program" >"$dir/program.lua"
 check "make install" make -s install PREFIX="$dir/usr"
 cd "$dir" || exit 1
 check "lua5.4 on make install" env LUA_PATH="$dir/usr/share/lua/5.4/?.lua;$dir/usr/share/lua/5.4/?/init.lua" LUA_CPATH="$dir/usr/lib/lua/5.4/?.so" lua5.4 program.lua
+check "the command on make install" env LUA_PATH="$dir/usr/share/lua/5.4/?.lua;$dir/usr/share/lua/5.4/?/init.lua" LUA_CPATH="$dir/usr/lib/lua/5.4/?.so" "$dir/usr/bin/zbz" log recover "$dir/none.log"
 check "luajit on make install" env LUA_PATH="$dir/usr/share/lua/5.1/?.lua;$dir/usr/share/lua/5.1/?/init.lua" LUA_CPATH="$dir/usr/lib/lua/5.1/?.so" luajit program.lua
 check "C against make install" gcc -o embed -I"$dir/usr/include" "$top/examples/embed.c" -L"$dir/usr/lib" -lzbz -Wl,-rpath,"$dir/usr/lib"
 check "the C program runs" ./embed
@@ -43,6 +44,7 @@ check "luarocks make, redis" rock zbz-redis-scm-1.rockspec
 check "luarocks make, memcached" rock zbz-memcached-scm-1.rockspec
 check "luarocks make, loki" rock zbz-loki-scm-1.rockspec
 check "lua5.4 on luarocks" env LUA_PATH="$dir/rocks/share/lua/5.4/?.lua;$dir/rocks/share/lua/5.4/?/init.lua" LUA_CPATH="$dir/rocks/lib/lua/5.4/?.so" lua5.4 program.lua
+check "the command on luarocks" "$dir/rocks/bin/zbz" log recover "$dir/none.log"
 sed 's|hiredis/hiredis.h|hiredis/absent.h|' "$top/rockspec/zbz-redis-scm-1.rockspec" >"$dir/zbz-redis-scm-1.rockspec"
 missing() { (cd "$top" && LUAROCKS_CONFIG="$dir/rocks.lua" luarocks --lua-version 5.4 --tree "$dir/rocks2" make --deps-mode none "$dir/zbz-redis-scm-1.rockspec") 2>&1 | grep -q HIREDIS; }
 check "a missing header is named" missing

@@ -112,7 +112,7 @@ end
 local function conditional(how) return type(how) == "table" and (how.only ~= nil or how.if_version ~= nil) end
 
 --- A call from where nothing can wait: memory tiers answer, writes are queued where the host says so, what is closed is closed.
-local function unable(host, name, door, blocking, why, handle, ...)
+local function unable(host, name, blocking, why, handle, ...)
 	if name ~= "swap" and core.inline(handle) then return blocking(handle, ...) end
 	local queues = host.queues and host.queues()
 	if name == "close" then
@@ -128,9 +128,9 @@ local function unable(host, name, door, blocking, why, handle, ...)
 end
 
 --- The same for a read that a local tier may answer: `found` and what it did.
-local function tried(host, name, door, blocking, why, handle, args, found, ...)
+local function tried(host, name, blocking, why, handle, args, found, ...)
 	if found then return ... end
-	return unable(host, name, door, blocking, why, handle, (table.unpack or unpack)(args, 1, args.n)) -- luacheck: ignore 113
+	return unable(host, name, blocking, why, handle, (table.unpack or unpack)(args, 1, args.n)) -- luacheck: ignore 113
 end
 
 local function parking(host, name, door, blocking)
@@ -138,8 +138,8 @@ local function parking(host, name, door, blocking)
 		local why = host.blocked()
 		if why then
 			local try = core.table_tries[name]
-			if not try or core.inline(handle) then return unable(host, name, door, blocking, why, handle, ...) end
-			return tried(host, name, door, blocking, why, handle, { n = select("#", ...), ... }, try(handle, ...))
+			if not try or core.inline(handle) then return unable(host, name, blocking, why, handle, ...) end
+			return tried(host, name, blocking, why, handle, { n = select("#", ...), ... }, try(handle, ...))
 		end
 		return settle(host, name, handle, door(handle, ...))
 	end

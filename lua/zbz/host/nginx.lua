@@ -18,7 +18,7 @@ local START_MS = 500 -- a timer that has not begun by then was dropped: lua_max_
 
 local LOOK_SECONDS, SWEEP_MS = 0.1, 4
 
-local pool, running, starting = {}, false, nil
+local pool, running, starting, armed = {}, false, nil, false
 
 function M.setup()
 	ngx = rawget(_G, "ngx")
@@ -102,10 +102,12 @@ function M.queues() return ngx.get_phase() ~= "init" end
 
 --- When a worker begins to exit its pending timers fire at once: the waker then looks whether it may go.
 local function arm_sentinel()
-	ngx.timer.at(86400, function(premature)
+	if armed then return end
+	armed = ngx.timer.at(86400, function(premature)
+		armed = false
 		if premature then return core.kick() end
 		if running then arm_sentinel() end
-	end)
+	end) and true or false
 end
 
 local function connect()
@@ -120,13 +122,14 @@ local function connect()
 	return sock
 end
 
---- May the waker go? When the worker exits and nobody asks for what is still under way; and in a state that is not the worker's first
---- (lua_code_cache off makes one for every request) as soon as nothing can arrive, or the waker would keep it alive.
+--- May the waker go? When the worker exits and nobody asks for what is still under way; and in a state that is neither the master's (each
+--- reload makes one) nor the worker's first (lua_code_cache off makes one for every request) as soon as nothing can arrive, or the waker
+--- would keep it alive.
 local function may_go()
 	local flying, undrained, subscribed, _, unattended = core.under_way()
 	if undrained > 0 then return false end
 	if ngx.worker.exiting() then return flying <= unattended end
-	return flying == 0 and core.ordinal > 1 and not subscribed
+	return flying == 0 and core.ordinal > 1 and not core.inherited() and not subscribed
 end
 
 --- A light thread that was killed is forgotten by the garbage collector only: an exiting worker does not wait for its next cycle.

@@ -99,7 +99,16 @@ local function for_core(spec)
 		if not list then return nil, err end
 		out.labels = list
 	end
+	if type(out.compress) == "boolean" then out.compress = out.compress and "gzip" or "none" end
 	return out
+end
+
+--- The options of an output, as it may be written in a configuration, for C alone.
+---@return table?, zbz.Error?
+function M.options(x, option)
+	local spec, err = spell_out(x, option)
+	if not spec then return nil, err end
+	return for_core(spec)
 end
 
 local function colour(spec)
