@@ -2,6 +2,7 @@
 #ifndef ZBZ_CORE_REGISTRY_H
 #define ZBZ_CORE_REGISTRY_H
 
+#include <zbz/bucket.h>
 #include <zbz/source.h>
 
 extern const zbz_cache_ops zbz_cache_memory, zbz_cache_ristretto; /* provider/cache_memory.c */
@@ -10,6 +11,8 @@ extern const zbz_cache_ops zbz_cache_shared;                      /* provider/ca
 extern const zbz_cache_ops zbz_cache_fault;                       /* layer/cache_fault.c */
 extern const zbz_cache_ops zbz_cache_multitier;                   /* layer/cache_multitier.c */
 extern const zbz_source_ops zbz_source_file;                      /* provider/source_file.c */
+extern const zbz_bucket_ops zbz_bucket_memory;                    /* provider/bucket_memory.c */
+extern const zbz_bucket_ops zbz_bucket_filesystem;                /* provider/bucket_filesystem.c */
 
 /* A provider whose library is not part of the core. */
 typedef struct zbz_plugin_info {
