@@ -27,7 +27,7 @@ os.execute(("cd %s && mv mount gone && touch mount"):format(dir)) -- the mount i
 for i = 1, 2000 do log.info("during", { n = i }) end
 repeat log.flush(0.02) until app().spooled > 0 and app().failures > 0
 local now = app()
-print("while it is away:", "on disk " .. tostring(now.spooled > 1000), "lost " .. now.dropped_full, "an error " .. tostring(now.last_error ~= nil))
+print("while it is away:", now.spooled > 1000 and "most on disk", "lost " .. now.dropped_full, now.last_error and "an error")
 
 os.execute(("cd %s && rm mount && mv gone mount"):format(dir)) -- and back
 assert(log.flush(10))

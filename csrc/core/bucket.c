@@ -24,7 +24,8 @@ static zbz_status find(const zbz_config *cfg, const zbz_bucket_ops **ops, zbz_er
 		*ops = known[i];
 		return ZBZ_OK;
 	}
-	return zbz_fail(err, ZBZ_E_UNKNOWN_PROVIDER, "unknown provider of buckets '%.40s' (known: memory, filesystem)", name);
+	return zbz_fail(err, ZBZ_E_UNKNOWN_PROVIDER, "unknown provider of buckets '%.40s' (known: memory, filesystem)",
+	                name);
 }
 
 static zbz_status blame(const zbz_bucket_ops *ops, zbz_err *err, zbz_status status) {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 static const zbz_sink_ops *const built_in[] = { &zbz_sink_file, &zbz_sink_console, &zbz_sink_memory, &zbz_sink_null,
-	                                           &zbz_sink_storage };
+	                                            &zbz_sink_storage };
 #define BUILT_IN (sizeof built_in / sizeof *built_in)
 
 #define ADDED_MAX 64

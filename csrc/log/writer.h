@@ -17,7 +17,8 @@ typedef struct zbz_writer_counts {
 /* What went wrong last. */
 typedef struct zbz_trouble {
 	zbz_latch latch;
-	char sink[sizeof((zbz_err *)0)->text], spool[sizeof((zbz_err *)0)->text]; /* "": nothing; spool: and has not gone well since */
+	char sink[sizeof((zbz_err *)0)->text],
+	    spool[sizeof((zbz_err *)0)->text]; /* "": nothing; spool: and has not gone well since */
 } zbz_trouble;
 void zbz_trouble_note(zbz_trouble *t, char *what, const zbz_err *err); /* what: its sink or spool; err NULL: none */
 
@@ -42,10 +43,10 @@ typedef struct zbz_writer {
 	bool full;                      /* no more fits the batch */
 	bool failing;                   /* the last attempt did */
 	bool group;                     /* tell of records only after a sync */
-	zbz_drained *rings, *turn; /* turn: whose is next */
-	zbz_record *records;       /* what the sink is given */
-	uint32_t rings_seen;       /* of the journal's count */
-	int64_t looked, synced_at; /* mono ns */
+	zbz_drained *rings, *turn;      /* turn: whose is next */
+	zbz_record *records;            /* what the sink is given */
+	uint32_t rings_seen;            /* of the journal's count */
+	int64_t looked, synced_at;      /* mono ns */
 	bool ready, unsynced,
 	    batch_orphan; /* ready: the directory was looked through; batch_orphan: another writer has left the batch */
 	struct zbz_writer *next; /* among those a forked child let lie */

@@ -22,15 +22,14 @@ typedef struct fs_options {
 	bool sync;
 } fs_options;
 
-static const zbz_option fs_option_list[] = {
-	{ "base_dir", "dir", ZBZ_OPT_TEXT, offsetof(fs_options, base_dir), NULL, NULL, 0, 0,
-	  "The directory; made when it is missing, if the one above is there" },
-	{ "mode", "permissions", ZBZ_OPT_MODE, offsetof(fs_options, mode), "0640", NULL, 0, 0777,
-	  "Access rights of new files, as the umask allows" },
-	{ "sync", NULL, ZBZ_OPT_BOOL, offsetof(fs_options, sync), "false", NULL, 0, 0,
-	  "An object is on stable storage when its put has returned" },
-	{ NULL, NULL, ZBZ_OPT_TEXT, 0, NULL, NULL, 0, 0, NULL }
-};
+static const zbz_option fs_option_list[] = { { "base_dir", "dir", ZBZ_OPT_TEXT, offsetof(fs_options, base_dir), NULL,
+	                                           NULL, 0, 0,
+	                                           "The directory; made when it is missing, if the one above is there" },
+	                                         { "mode", "permissions", ZBZ_OPT_MODE, offsetof(fs_options, mode), "0640",
+	                                           NULL, 0, 0777, "Access rights of new files, as the umask allows" },
+	                                         { "sync", NULL, ZBZ_OPT_BOOL, offsetof(fs_options, sync), "false", NULL, 0,
+	                                           0, "An object is on stable storage when its put has returned" },
+	                                         { NULL, NULL, ZBZ_OPT_TEXT, 0, NULL, NULL, 0, 0, NULL } };
 
 typedef struct fs_bucket {
 	char *base; /* absolute */

@@ -96,8 +96,9 @@ static object **place_of(memory *m, zbz_bytes name) {
 
 static object *object_new(zbz_bytes name, zbz_bytes body, int64_t now) {
 	object *o = zbz_malloc(sizeof *o + name.n + body.n);
-	char *p = (char *)(o + 1);
+	char *p;
 	if (o == NULL) return NULL;
+	p = (char *)(o + 1);
 	memcpy(p, name.p, name.n);
 	if (body.n > 0) memcpy(p + name.n, body.p, body.n);
 	*o = (object){ NULL, zbz_b(p, name.n), zbz_b(p + name.n, body.n), now };

@@ -65,7 +65,8 @@ static zbz_status gzip_file(int from, int to, const _Atomic bool *stop, zbz_err 
 static zbz_status gzip_bytes(zbz_bytes from, zbz_buf *to, zbz_err *err) {
 	z_stream z = { .next_in = (Bytef *)(uintptr_t)from.p, .avail_in = (uInt)from.n };
 	zbz_status status;
-	if (from.n > UINT32_MAX) return zbz_fail(err, ZBZ_E_TOO_LARGE, "%zu bytes are too many to be packed at once", from.n);
+	if (from.n > UINT32_MAX)
+		return zbz_fail(err, ZBZ_E_TOO_LARGE, "%zu bytes are too many to be packed at once", from.n);
 	if (deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK)
 		return zbz_fail_nomem(err);
 	status = zbz_buf_reserve(to, deflateBound(&z, (uLong)from.n), err);

@@ -163,7 +163,8 @@ static zbz_config *storage_config(const char *more) {
 	zbz_config *cfg, *inner = zbz_config_new();
 	snprintf(options, sizeof options, "type=storage max_retry_delay=5ms %s", more);
 	cfg = log_config(options);
-	if (inner == NULL || cfg == NULL || zbz_config_set_text(inner, "provider", zbz_bstr("filesystem"), NULL) != ZBZ_OK ||
+	if (inner == NULL || cfg == NULL ||
+	    zbz_config_set_text(inner, "provider", zbz_bstr("filesystem"), NULL) != ZBZ_OK ||
 	    zbz_config_set_text(inner, "base_dir", zbz_bstr(base), NULL) != ZBZ_OK) {
 		zbz_config_free(inner);
 		zbz_config_free(cfg);

@@ -36,8 +36,8 @@ describe("outputs that collect", function()
 
 	it("keep on disk what the output does not take, and tell of it", function()
 		os.execute(("mkdir -p %s/away/logs %s/spool"):format(dir, dir))
-		assert(log.configure{ outputs = { { type = "file", name = "out", path = dir .. "/away/logs/app.log", ring_size = "64KB", batch_size = "4KB", format = "logfmt",
-			spool = dir .. "/spool", max_retry_delay = "20ms" } } })
+		assert(log.configure{ outputs = { { type = "file", name = "out", path = dir .. "/away/logs/app.log", format = "logfmt",
+			ring_size = "64KB", batch_size = "4KB", spool = dir .. "/spool", max_retry_delay = "20ms" } } })
 		local function out() return log.stats().outputs.out end
 		local fresh = out()
 		assert.are.same({ 0, 0, 0, 0 }, { fresh.spooled, fresh.spooled_bytes, fresh.spool_age, fresh.failures })

@@ -153,10 +153,10 @@ typedef struct zbz_output_stats {
 	uint64_t dropped_full, dropped_large, dropped_closed;
 	uint64_t retries, dead_letters, recovered, syncs;
 	uint64_t damaged,
-	    set_aside; /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
-	size_t lag;    /* bytes of this process's ring that the sink does not have yet */
-	bool writer;   /* does this process write? What follows is told by the one that does. */
-	uint64_t failures;               /* attempts in a row that the sink has failed */
+	    set_aside;     /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
+	size_t lag;        /* bytes of this process's ring that the sink does not have yet */
+	bool writer;       /* does this process write? What follows is told by the one that does. */
+	uint64_t failures; /* attempts in a row that the sink has failed */
 	uint64_t spooled, spooled_bytes; /* records in the spool now; their bytes */
 	int64_t spool_age;               /* ms since the oldest of them came there */
 	char last_error[256];            /* of the last attempt that failed; "" none */
