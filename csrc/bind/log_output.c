@@ -129,11 +129,17 @@ static void set_count(lua_State *L, const char *name, uint64_t v) {
 	lua_setfield(L, -2, name);
 }
 
+static void set_words(lua_State *L, const char *name, const char *words) {
+	if (words[0] == '\0') return;
+	lua_pushstring(L, words);
+	lua_setfield(L, -2, name);
+}
+
 static int output_stats(lua_State *L) {
 	zbz_output_box *box = output_arg(L, "stats");
 	zbz_output_stats st;
 	zbz_output_stats_read(box->output, &st);
-	lua_createtable(L, 0, 16);
+	lua_createtable(L, 0, 20);
 	set_count(L, "records", st.records);
 	set_count(L, "bytes", st.bytes);
 	set_count(L, "written", st.written);
@@ -148,6 +154,13 @@ static int output_stats(lua_State *L) {
 	set_count(L, "damaged", st.damaged);
 	set_count(L, "set_aside", st.set_aside);
 	set_count(L, "lag", st.lag);
+	set_count(L, "failures", st.failures);
+	set_count(L, "spooled", st.spooled);
+	set_count(L, "spooled_bytes", st.spooled_bytes);
+	lua_pushnumber(L, (lua_Number)st.spool_age / 1000);
+	lua_setfield(L, -2, "spool_age");
+	set_words(L, "last_error", st.last_error);
+	set_words(L, "spool_error", st.spool_error);
 	lua_pushboolean(L, st.writer);
 	lua_setfield(L, -2, "writer");
 	set_count(L, "failures", st.failures);

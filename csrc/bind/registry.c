@@ -72,9 +72,10 @@ static int providers(lua_State *L) {
 }
 
 static const char *const type_names[] = {
-	[ZBZ_OPT_TEXT] = "text",         [ZBZ_OPT_SECRET] = "secret", [ZBZ_OPT_INT] = "integer", [ZBZ_OPT_BOOL] = "boolean",
-	[ZBZ_OPT_DURATION] = "duration", [ZBZ_OPT_SIZE] = "size",     [ZBZ_OPT_MODE] = "mode",   [ZBZ_OPT_ENUM] = "choice",
-	[ZBZ_OPT_LIST] = "list",         [ZBZ_OPT_STORE] = "store",
+	[ZBZ_OPT_TEXT] = "text",    [ZBZ_OPT_SECRET] = "secret",     [ZBZ_OPT_INT] = "integer",
+	[ZBZ_OPT_BOOL] = "boolean", [ZBZ_OPT_DURATION] = "duration", [ZBZ_OPT_SIZE] = "size",
+	[ZBZ_OPT_MODE] = "mode",    [ZBZ_OPT_ENUM] = "choice",       [ZBZ_OPT_LIST] = "list",
+	[ZBZ_OPT_STORE] = "store",  [ZBZ_OPT_BUCKET] = "bucket",
 };
 
 static int provider_info(lua_State *L) {

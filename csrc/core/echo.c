@@ -4,7 +4,7 @@
 #include "base/scan.h"
 #include "base/uri.h"
 
-#include <zbz/cache.h>
+#include <zbz/bucket.h>
 
 #include <inttypes.h>
 
@@ -36,6 +36,7 @@ zbz_status zbz_option_echo(const zbz_option *option, const void *out, zbz_buf *t
 	const void *f = (const char *)out + option->offset;
 	char room[ZBZ_SCAN_TEXT];
 	const char *secret;
+	const zbz_bucket *bucket;
 	const zbz_store *store;
 	switch (option->type) {
 	case ZBZ_OPT_TEXT: return put_plain(text, *(char *const *)f, err);
@@ -49,6 +50,9 @@ zbz_status zbz_option_echo(const zbz_option *option, const void *out, zbz_buf *t
 	case ZBZ_OPT_MODE: return zbz_buf_printf(text, err, "%04" PRIo64, (uint64_t) * (const int64_t *)f);
 	case ZBZ_OPT_ENUM: return put_choice(text, option->choices, *(const int *)f, err);
 	case ZBZ_OPT_LIST: return put_list(text, f, err);
+	case ZBZ_OPT_BUCKET:
+		bucket = *(zbz_bucket *const *)f;
+		return put_text(text, bucket != NULL ? zbz_bucket_table(bucket)->name : "", err);
 	case ZBZ_OPT_STORE:
 		store = *(zbz_store *const *)f;
 		return put_text(text, store != NULL ? zbz_store_ops(store)->name : "", err);

@@ -4,7 +4,7 @@
 #include "base/nearest.h"
 #include "base/scan.h"
 
-#include <zbz/cache.h>
+#include <zbz/bucket.h>
 
 #include <errno.h>
 #include <inttypes.h>
@@ -309,6 +309,15 @@ static zbz_status parse_store(const parse_job *j, void *out) {
 	}
 }
 
+static zbz_status parse_bucket(const parse_job *j, void *out) {
+	char provider[] = "provider";
+	zbz_setting only = { .name = provider, .kind = ZBZ_SET_TEXT, .u.text = j->s->u.text };
+	zbz_config named_only = { &only, 1, 1, 0 };
+	if (j->s->kind == ZBZ_SET_CONFIG) return named(j, zbz_bucket_open(j->s->u.config, j->clock, out, j->err));
+	if (j->s->kind == ZBZ_SET_TEXT) return named(j, zbz_bucket_open(&named_only, j->clock, out, j->err));
+	return expects(j, "a bucket (a table of options with a provider, or a provider's name)");
+}
+
 static zbz_status parse_value(const parse_job *j, void *out) {
 	switch (j->o->type) {
 	case ZBZ_OPT_TEXT:
@@ -320,6 +329,7 @@ static zbz_status parse_value(const parse_job *j, void *out) {
 	case ZBZ_OPT_MODE: return parse_mode(j, out);
 	case ZBZ_OPT_ENUM: return parse_enum(j, out);
 	case ZBZ_OPT_LIST: return parse_list(j, out);
+	case ZBZ_OPT_BUCKET: return parse_bucket(j, out);
 	case ZBZ_OPT_STORE: return parse_store(j, out);
 	}
 	return zbz_fail(j->err, ZBZ_E_INTERNAL, "option '%s' has an unknown type", j->o->name);
@@ -364,6 +374,10 @@ void zbz_options_clear(const zbz_option *options, void *out) {
 			*(char **)f = NULL;
 			break;
 		case ZBZ_OPT_LIST: zbz_list_clear(f); break;
+		case ZBZ_OPT_BUCKET:
+			zbz_bucket_unref(*(zbz_bucket **)f);
+			*(zbz_bucket **)f = NULL;
+			break;
 		case ZBZ_OPT_STORE:
 			zbz_store_unref(*(zbz_store **)f);
 			*(zbz_store **)f = NULL;

@@ -105,7 +105,8 @@ bool zbz_batch_take(zbz_writer *w, const zbz_ring *ring, bool orphan) {
 	f.to = copy_all(w, &f, ring, tail, head, orphan);
 	if (f.n > before) zbz_batch_commit(w, &f);
 	if (w->batch_wait != 0) /* before the tail: an owner that sees that one knows what is still wanted */
-		atomic_store_explicit(&ring->h->early, f.texts < w->batch_size ? w->batch_size - f.texts : 0, memory_order_relaxed);
+		atomic_store_explicit(&ring->h->early, f.texts < w->batch_size ? w->batch_size - f.texts : 0,
+		                      memory_order_relaxed);
 	atomic_store_explicit(&ring->h->tail, f.to, memory_order_release);
 	atomic_store_explicit(&ring->h->hold, ZBZ_HOLD_NONE, memory_order_release);
 	if (f.to != tail) zbz_ring_tell(ring->h);

@@ -48,10 +48,11 @@ static void *run(void *arg) {
 	return NULL;
 }
 
-static bool start(zbz_courier *k) {
+static bool start(zbz_courier *k, zbz_writer *w) {
 	sigset_t block, before;
 	pthread_attr_t attr;
 	if (k->started) return true;
+	k->w = w;
 	zbz_signals_of_threads(&block);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
@@ -74,8 +75,7 @@ static void nap(const zbz_courier *k, const zbz_writer *w) {
 zbz_status zbz_courier_deliver(zbz_writer *w, zbz_call *c) {
 	zbz_courier *k = w->courier;
 	int64_t left, hangs_at = zbz_mono_ns() + (w->failing ? 0 : PATIENCE);
-	if (!start(k)) return zbz_batch_deliver(w, c);
-	k->w = w;
+	if (!start(k, w)) return zbz_batch_deliver(w, c);
 	k->call = *c;
 	atomic_store(&k->state, ON_ITS_WAY);
 	zbz_futex_wake(&k->state);

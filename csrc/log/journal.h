@@ -79,9 +79,9 @@ typedef struct zbz_journal {
 	char *bytes;
 	uint32_t records; /* of the table */
 	size_t room, mapped;
-	int fd;                 /* -1: private */
-	int pipe;               /* the writer's end, or the end of one that waits; -1 */
-	bool writing;           /* holds byte 0 */
+	int fd;       /* -1: private */
+	int pipe;     /* the writer's end, or the end of one that waits; -1 */
+	bool writing; /* holds byte 0 */
 } zbz_journal;
 
 /* With room for batches of so many bytes of text, and for a larger single record; a journal that is in use keeps its own. dir NULL: memory

@@ -34,7 +34,8 @@ static zbz_status as_spool(zbz_err *err, zbz_status status) {
 	return status;
 }
 
-zbz_status zbz_place_spool(const zbz_stream_options *o, const char *sink, zbz_bytes identity, char **dir, zbz_err *err) {
+zbz_status zbz_place_spool(const zbz_stream_options *o, const char *sink, zbz_bytes identity, char **dir,
+                           zbz_err *err) {
 	zbz_status status;
 	*dir = NULL;
 	if (o->spool == NULL) return ZBZ_OK;

@@ -66,8 +66,7 @@ zbz_status zbz_output_recover(const zbz_config *cfg, zbz_call *c, uint64_t *reco
 	if (!w.ops->terminal) {
 		status = zbz_setup_open(w.ops, &setup, c->clock, &w.sink, &identity, &c->err);
 		if (status == ZBZ_OK) status = zbz_place_name(o->ring, w.ops->name, zbz_buf_bytes(&identity), &dir, &c->err);
-		if (status == ZBZ_OK)
-			status = zbz_place_spool(o, w.ops->name, zbz_buf_bytes(&identity), &spool, &c->err);
+		if (status == ZBZ_OK) status = zbz_place_spool(o, w.ops->name, zbz_buf_bytes(&identity), &spool, &c->err);
 		if (status == ZBZ_OK) {
 			dead = (zbz_dead){ o->dead_letter, o->dead_letter_size };
 			w.dead = &dead;

@@ -27,7 +27,8 @@ typedef struct zbz_ring_head {
 	zbz_futex hold;
 	zbz_futex moved;                  /* counts moves of tail or taken that somebody waited for */
 	_Atomic uint32_t waiting, closed; /* threads of the owner that wait for `moved`; the owner has ended in order */
-	_Atomic uint64_t early; /* bytes beyond the tail from which on the owner wakes a writer that waits; 0: half the ring */
+	_Atomic uint64_t
+	    early; /* bytes beyond the tail from which on the owner wakes a writer that waits; 0: half the ring */
 	_Atomic uint32_t hurry; /* threads of the owner that wait for `taken`: no batch waits to fill */
 } zbz_ring_head;
 

@@ -3,9 +3,10 @@
 
 #include "core/registry.h"
 
-static const void *const built_in[] = { &zbz_sink_file, &zbz_sink_console, &zbz_sink_memory,
-	                                    &zbz_sink_null, &zbz_sink_tcp,     &zbz_sink_udp,
-	                                    &zbz_sink_unix, &zbz_sink_syslog,  NULL };
+static const void *const built_in[] = {
+	&zbz_sink_file, &zbz_sink_console, &zbz_sink_memory, &zbz_sink_null,    &zbz_sink_tcp,
+	&zbz_sink_udp,  &zbz_sink_unix,    &zbz_sink_syslog, &zbz_sink_storage, NULL
+};
 
 static void head(const void *table, zbz_ops_head *out) {
 	const zbz_sink_ops *ops = table;

@@ -40,9 +40,7 @@ zbz_spool *zbz_spool_new(const char *dir, int64_t most) {
 
 /* ---- what is there ---- */
 
-static uint64_t head_check(const zbz_segment_head *h) {
-	return zbz_ring_sum(0, h, offsetof(zbz_segment_head, check));
-}
+static uint64_t head_check(const zbz_segment_head *h) { return zbz_ring_sum(0, h, offsetof(zbz_segment_head, check)); }
 
 /* OK; E_UNSUPPORTED, E_CORRUPT: not to be read by this zbz. */
 static zbz_status judge(int fd, uint64_t number) {
@@ -196,7 +194,8 @@ zbz_status zbz_spool_open(zbz_spool *s, bool make, _Atomic uint64_t *aside, _Ato
 	zbz_spool_close_file(&s->out);
 	s->loaded.n = 0;
 	status = survey(s, aside, damaged, err);
-	if (status == ZBZ_OK && make) status = zbz_cursor_write(s, err); /* it has its place on the disk before that is full */
+	if (status == ZBZ_OK && make)
+		status = zbz_cursor_write(s, err); /* it has its place on the disk before that is full */
 	if (status != ZBZ_OK) zbz_spool_close_file(&s->lock);
 	return status;
 }
@@ -285,8 +284,7 @@ static zbz_status put_chunk(zbz_spool *s, zbz_err *err) {
 	char path[PATH_MAX];
 	zbz_chunk_head *h;
 	zbz_status status;
-	if (s->used + s->chunk.n > s->most)
-		return zbz_fail(err, ZBZ_E_TOO_LARGE, "spool: %.140s is full", s->dir);
+	if (s->used + s->chunk.n > s->most) return zbz_fail(err, ZBZ_E_TOO_LARGE, "spool: %.140s is full", s->dir);
 	status = segment_for(s, s->chunk.n, err);
 	if (status != ZBZ_OK) return status;
 	h = (zbz_chunk_head *)(void *)s->chunk.p;
@@ -294,7 +292,8 @@ static zbz_status put_chunk(zbz_spool *s, zbz_err *err) {
 	if (write_at(s->out, s->chunk.p, s->chunk.n, s->end) != ZBZ_OK) {
 		zbz_spool_path(s, NAME, s->last, path);
 		zbz_spool_fail(err, errno, path, "cannot be written");
-		if (ftruncate(s->out, (off_t)s->end) != 0) {} /* what is there of it is no whole chunk, and the next one goes over it */
+		if (ftruncate(s->out, (off_t)s->end) != 0) {
+		} /* what is there of it is no whole chunk, and the next one goes over it */
 		return ZBZ_E_UNAVAILABLE;
 	}
 	s->end += s->chunk.n;

@@ -65,7 +65,8 @@ static inline bool zbz_spool_any(const zbz_spool *s) {
 }
 
 /* Moves all that a ring holds. E_TOO_LARGE: the spool is full; or what the disk says. The rest stays in the ring. */
-zbz_status zbz_spool_take(zbz_spool *s, const zbz_ring *ring, bool orphan, int64_t now, _Atomic uint64_t *damaged, zbz_err *err);
+zbz_status zbz_spool_take(zbz_spool *s, const zbz_ring *ring, bool orphan, int64_t now, _Atomic uint64_t *damaged,
+                          zbz_err *err);
 
 /* ---- files (spool_file.c) ---- */
 

@@ -29,12 +29,12 @@ enum { ZBZ_THREAD_NONE, ZBZ_THREAD_RUNS, ZBZ_THREAD_ENDED };
 typedef struct zbz_stream {
 	/* the hot path, under the latch */
 	zbz_latch latch;
-	zbz_ring ring;            /* h NULL: not started in this process */
+	zbz_ring ring;                   /* h NULL: not started in this process */
 	uint64_t head, tail_seen, early; /* its own head; tail and early (ring.h) as it last looked */
-	uint64_t wake; /* most that early may be: what makes a batch, if batches wait */
-	bool press;    /* the record that is being written goes beyond early */
-	char *at;                 /* the record being written; NULL none */
-	int64_t last_at;          /* the time of the record before */
+	uint64_t wake;                   /* most that early may be: what makes a batch, if batches wait */
+	bool press;                      /* the record that is being written goes beyond early */
+	char *at;                        /* the record being written; NULL none */
+	int64_t last_at;                 /* the time of the record before */
 	uint64_t records, bytes, dropped_full, dropped_large, dropped_closed;
 	zbz_output *outputs;
 

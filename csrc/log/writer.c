@@ -10,14 +10,6 @@
 #define RINGS_MAX    1024
 #define LOOK_EVERY   INT64_C(1000000000) /* ns: for rings of the dead, and in case a count was missed */
 #define SYNC_EVERY   INT64_C(5000000)
-#define SPOOL_AGAIN  INT64_C(1000000000) /* after a write to the spool has failed */
-
-struct zbz_drained {
-	zbz_drained *next;
-	zbz_ring ring;
-	bool own, orphan; /* own: borrowed; orphan: its process is dead */
-	uint64_t written; /* the sink has all before this */
-};
 
 static void count(_Atomic uint64_t *counter, uint64_t n) {
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
@@ -79,7 +71,7 @@ static void sweep(const zbz_writer *w, DIR *dir, const char *name) {
 		unlinkat(dirfd(dir), name, 0);
 }
 
-static void look(zbz_writer *w) {
+void zbz_writer_look(zbz_writer *w) {
 	uint32_t seen = atomic_load(&w->journal->page->rings);
 	DIR *dir;
 	const struct dirent *e;
@@ -195,66 +187,9 @@ void zbz_trouble_note(zbz_trouble *t, char *what, const zbz_err *err) {
 	zbz_latch_drop(&t->latch);
 }
 
-/* ---- the spool ---- */
+/* ---- one step ---- */
 
-static zbz_status spool_trouble(zbz_writer *w, const zbz_err *err) {
-	zbz_trouble_note(w->trouble, w->trouble->spool, err);
-	return err->status;
-}
-
-static void spool_count(const zbz_writer *w) {
-	const zbz_spool *s = w->spool;
-	bool any = zbz_spool_any(s);
-	int64_t since = atomic_load(&w->counts->spooled_at);
-	atomic_store(&w->counts->spooled, any ? s->records : 0);
-	atomic_store(&w->counts->spooled_bytes, any ? s->bytes : 0);
-	if (!any)
-		atomic_store(&w->counts->spooled_at, 0);
-	else if (s->loaded_head.at != 0)
-		atomic_store(&w->counts->spooled_at, (int64_t)s->loaded_head.at);
-	else if (since == 0)
-		atomic_store(&w->counts->spooled_at, (int64_t)s->newest.at);
-}
-
-/* The former writer may have died between a chunk and the move of its ring's tail. */
-static void spool_adopt(zbz_writer *w) {
-	const zbz_chunk_head *h = &w->spool->newest;
-	for (zbz_drained *d = w->rings; d != NULL; d = d->next) {
-		if (d->ring.id != h->ring || atomic_load(&d->ring.h->tail) != h->from) continue;
-		atomic_store(&d->ring.h->tail, h->to);
-		atomic_store(&d->ring.h->hold, ZBZ_HOLD_NONE);
-		zbz_ring_tell(d->ring.h);
-	}
-}
-
-static zbz_status spool_open(zbz_writer *w, bool make) {
-	zbz_err err;
-	zbz_status status;
-	if (w->spool == NULL || zbz_spool_is_open(w->spool)) return ZBZ_OK;
-	status = zbz_spool_open(w->spool, make, &w->counts->set_aside, &w->counts->damaged, &err);
-	if (status < 0) return spool_trouble(w, &err);
-	if (status == ZBZ_MISS) return ZBZ_OK;
-	spool_adopt(w);
-	spool_count(w);
-	return ZBZ_OK;
-}
-
-static bool stopping(const zbz_writer *w) { return w->stop_at != NULL && atomic_load(w->stop_at) != 0; }
-
-static bool half_full(const zbz_writer *w) {
-	uint64_t tail, head;
-	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
-		if (zbz_ring_span(&d->ring, &tail, &head) && head - tail > d->ring.size / 2) return true;
-	return false;
-}
-
-/* Of those whose positions make sense. */
-static bool any_to_spool(const zbz_writer *w) {
-	uint64_t tail, head;
-	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
-		if (zbz_ring_span(&d->ring, &tail, &head) && tail != head) return true;
-	return false;
-}
+bool zbz_writer_stopping(const zbz_writer *w) { return w->stop_at != NULL && atomic_load(w->stop_at) != 0; }
 
 static bool any_records(const zbz_writer *w) {
 	uint64_t tail, head;
@@ -262,30 +197,6 @@ static bool any_records(const zbz_writer *w) {
 		if (!zbz_ring_span(&d->ring, &tail, &head) || tail != head) return true;
 	return false;
 }
-
-bool zbz_writer_pressed(const zbz_writer *w) {
-	if (w->spool == NULL || zbz_mono_ns() < w->spool->resume_at) return false;
-	return half_full(w) || (stopping(w) && any_to_spool(w));
-}
-
-void zbz_writer_relieve(zbz_writer *w) {
-	zbz_status status;
-	if (w->rings_seen != atomic_load(&w->journal->page->rings)) look(w);
-	if (!zbz_writer_pressed(w)) return;
-	status = spool_open(w, true);
-	for (zbz_drained *d = w->rings; d != NULL && status == ZBZ_OK; d = d->next) {
-		zbz_err err;
-		status = zbz_spool_take(w->spool, &d->ring, d->orphan, zbz_wall(w->clock), &w->counts->damaged, &err);
-		if (status < 0) spool_trouble(w, &err);
-	}
-	spool_count(w);
-	if (status < 0)
-		w->spool->resume_at = zbz_mono_ns() + SPOOL_AGAIN;
-	else
-		zbz_trouble_note(w->trouble, w->trouble->spool, NULL);
-}
-
-/* ---- one step ---- */
 
 static zbz_drained *batch_ring(const zbz_writer *w, const zbz_batch_fill *f) {
 	zbz_drained *d = w->rings;
@@ -308,7 +219,7 @@ static void finish(zbz_writer *w) {
 	const zbz_batch_fill *f = zbz_batch_now(b);
 	if (f->kind == ZBZ_FROM_SPOOL && zbz_spool_is_open(w->spool)) {
 		zbz_spool_move(w, &f->after);
-		spool_count(w);
+		zbz_writer_spool_count(w);
 	}
 	atomic_store_explicit(&b->state, ZBZ_BATCH_EMPTY, memory_order_release);
 }
@@ -323,7 +234,8 @@ static zbz_status deliver(zbz_writer *w, zbz_call *c) {
 		count(&w->counts->failures, 1);
 		return status;
 	}
-	if (c->err.status < 0) zbz_trouble_note(w->trouble, w->trouble->sink, &c->err); /* it went well, but for something */
+	if (c->err.status < 0)
+		zbz_trouble_note(w->trouble, w->trouble->sink, &c->err); /* it went well, but for something */
 	if (!w->failing) atomic_store(&w->counts->failures, 0);
 	atomic_store_explicit(&b->state, ZBZ_BATCH_TAKEN, memory_order_release);
 	finish(w);
@@ -388,7 +300,7 @@ static bool hurried(const zbz_writer *w) {
 }
 
 static bool due(const zbz_writer *w) {
-	if (w->full || w->batch_wait == 0 || hurried(w) || stopping(w)) return true;
+	if (w->full || w->batch_wait == 0 || hurried(w) || zbz_writer_stopping(w)) return true;
 	return w->filling_since != 0 && zbz_mono_ns() - w->filling_since >= w->batch_wait;
 }
 
@@ -399,7 +311,8 @@ static zbz_status fill(zbz_writer *w, zbz_err *err) {
 	if (atomic_load(&b->state) == ZBZ_BATCH_FILLED) return ZBZ_OK;
 	while (status == ZBZ_OK && atomic_load(&b->state) == ZBZ_BATCH_EMPTY && zbz_spool_any(w->spool))
 		status = zbz_spool_read(w, err);
-	if (status < 0) return spool_trouble(w, err);
+	if (status < 0) zbz_trouble_note(w->trouble, w->trouble->spool, err);
+	if (status < 0) return status;
 	if (atomic_load(&b->state) == ZBZ_BATCH_EMPTY || zbz_batch_now(b)->kind == ZBZ_FROM_RING) {
 		w->full = false;
 		gather(w);
@@ -417,10 +330,13 @@ static zbz_status fill(zbz_writer *w, zbz_err *err) {
 
 zbz_status zbz_writer_step(zbz_writer *w, zbz_call *c) {
 	bool fresh = !w->ready;
-	zbz_status status;
-	if (fresh || w->rings_seen != atomic_load(&w->journal->page->rings)) look(w);
+	zbz_status status = ZBZ_OK;
+	if (fresh || w->rings_seen != atomic_load(&w->journal->page->rings)) zbz_writer_look(w);
 	if (fresh) {
-		spool_open(w, false);
+		/* Its last chunk may still be in a ring as well: nothing is written before that is known. */
+		status = zbz_writer_spool(w, false, &c->err);
+		w->ready = status == ZBZ_OK || status == ZBZ_E_LOCKED;
+		if (!w->ready) return status;
 		adopt(w);
 	}
 	status = fill(w, &c->err);
@@ -454,8 +370,9 @@ int64_t zbz_writer_waits(const zbz_writer *w) {
 }
 
 void zbz_writer_tidy(zbz_writer *w) {
+	zbz_err err;
 	if (w->dir == NULL || zbz_mono_ns() - w->looked < LOOK_EVERY) return;
 	zbz_writer_bury(w);
-	look(w);
-	spool_open(w, false); /* in case it could not be opened before */
+	zbz_writer_look(w);
+	zbz_writer_spool(w, false, &err); /* in case it could not be opened before */
 }

@@ -17,11 +17,19 @@ typedef struct zbz_writer_counts {
 /* What went wrong last. */
 typedef struct zbz_trouble {
 	zbz_latch latch;
-	char sink[sizeof((zbz_err *)0)->text], spool[sizeof((zbz_err *)0)->text]; /* "": nothing; spool: and has not gone well since */
+	char sink[sizeof((zbz_err *)0)->text],
+	    spool[sizeof((zbz_err *)0)->text]; /* "": nothing; spool: and has not gone well since */
 } zbz_trouble;
 void zbz_trouble_note(zbz_trouble *t, char *what, const zbz_err *err); /* what: its sink or spool; err NULL: none */
 
-typedef struct zbz_drained zbz_drained; /* a ring and how far it has come */
+/* A ring and how far it has come. */
+typedef struct zbz_drained {
+	struct zbz_drained *next;
+	zbz_ring ring;
+	bool own, orphan; /* own: borrowed; orphan: its process is dead */
+	uint64_t written; /* the sink has all before this */
+} zbz_drained;
+
 typedef struct zbz_courier zbz_courier;
 
 typedef struct zbz_writer {
@@ -42,10 +50,10 @@ typedef struct zbz_writer {
 	bool full;                      /* no more fits the batch */
 	bool failing;                   /* the last attempt did */
 	bool group;                     /* tell of records only after a sync */
-	zbz_drained *rings, *turn; /* turn: whose is next */
-	zbz_record *records;       /* what the sink is given */
-	uint32_t rings_seen;       /* of the journal's count */
-	int64_t looked, synced_at; /* mono ns */
+	zbz_drained *rings, *turn;      /* turn: whose is next */
+	zbz_record *records;            /* what the sink is given */
+	uint32_t rings_seen;            /* of the journal's count */
+	int64_t looked, synced_at;      /* mono ns */
 	bool ready, unsynced,
 	    batch_orphan; /* ready: the directory was looked through; batch_orphan: another writer has left the batch */
 	struct zbz_writer *next; /* among those a forked child let lie */
@@ -63,6 +71,12 @@ bool zbz_writer_has_work(const zbz_writer *w);
 int64_t zbz_writer_waits(const zbz_writer *w);
 /* The sink takes nothing now: rings that are half full, or all when the writer is to stop, go to the spool. From the writer's thread. */
 void zbz_writer_relieve(zbz_writer *w);
+/* Opens the spool, if there is one; make: or makes it. Also OK when there is none. */
+zbz_status zbz_writer_spool(zbz_writer *w, bool make, zbz_err *err);
+void zbz_writer_spool_count(const zbz_writer *w); /* what the numbers tell of it */
+bool zbz_writer_stopping(const zbz_writer *w);
+/* Finds rings that are not known yet. */
+void zbz_writer_look(zbz_writer *w);
 /* Might the next call of it have something to do? */
 bool zbz_writer_pressed(const zbz_writer *w);
 /* Rings of dead processes go when they are empty. */

@@ -11,6 +11,8 @@ typedef struct zbz_packer {
 	const char *suffix; /* ".gz" */
 	/* All of `from`, packed, to `to`; looks at *stop now and then: E_CLOSED. */
 	zbz_status (*file)(int from, int to, const _Atomic bool *stop, zbz_err *err);
+	/* The same for bytes; appends. */
+	zbz_status (*bytes)(zbz_bytes from, zbz_buf *to, zbz_err *err);
 } zbz_packer;
 
 #endif

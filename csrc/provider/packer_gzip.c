@@ -62,7 +62,26 @@ static zbz_status gzip_file(int from, int to, const _Atomic bool *stop, zbz_err 
 	return status;
 }
 
-static const zbz_packer gzip = { .abi = ZBZ_ABI, .suffix = ".gz", .file = gzip_file };
+static zbz_status gzip_bytes(zbz_bytes from, zbz_buf *to, zbz_err *err) {
+	z_stream z = { .next_in = (Bytef *)(uintptr_t)from.p, .avail_in = (uInt)from.n };
+	zbz_status status;
+	if (from.n > UINT32_MAX)
+		return zbz_fail(err, ZBZ_E_TOO_LARGE, "%zu bytes are too many to be packed at once", from.n);
+	if (deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW, MEMORY_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK)
+		return zbz_fail_nomem(err);
+	status = zbz_buf_reserve(to, deflateBound(&z, (uLong)from.n), err);
+	if (status == ZBZ_OK) {
+		size_t room = to->cap - to->n;
+		z.next_out = (Bytef *)to->p + to->n;
+		z.avail_out = room < UINT32_MAX ? (uInt)room : UINT32_MAX;
+		if (deflate(&z, Z_FINISH) != Z_STREAM_END) status = zbz_fail(err, ZBZ_E_INTERNAL, "zlib has lost its state");
+		to->n += status == ZBZ_OK ? z.total_out : 0;
+	}
+	deflateEnd(&z);
+	return status;
+}
+
+static const zbz_packer gzip = { .abi = ZBZ_ABI, .suffix = ".gz", .file = gzip_file, .bytes = gzip_bytes };
 
 ZBZ_API const zbz_packer *zbz_packer_plugin(void);
 const zbz_packer *zbz_packer_plugin(void) { return &gzip; }

@@ -85,10 +85,12 @@ typedef struct plan {
 
 static zbz_config *config_of(const plan *p) {
 	zbz_config *cfg = zbz_config_new();
-	const char *pairs[] = { "type",        p->type,        "path",       path,          "ring",      rings,
-		                    "sync",        p->sync,        "ring_size",  p->ring_size,  "block_for", "60s",
-		                    "rotate_size", p->rotate_size, "spool",      p->spool,      "spool_size", p->spool_size,
-		                    "batch_size",  p->batch_size,  "batch_wait", p->batch_wait, "max_retry_delay", "5ms" };
+	const char *pairs[] = {
+		"type",        p->type,           "path",       path,          "ring",       rings,         "sync",
+		p->sync,       "ring_size",       p->ring_size, "block_for",   "60s",        "rotate_size", p->rotate_size,
+		"spool",       p->spool,          "spool_size", p->spool_size, "batch_size", p->batch_size, "batch_wait",
+		p->batch_wait, "max_retry_delay", "5ms"
+	};
 	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i += 2)
 		if (pairs[i + 1] != NULL && zbz_config_set_text(cfg, pairs[i], zbz_bstr(pairs[i + 1]), NULL) != ZBZ_OK) abort();
 	return cfg;
@@ -316,10 +318,12 @@ static void trial(int number, uint64_t *lines, uint64_t *recovered, uint64_t *mi
 	}
 	CHECK(all_gone(rings) && all_gone(spool));
 	if (check_failed > 0)
-		fprintf(stderr, "trial %d: %d processes, ring %s, rotate %s, sync %s, batch %s %s, spool %s, returned %llu, in the file %llu\n",
-		        number, n, p.ring_size, p.rotate_size != NULL ? p.rotate_size : "no", p.sync, p.batch_size, p.batch_wait,
-		        p.spool != NULL ? p.spool_size : "no",
-		        (unsigned long long)returned, (unsigned long long)after.lines);
+		fprintf(stderr,
+		        "trial %d: %d processes, ring %s, rotate %s, sync %s, batch %s %s, spool %s, returned %llu, in the "
+		        "file %llu\n",
+		        number, n, p.ring_size, p.rotate_size != NULL ? p.rotate_size : "no", p.sync, p.batch_size,
+		        p.batch_wait, p.spool != NULL ? p.spool_size : "no", (unsigned long long)returned,
+		        (unsigned long long)after.lines);
 	if (check_failed == 0) remove_all();
 	*lines += after.lines;
 	*recovered += after.lines - (before.lines - before.bad);
@@ -346,8 +350,8 @@ int main(int argc, char **argv) {
 	for (int i = 0; i < 20; i++) roll(2);
 	check_name = "crash";
 	for (int i = 0; i < trials && check_failed == 0; i++) trial(i, &lines, &recovered, &missing, &spools);
-	printf("%d trials, %llu records, %llu of them recovered, at most %llu in one trial; %llu spools were left behind\n", trials,
-	       (unsigned long long)lines, (unsigned long long)recovered, (unsigned long long)missing,
+	printf("%d trials, %llu records, %llu of them recovered, at most %llu in one trial; %llu spools were left behind\n",
+	       trials, (unsigned long long)lines, (unsigned long long)recovered, (unsigned long long)missing,
 	       (unsigned long long)spools);
 	if (check_failed == 0) {
 		char own[500];

@@ -10,14 +10,14 @@ static bool says(const char *part) { return strstr(err.text, part) != NULL; }
 
 static void built_in(void) {
 	const zbz_sink_ops *ops;
-	const char *const names[] = { "file", "console", "memory", "null", "tcp", "udp", "unix", "syslog" };
-	for (size_t i = 0; i < 8; i++) {
+	const char *const names[] = { "file", "console", "memory", "null", "tcp", "udp", "unix", "syslog", "storage" };
+	for (size_t i = 0; i < 9; i++) {
 		CHECK_STR(zbz_sink_name_at(i), names[i]);
 		CHECK(zbz_sink_find(names[i], &ops, &err) == ZBZ_OK && strcmp(ops->name, names[i]) == 0 &&
 		      ops->summary != NULL);
 	}
-	CHECK_STR(zbz_sink_name_at(8), "loki"); /* a plug-in, named without being loaded */
-	CHECK(zbz_sink_name_at(9) == NULL);
+	CHECK_STR(zbz_sink_name_at(9), "loki"); /* a plug-in, named without being loaded */
+	CHECK(zbz_sink_name_at(10) == NULL);
 	CHECK(zbz_sink_find("consle", &ops, &err) == ZBZ_E_UNKNOWN_PROVIDER && says("nearest: console") && says("memory"));
 	CHECK_STR(err.option, "type");
 	CHECK(zbz_sink_find("../x", &ops, &err) == ZBZ_E_UNKNOWN_PROVIDER);
@@ -28,7 +28,7 @@ static void registered(void) {
 	zbz_sink_ops bad = told_sink;
 	CHECK(zbz_sink_register(&told_sink, &err) == ZBZ_OK && zbz_sink_register(&told_sink, &err) == ZBZ_OK);
 	CHECK(zbz_sink_find("told", &ops, &err) == ZBZ_OK && ops == &told_sink);
-	CHECK_STR(zbz_sink_name_at(9), "told");
+	CHECK_STR(zbz_sink_name_at(10), "told");
 	bad.abi++;
 	CHECK(zbz_sink_register(&bad, &err) == ZBZ_E_ARGUMENT && says("interface"));
 	bad = told_sink;

@@ -48,6 +48,7 @@ typedef enum zbz_option_type {
 	ZBZ_OPT_MODE,     /* int64_t          octal text "0644" or a number */
 	ZBZ_OPT_ENUM,     /* int              index into choices ("a|b|c") */
 	ZBZ_OPT_LIST,     /* zbz_list         texts; a single text with commas is split */
+	ZBZ_OPT_BUCKET,   /* struct zbz_bucket* nested configuration, opened; reference owned */
 	ZBZ_OPT_STORE     /* struct zbz_store*  nested configuration, opened for the layer; reference owned */
 } zbz_option_type;
 

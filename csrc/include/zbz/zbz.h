@@ -2,6 +2,7 @@
 #ifndef ZBZ_ZBZ_H
 #define ZBZ_ZBZ_H
 
+#include "bucket.h"
 #include "engine.h"
 #include "log.h"
 #include "pack.h"

@@ -37,7 +37,7 @@ local function spell_out(x, option)
 		return fail(option, "expects the name of an output, a path, a function or a table of options, got " .. type(x))
 	end
 	if type(x.set) == "function" and x.type == nil then
-		return { type = "storage", bucket = x }
+		return fail(option, "a bucket written in Lua is no output; write {type=\"storage\", bucket={provider=\"filesystem\", base_dir=...}}")
 	end
 	local spec = O.copy(x, { options = true, target = true })
 	for k, v in pairs(type(x.options) == "table" and x.options or {}) do

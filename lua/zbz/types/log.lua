@@ -42,6 +42,16 @@
 ---@field color "auto"|"always"|"never"|boolean|nil
 ---@field metadata string[]?  fields that travel beside the text, for outputs that have a use for them
 ---@field policy "block"|"drop_newest"|"drop_oldest"|nil
+---@field batch_size integer|string|nil  most bytes in one write
+---@field batch_wait number|string|nil  how long a batch may fill
+---@field spool string?  directory on disk for records while the output fails or hangs
+---@field spool_size integer|string|nil
+---@field retry_timeout number|string|nil  age at which a failing output is given up on: to the dead letters
+---@field max_retry_delay number|string|nil
+---@field dead_letter string?  file
+---@field bucket zbz.BucketOptions|string|nil  of type storage
+---@field prefix string?  of type storage: of the objects' names, as strftime has it
+---@field compress "none"|"gzip"|nil  of types storage and file
 ---@field fn (fun(line: string, record: zbz.LogRecord))?  of type function
 
 ---@class zbz.LogOutputLoki: zbz.LogOutput
@@ -80,6 +90,36 @@
 ---@field tls_key string?
 ---@field tls_server_name string?
 ---@field tls_verify boolean?
+---@class zbz.BucketOptions
+---@field provider "memory"|"filesystem"
+---@field base_dir string?  of filesystem
+---@field mode string?  of filesystem: of new files, octal
+---@field sync boolean?  of filesystem: on stable storage before it counts as written
+---@field name string?  of memory: buckets of one name share their objects
+---@field max_size integer|string|nil  of memory
+
+---@class zbz.LogOutputStats  of one output, in log.stats().outputs by its name
+---@field records integer  by this process
+---@field bytes integer
+---@field written integer  taken by the output, of all processes this one writes for
+---@field written_bytes integer
+---@field dropped_full integer
+---@field dropped_large integer
+---@field dropped_closed integer
+---@field retries integer
+---@field failures integer  attempts in a row that have failed, up to now
+---@field last_error string?  of the last attempt that failed
+---@field dead_letters integer
+---@field spooled integer  records in the spool now
+---@field spooled_bytes integer
+---@field spool_age number  seconds since the oldest of them came there
+---@field spool_error string?  why the spool takes nothing now
+---@field recovered integer
+---@field syncs integer
+---@field damaged integer
+---@field set_aside integer
+---@field lag integer  bytes that the output does not have yet
+---@field writer boolean  does this process write for all?
 
 ---@alias zbz.LogWhere table<string, string|number|boolean|(string|number|boolean)[]|{min: number?, max: number?, exists: boolean?}>
 

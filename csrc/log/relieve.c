@@ -1,0 +1,74 @@
+/* When a writer makes use of its spool. */
+#include "writer.h"
+
+#define SPOOL_AGAIN INT64_C(1000000000) /* ns: after a write to it has failed */
+
+void zbz_writer_spool_count(const zbz_writer *w) {
+	const zbz_spool *s = w->spool;
+	bool any = zbz_spool_any(s);
+	int64_t since = atomic_load(&w->counts->spooled_at);
+	atomic_store(&w->counts->spooled, any ? s->records : 0);
+	atomic_store(&w->counts->spooled_bytes, any ? s->bytes : 0);
+	if (!any)
+		atomic_store(&w->counts->spooled_at, 0);
+	else if (s->loaded_head.at != 0)
+		atomic_store(&w->counts->spooled_at, (int64_t)s->loaded_head.at);
+	else if (since == 0)
+		atomic_store(&w->counts->spooled_at, (int64_t)s->newest.at);
+}
+
+/* The former writer may have died between a chunk and the move of its ring's tail. */
+static void spool_adopt(zbz_writer *w) {
+	const zbz_chunk_head *h = &w->spool->newest;
+	for (zbz_drained *d = w->rings; d != NULL; d = d->next) {
+		if (d->ring.id != h->ring || atomic_load(&d->ring.h->tail) != h->from) continue;
+		atomic_store(&d->ring.h->tail, h->to);
+		atomic_store(&d->ring.h->hold, ZBZ_HOLD_NONE);
+		zbz_ring_tell(d->ring.h);
+	}
+}
+
+zbz_status zbz_writer_spool(zbz_writer *w, bool make, zbz_err *err) {
+	zbz_status status;
+	if (w->spool == NULL || zbz_spool_is_open(w->spool)) return ZBZ_OK;
+	status = zbz_spool_open(w->spool, make, &w->counts->set_aside, &w->counts->damaged, err);
+	if (status < 0) zbz_trouble_note(w->trouble, w->trouble->spool, err);
+	if (status != ZBZ_OK) return status < 0 ? status : ZBZ_OK;
+	spool_adopt(w);
+	zbz_writer_spool_count(w);
+	return ZBZ_OK;
+}
+
+static bool half_full(const zbz_writer *w) {
+	uint64_t tail, head;
+	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
+		if (zbz_ring_span(&d->ring, &tail, &head) && head - tail > d->ring.size / 2) return true;
+	return false;
+}
+
+/* Of those whose positions make sense. */
+static bool any_to_spool(const zbz_writer *w) {
+	uint64_t tail, head;
+	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
+		if (zbz_ring_span(&d->ring, &tail, &head) && tail != head) return true;
+	return false;
+}
+
+bool zbz_writer_pressed(const zbz_writer *w) {
+	if (w->spool == NULL || zbz_mono_ns() < w->spool->resume_at) return false;
+	return half_full(w) || (zbz_writer_stopping(w) && any_to_spool(w));
+}
+
+void zbz_writer_relieve(zbz_writer *w) {
+	zbz_err err;
+	zbz_status status;
+	if (w->rings_seen != atomic_load(&w->journal->page->rings)) zbz_writer_look(w);
+	if (!zbz_writer_pressed(w)) return;
+	status = zbz_writer_spool(w, true, &err);
+	for (zbz_drained *d = w->rings; d != NULL && status == ZBZ_OK; d = d->next) {
+		status = zbz_spool_take(w->spool, &d->ring, d->orphan, zbz_wall(w->clock), &w->counts->damaged, &err);
+	}
+	zbz_writer_spool_count(w);
+	if (status < 0) w->spool->resume_at = zbz_mono_ns() + SPOOL_AGAIN;
+	zbz_trouble_note(w->trouble, w->trouble->spool, status < 0 ? &err : NULL);
+}
