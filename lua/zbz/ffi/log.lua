@@ -151,7 +151,7 @@ local function learn(count, msg, fields)
 		if misses[msg] >= MISSES then by[msg], misses[msg] = false, nil end
 		return
 	end
-	if not counts or patience <= 0 or count == 0 or count > NAMES or plans_n >= MESSAGES or getmetatable(fields) ~= nil then return end
+	if patience <= 0 or count == 0 or count > NAMES or plans_n >= MESSAGES or getmetatable(fields) ~= nil then return end
 	patience = patience - 1
 	if not seen[msg] then
 		if seen_n >= UNKNOWN then seen, seen_n = {}, 0 end
@@ -169,7 +169,7 @@ local function write_record(self, level, msg, fields, behind)
 	if fields == nil then
 		if door_fields(none, self, level, msg, #msg, door.serial, door) ~= 0 then return behind(self, msg) end
 		return
-	elseif type(fields) ~= "table" then
+	elseif type(fields) ~= "table" or not counts then
 		return behind(self, msg, fields)
 	end
 	local count = nkeys(fields)
