@@ -150,6 +150,7 @@ describe("the output loki", function()
 	it("goes on after 429, 5xx, a reset and a redirect; other outputs do not notice", function()
 		configure({ timeout = "300ms" }, { type = "memory", name = "m" })
 		local other = stub.start()
+		finally(other.stop)
 		loki.answers{ { status = 429 }, { status = 500 }, { status = 503, store = true }, { reset = true }, { reset = true, store = true },
 			{ hang = true }, { status = 301, location = other.url .. "/loki/api/v1/push" }, { status = 404 } }
 		for i = 1, 100 do log.info("r" .. i) end
@@ -164,7 +165,6 @@ describe("the output loki", function()
 		assert.are.equal(0, s.dead_letters)
 		assert.are.equal(100, s.written)
 		assert.is_truthy(s.last_error:find("Loki answered 404: as told (http://127.0.0.1", 1, true), s.last_error)
-		other.stop()
 	end)
 
 	it("waits as long as Retry-After says", function()
@@ -307,6 +307,7 @@ done]]):format(dir)
 		local web = nginx.start{ http = ([[server { listen 127.0.0.1:%d ssl; ssl_certificate %s/server.crt; ssl_certificate_key %s/server.key;
 			ssl_client_certificate %s/ca.crt; ssl_verify_client optional; client_max_body_size 20k;
 			location / { if ($ssl_client_verify != SUCCESS) { return 403; } proxy_pass %s; } }]]):format(port, ring, ring, ring, loki.url) }
+		finally(web.stop)
 		local url = "https://127.0.0.1:" .. port
 		local ca, cert, key = ring .. "/ca.crt", ring .. "/client.crt", ring .. "/client.key"
 		for i, case in ipairs{
@@ -339,7 +340,6 @@ done]]):format(dir)
 			end
 			log.close(0)
 		end
-		web.stop()
 	end)
 
 	-- ---- configuration ----
