@@ -128,7 +128,7 @@ function M.copy(opts, without)
 	return out
 end
 
---- Plain values and lists printed as an option's text, for echoes and for telling two option tables apart.
+--- Are they alike, tables by their content?
 function M.same(a, b)
 	if a == b then return true end
 	if type(a) ~= "table" or type(b) ~= "table" then return false end

@@ -112,6 +112,19 @@ static inline bool rig_has(rig *r, const char *key, const char *value) {
 	return ok;
 }
 
+static inline zbz_status rig_get(rig *r, const char *key, int64_t deadline) {
+	zbz_buf out = { 0 };
+	zbz_status s = ops->get(r->self, rig_call(r, deadline), zbz_bstr(key), &out, NULL);
+	zbz_buf_clear(&out);
+	return s;
+}
+
+static inline int64_t rig_connections(rig *r) {
+	zbz_provider_stats st;
+	ops->stats(r->self, rig_call(r, 0), &st);
+	return st.connections;
+}
+
 /* One command in words apart by one space; the reply, as MessagePack, is compared with `want` (n bytes). */
 static inline zbz_status rig_command(rig *r, const char *line, zbz_buf *out) {
 	zbz_bytes words[32];

@@ -2,19 +2,6 @@
  * own. */
 #include "redis_rig.h"
 
-static zbz_status get(rig *r, const char *key, int64_t deadline) {
-	zbz_buf out = { 0 };
-	zbz_status s = ops->get(r->self, rig_call(r, deadline), zbz_bstr(key), &out, NULL);
-	zbz_buf_clear(&out);
-	return s;
-}
-
-static int64_t connections(rig *r) {
-	zbz_provider_stats st;
-	ops->stats(r->self, rig_call(r, 0), &st);
-	return st.connections;
-}
-
 /* ---- absent, refusing ------------------------------------------------------------------------------------------------ */
 
 static void test_absent(void) {
@@ -24,14 +11,14 @@ static void test_absent(void) {
 	zbz_provider_stats st;
 	snprintf(url, sizeof url, "127.0.0.1:%d", free_port());
 	CHECK(rig_open(&r, "url", url, NULL) == ZBZ_OK);
-	CHECK(get(&r, "a", 0) == ZBZ_E_UNAVAILABLE && r.c.err.retryable && strstr(r.c.err.text, "127.0.0.1"));
+	CHECK(rig_get(&r, "a", 0) == ZBZ_E_UNAVAILABLE && r.c.err.retryable && strstr(r.c.err.text, "127.0.0.1"));
 	CHECK(rig_set(&r, "a", "b") == ZBZ_E_UNAVAILABLE);
 	ops->stats(r.self, rig_call(&r, 0), &st);
 	CHECK(st.keys == -1 && st.memory == -1 && st.connections == 0 && st.retries == 9);
-	CHECK(get(&r, "a", 10) < 0 && rig_now() - begun < 5000);
+	CHECK(rig_get(&r, "a", 10) < 0 && rig_now() - begun < 5000);
 	rig_close(&r);
 	CHECK(rig_open(&r, "url", "redis://no-such-host.invalid", "timeout", "3s", "max_retries", "0", NULL) == ZBZ_OK);
-	CHECK(get(&r, "a", 0) < 0 && strstr(r.c.err.text, "no-such-host.invalid"));
+	CHECK(rig_get(&r, "a", 0) < 0 && strstr(r.c.err.text, "no-such-host.invalid"));
 	rig_close(&r);
 }
 
@@ -43,18 +30,18 @@ static void test_denied(void) {
 	CHECK(server_start(&v, 0, "--requirepass", "pw@:/"));
 	snprintf(url, sizeof url, "redis://:s3cret@127.0.0.1:%d", v.port);
 	CHECK(rig_open(&r, "url", url, "max_retries", "50", NULL) == ZBZ_OK);
-	CHECK(get(&r, "a", 0) == ZBZ_E_DENIED && !r.c.err.retryable && !strstr(r.c.err.text, "s3cret"));
+	CHECK(rig_get(&r, "a", 0) == ZBZ_E_DENIED && !r.c.err.retryable && !strstr(r.c.err.text, "s3cret"));
 	CHECK(rig_now() - begun < 10000);
 	rig_close(&r);
 	r = quick(v.url);
-	CHECK(get(&r, "a", 0) == ZBZ_E_DENIED);
+	CHECK(rig_get(&r, "a", 0) == ZBZ_E_DENIED);
 	rig_close(&r);
 	snprintf(url, sizeof url, "redis://:pw%%40%%3A%%2F@127.0.0.1:%d", v.port);
 	r = quick(url);
-	CHECK(get(&r, "a", 0) == ZBZ_MISS);
+	CHECK(rig_get(&r, "a", 0) == ZBZ_MISS);
 	rig_close(&r);
 	CHECK(rig_open(&r, "url", v.url, "password", "pw@:/", NULL) == ZBZ_OK);
-	CHECK(get(&r, "a", 0) == ZBZ_MISS);
+	CHECK(rig_get(&r, "a", 0) == ZBZ_MISS);
 	rig_close(&r);
 	server_end(&v);
 }
@@ -72,15 +59,15 @@ static void test_hanging(void) {
 	kill(live.pid, SIGSTOP);
 	waitpid(live.pid, NULL, WUNTRACED);
 	begun = rig_now();
-	CHECK(get(&r, "hang", 0) == ZBZ_E_TIMEOUT && r.c.err.retryable);
+	CHECK(rig_get(&r, "hang", 0) == ZBZ_E_TIMEOUT && r.c.err.retryable);
 	CHECK(rig_now() - begun >= 290 && rig_now() - begun < 5000);
 	begun = rig_now();
 	CHECK(ops->set(r.self, rig_call(&r, 0), &w, NULL) == ZBZ_E_TIMEOUT && strstr(r.c.err.text, "took no more"));
 	CHECK(rig_now() - begun >= 290 && rig_now() - begun < 10000);
 	begun = rig_now();
-	CHECK(get(&r, "hang", 50) == ZBZ_E_TIMEOUT && rig_now() - begun >= 45 && rig_now() - begun < 280);
+	CHECK(rig_get(&r, "hang", 50) == ZBZ_E_TIMEOUT && rig_now() - begun >= 45 && rig_now() - begun < 280);
 	kill(live.pid, SIGCONT);
-	CHECK(get(&r, "hang", 0) == ZBZ_OK); /* no late answer is taken for this one */
+	CHECK(rig_get(&r, "hang", 0) == ZBZ_OK); /* no late answer is taken for this one */
 	CHECK(rig_has(&r, "hang", "v"));
 	ops->stats(r.self, rig_call(&r, 0), &st);
 	CHECK(st.retries == 0); /* waited once, not once for every attempt */
@@ -96,7 +83,7 @@ static void test_fake_deadline(void) {
 	int64_t begun = rig_now();
 	peer_start(&p, "", 0, false);
 	CHECK(rig_open_at(&r, fake, "url", p.url, "read_timeout", "5s", NULL) == ZBZ_OK);
-	CHECK(get(&r, "a", 100) == ZBZ_E_TIMEOUT && rig_now() - begun < 3000);
+	CHECK(rig_get(&r, "a", 100) == ZBZ_E_TIMEOUT && rig_now() - begun < 3000);
 	rig_close(&r);
 	peer_end(&p);
 	zbz_clock_fake_free(fake);
@@ -124,7 +111,7 @@ static void test_killed_in_pipeline(void) {
 	CHECK(ops->set_many(r.self, rig_call(&r, 0), writes, 5, status) == ZBZ_OK);
 	CHECK(status[0] == ZBZ_OK && status[1] == ZBZ_OK && status[2] == ZBZ_E_UNAVAILABLE &&
 	      status[4] == ZBZ_E_UNAVAILABLE);
-	CHECK(r.c.err.status == ZBZ_E_UNAVAILABLE && connections(&r) == 0);
+	CHECK(r.c.err.status == ZBZ_E_UNAVAILABLE && rig_connections(&r) == 0);
 	rig_close(&r);
 	CHECK(rig_open(&r, "url", p.url, "max_retries", "2", NULL) == ZBZ_OK); /* goes on where it stopped */
 	CHECK(ops->set_many(r.self, rig_call(&r, 0), writes, 4, status) == ZBZ_OK);
@@ -173,9 +160,9 @@ static void test_killed_and_restarted(void) {
 	}
 	CHECK(done + failed == N && (s == ZBZ_OK ? done > 0 : done == 0));
 	server_end(&v);
-	CHECK(get(&r, "a", 0) == ZBZ_E_UNAVAILABLE);
+	CHECK(rig_get(&r, "a", 0) == ZBZ_E_UNAVAILABLE);
 	CHECK(server_start(&v, v.port, NULL, NULL)); /* as after a restart: same place, no data, no scripts */
-	CHECK(get(&r, "a", 0) == ZBZ_MISS);
+	CHECK(rig_get(&r, "a", 0) == ZBZ_MISS);
 	CHECK(rig_set(&r, "a", "b") == ZBZ_OK && rig_has(&r, "a", "b"));
 	server_end(&v);
 	CHECK(server_start(&v, v.port, NULL, NULL));
@@ -244,7 +231,7 @@ static void test_nonsense(void) {
 		bool fits;
 		peer_start(&p, answers[i].p, answers[i].n, true);
 		CHECK(rig_open(&r, "url", p.url, "max_retries", "0", "read_timeout", "2s", NULL) == ZBZ_OK);
-		s = get(&r, "a", 0);
+		s = rig_get(&r, "a", 0);
 		if (answers[i].p[0] == '$' && answers[i].p[1] == '1')
 			CHECK(s == ZBZ_OK || s < 0); /* the answer is whole, what follows it is not ours */
 		else
@@ -257,7 +244,7 @@ static void test_nonsense(void) {
 		CHECK(ops->scan_next(r.self, rig_call(&r, 0), cursor, 10, &out, &n) != ZBZ_OK);
 		ops->scan_close(r.self, cursor);
 		rig_command(&r, "GET a", &out);
-		CHECK(connections(&r) == 0); /* none of them may be used again */
+		CHECK(rig_connections(&r) == 0); /* none of them may be used again */
 		rig_close(&r);
 		peer_end(&p);
 		zbz_buf_clear(&out);
@@ -284,7 +271,7 @@ static void test_endless_reply(void) {
 	junk[0] = '+';
 	peer_start(&p, junk, 1 << 20, false); /* a line that never ends */
 	CHECK(rig_open(&r, "url", p.url, "max_retries", "0", "read_timeout", "200ms", NULL) == ZBZ_OK);
-	CHECK(get(&r, "a", 0) == ZBZ_E_TIMEOUT);
+	CHECK(rig_get(&r, "a", 0) == ZBZ_E_TIMEOUT);
 	rig_close(&r);
 	peer_end(&p);
 	free(junk);

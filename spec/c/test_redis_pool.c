@@ -2,19 +2,6 @@
 #include "faults.h"
 #include "redis_rig.h"
 
-static zbz_status get(rig *r, const char *key, int64_t deadline) {
-	zbz_buf out = { 0 };
-	zbz_status s = ops->get(r->self, rig_call(r, deadline), zbz_bstr(key), &out, NULL);
-	zbz_buf_clear(&out);
-	return s;
-}
-
-static int64_t connections(rig *r) {
-	zbz_provider_stats st;
-	ops->stats(r->self, rig_call(r, 0), &st);
-	return st.connections;
-}
-
 /* ---- what is sent again, and what is not ------------------------------------------------------------------------------ */
 
 static void test_retries(void) {
@@ -26,7 +13,7 @@ static void test_retries(void) {
 	int64_t n;
 	peer_start(&p, "", 0, true); /* reads a command, then closes */
 	CHECK(rig_open(&r, "url", p.url, "max_retries", "2", NULL) == ZBZ_OK);
-	CHECK(get(&r, "a", 0) == ZBZ_E_UNAVAILABLE && p.pieces == 3);
+	CHECK(rig_get(&r, "a", 0) == ZBZ_E_UNAVAILABLE && p.pieces == 3);
 	CHECK(rig_set(&r, "a", "b") == ZBZ_E_UNAVAILABLE && p.pieces == 6);
 	CHECK(ops->incr(r.self, rig_call(&r, 0), zbz_bstr("k"), &how, &n) == ZBZ_E_UNAVAILABLE && p.pieces == 7);
 	CHECK(ops->set(r.self, rig_call(&r, 0), &add, NULL) == ZBZ_E_UNAVAILABLE && p.pieces == 8);
@@ -36,7 +23,7 @@ static void test_retries(void) {
 	peer_end(&p);
 	peer_start(&p, "-LOADING Redis is loading the dataset in memory\r\n", 49, false);
 	CHECK(rig_open(&r, "url", p.url, "max_retries", "2", NULL) == ZBZ_OK);
-	CHECK(get(&r, "a", 0) == ZBZ_E_UNAVAILABLE && r.c.err.retryable && p.pieces == 3 && p.connections == 1);
+	CHECK(rig_get(&r, "a", 0) == ZBZ_E_UNAVAILABLE && r.c.err.retryable && p.pieces == 3 && p.connections == 1);
 	rig_close(&r);
 	peer_end(&p);
 	peer_start(&p, "-READONLY You can't write against a read only replica.\r\n", 56, false);
@@ -59,7 +46,7 @@ static void test_secret_in_reply(void) {
 	peer p;
 	peer_start(&p, echo, sizeof echo - 1, false);
 	CHECK(rig_open(&r, "url", p.url, "password", "s3cret", NULL) == ZBZ_OK);
-	CHECK(get(&r, "a", 0) == ZBZ_E_DENIED && !strstr(r.c.err.text, "s3cret"));
+	CHECK(rig_get(&r, "a", 0) == ZBZ_E_DENIED && !strstr(r.c.err.text, "s3cret"));
 	rig_close(&r);
 	peer_end(&p);
 }
@@ -72,7 +59,7 @@ static void test_out_of_memory_server(void) {
 	r = quick(v.url);
 	CHECK(rig_command(&r, "CONFIG SET maxmemory 1", &out) == ZBZ_OK);
 	CHECK(rig_set(&r, "a", "b") == ZBZ_E_UNAVAILABLE && r.c.err.retryable && strstr(r.c.err.text, "OOM"));
-	CHECK(get(&r, "a", 0) == ZBZ_MISS);
+	CHECK(rig_get(&r, "a", 0) == ZBZ_MISS);
 	zbz_buf_clear(&out);
 	rig_close(&r);
 	server_end(&v);
@@ -101,13 +88,13 @@ static void test_pool_exhausted(void) {
 		CHECK(rig_command(&other, "INFO clients", &out) == ZBZ_OK);
 	} while (!memmem(out.p, out.n, "blocked_clients:2", 17));
 	begun = rig_now();
-	CHECK(get(&r, "a", 100) == ZBZ_E_TIMEOUT && strstr(r.c.err.text, "in use") && rig_now() - begun >= 95 &&
+	CHECK(rig_get(&r, "a", 100) == ZBZ_E_TIMEOUT && strstr(r.c.err.text, "in use") && rig_now() - begun >= 95 &&
 	      rig_now() - begun < 1500);
 	rig_command(&other, "RPUSH gate 1 2", &out);
-	CHECK(get(&r, "a", 5000) >= 0); /* waited for one */
+	CHECK(rig_get(&r, "a", 5000) >= 0); /* waited for one */
 	pthread_join(threads[0], NULL);
 	pthread_join(threads[1], NULL);
-	CHECK(connections(&r) == 2);
+	CHECK(rig_connections(&r) == 2);
 	zbz_buf_clear(&out);
 	rig_close(&other);
 	rig_close(&r);
@@ -134,15 +121,15 @@ static void test_fork(void) {
 	zbz_buf out = { 0 };
 	int status = 1;
 	pid_t child;
-	CHECK(rig_set(&r, "fork", "parent") == ZBZ_OK && connections(&r) == 1);
+	CHECK(rig_set(&r, "fork", "parent") == ZBZ_OK && rig_connections(&r) == 1);
 	child = fork();
 	if (child == 0) { /* own connections, the parent's closed without a word */
-		bool ok = rig_set(&r, "fork", "child") == ZBZ_OK && rig_has(&r, "fork", "child") && connections(&r) == 1;
+		bool ok = rig_set(&r, "fork", "child") == ZBZ_OK && rig_has(&r, "fork", "child") && rig_connections(&r) == 1;
 		rig_close(&r);
 		_exit(ok ? 0 : 1);
 	}
 	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	CHECK(rig_has(&r, "fork", "child") && connections(&r) == 1);
+	CHECK(rig_has(&r, "fork", "child") && rig_connections(&r) == 1);
 	zbz_buf_clear(&out);
 	rig_close(&r);
 }

@@ -1,5 +1,6 @@
 --- Assertions of the test kit: they work under busted, in a plain script and in any other runner, by raising.
 local E = require("zbz.error")
+local O = require("zbz.options")
 
 local M = {}
 
@@ -14,17 +15,7 @@ local function show(v)
 	return tostring(v)
 end
 
-function M.same(a, b)
-	if a == b then return true end
-	if type(a) ~= "table" or type(b) ~= "table" then return false end
-	for k, v in pairs(a) do
-		if not M.same(v, b[k]) then return false end
-	end
-	for k in pairs(b) do
-		if a[k] == nil then return false end
-	end
-	return true
-end
+M.same = O.same
 
 --- got equals wanted, tables by their content; on Lua 5.4 an integer is not a float.
 function M.eq(got, wanted, what, level)

@@ -251,6 +251,8 @@ function Watch:start() end            -- watches; the first look comes by itself
 function Watch:take() end
 function Watch:answer(bytes, why) end -- after "read": bytes; nil there is none; false, why
 function Watch:hint() end
+--- Its cache was swapped or closed: it looks again, and counts as polled until it has.
+function Watch:moved() end
 function Watch:pause() end
 function Watch:resume() end
 function Watch:info() end             -- {mode, delay, age, running, paused, failing, hints, reads, values, failures, note}, ms
