@@ -65,7 +65,7 @@ static bool sound(const zbz_journal_head *h, uint64_t size) {
 
 /* Under the lock of its making. What is there and of no use to us is moved out of the way, unless somebody uses it. */
 static zbz_status prepare(int fd, const char *path, size_t batch, bool *again, zbz_err *err) {
-	zbz_journal_head head;
+	zbz_journal_head head = { .size = 0 };
 	char aside[PATH_MAX + 8];
 	const ssize_t n = sizeof head;
 	struct stat st;
@@ -77,6 +77,8 @@ static zbz_status prepare(int fd, const char *path, size_t batch, bool *again, z
 		return ZBZ_OK;
 	if (st.st_size > 0 && lock_byte(fd, BYTE_USERS, F_WRLCK) != 0)
 		return zbz_fail(err, ZBZ_E_UNAVAILABLE, "%s is in use by another version of zbz", path);
+	if (st.st_size > 0 && head.size == 0 && ftruncate(fd, 0) == 0)
+		st.st_size = 0; /* its maker died before the head was written */
 	if (st.st_size > 0) {
 		snprintf(aside, sizeof aside, "%s.aside", path);
 		*again = rename(path, aside) == 0;

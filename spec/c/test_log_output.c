@@ -17,19 +17,6 @@ static zbz_output *opened(const char *options) {
 	return o;
 }
 
-static bool no_rings(void) {
-	char dir[200];
-	DIR *d;
-	const struct dirent *e;
-	bool none = true;
-	snprintf(dir, sizeof dir, "%s/zbz-log-%lu", rings, (unsigned long)geteuid());
-	d = opendir(dir);
-	while (d != NULL && (e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.') none = false;
-	if (d != NULL) closedir(d);
-	return none;
-}
-
 /* ---- records ---- */
 
 static void what_a_sink_sees(void) {
