@@ -340,7 +340,7 @@ function M.recover(spec, deadline)
 		error("zbz: log.recover: expects the options of an output, got " .. type(spec), 2)
 	end
 	local ms = O.duration_arg(deadline == nil and 60 or deadline, "deadline", 2)
-	local options, err = outputs.options(spec, "recover")
+	local options, err = outputs.options(spec)
 	if not options then return nil, E.at(err, { op = "recover" }) end
 	return both(core.log_recover(options, ms))
 end

@@ -340,7 +340,7 @@ static bool flip(int how, const uint64_t at[LINES + 1], bool hit[LINES]) {
 		unsigned char bits = (unsigned char)(1 + roll(255));
 		uint64_t pos = how == 0 ? at[0] + roll(at[LINES] - at[0]) : roll(at[LINES] + (uint64_t)page);
 		if (how == 2 && roll(2) == 0) {
-			saved_journal[roll(k % 2 == 0 ? 4096 : journal_n)] ^= (char)bits;
+			saved_journal[roll(k % 2 == 0 && journal_n > 4096 ? 4096 : journal_n)] ^= (char)bits;
 			records_only = false;
 			continue;
 		}

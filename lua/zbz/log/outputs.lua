@@ -103,14 +103,6 @@ local function for_core(spec)
 	return out
 end
 
---- The options of an output, as it may be written in a configuration, for C alone.
----@return table?, zbz.Error?
-function M.options(x, option)
-	local spec, err = spell_out(x, option)
-	if not spec then return nil, err end
-	return for_core(spec)
-end
-
 local function colour(spec)
 	local v = spec.color == nil and spec.colour or spec.color
 	if v == true then v = "always" elseif v == false then v = "never" end
