@@ -357,6 +357,54 @@ static void after_a_restart_of_the_host(void) {
 	zbz_config_free(cfg);
 }
 
+/* The same in the middle of draining: what the sink has had does not come again, what was on its way does. */
+static void after_a_restart_while_it_drained(void) {
+	zbz_config *cfg;
+	zbz_call c = log_call(5000);
+	char cmd[300], options[300];
+	uint64_t n = 0;
+	int *taken = mmap(NULL, sizeof *taken, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		zbz_output *o;
+		told_reset();
+		told_set(&told.fail, HUGE_N);
+		o = spooling("middle", "linger=30ms");
+		for (int i = 0; i < 1500; i++) say(o, numbered(i));
+		while (numbers(o).spooled < 1000) sched_yield();
+		told_hold(true);
+		told_set(&told.fail, 0);
+		for (int i = 0; i < 20; i++) { /* one batch after the other */
+			int before = told_get(&told.calls);
+			told_await_held();
+			pthread_mutex_lock(&told.lock);
+			told.hold = false;
+			pthread_cond_broadcast(&told.moved);
+			while (told.calls == before) pthread_cond_wait(&told.moved, &told.lock);
+			told.hold = true;
+			pthread_mutex_unlock(&told.lock);
+		}
+		told_await_held();
+		told_set(&told.fail, HUGE_N);
+		told_hold(false);
+		zbz_output_unref(o);
+		*taken = lines();
+		_exit(0);
+	}
+	CHECK(ended(pid) == 0);
+	CHECK(*taken >= 100 && *taken < 1400);
+	snprintf(cmd, sizeof cmd, "rm -rf %s/zbz-log-*", rings);
+	CHECK(system(cmd) == 0);
+	told_reset();
+	snprintf(options, sizeof options, "type=told name=middle spool=%s", spool);
+	cfg = log_config(options);
+	CHECK(zbz_output_recover(cfg, &c, &n) == ZBZ_OK);
+	CHECK(told_numbers(*taken, 1500));
+	CHECK(no_spool());
+	zbz_config_free(cfg);
+	munmap(taken, sizeof *taken);
+}
+
 /* ---- damage ---- */
 
 /* A child that leaves `n` records in the spool, the first one on its way. */
@@ -896,6 +944,7 @@ int main(void) {
 		RUN(a_batch_left_half_filled);
 		RUN(left_to_the_next);
 		RUN(after_a_restart_of_the_host);
+		RUN(after_a_restart_while_it_drained);
 		RUN(a_damaged_record);
 		RUN(a_damaged_chunk);
 		RUN(a_torn_tail);

@@ -5,6 +5,7 @@
 
 #include "faults.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -382,6 +383,45 @@ static void killed_at_any_time(void) {
 	}
 }
 
+/* The object has its name, the journal does not know yet: whoever finishes the batch must find that object, and make no other. */
+static _Atomic int renames, die_at;
+
+ZBZ_API int rename(const char *from, const char *to) {
+	bool now = die_at != 0 && strstr(from, ".zbz-new.") != NULL && ++renames == die_at;
+	int result = renameat(AT_FDCWD, from, AT_FDCWD, to);
+	if (now) kill(getpid(), SIGKILL);
+	return result;
+}
+
+static void killed_behind_a_put(void) {
+	use_base("behind");
+	for (int at = 1; at <= 6; at++) {
+		char cmd[300], *text;
+		int status;
+		size_t n;
+		pid_t pid = fork();
+		if (pid == 0) {
+			zbz_output *o = opened("batch_size=1000B batch_wait=600s");
+			die_at = at;
+			for (int i = 0; i < 100; i++) say(o, numbered(0, i));
+			flush(o, 20000);
+			_exit(0);
+		}
+		waitpid(pid, &status, 0);
+		CHECK(WIFSIGNALED(status));
+		CHECK(recover() == ZBZ_OK);
+		text = all_text(&n);
+		CHECK(n % 100 == 0 && n >= (size_t)at * 1000);
+		for (size_t i = 0; i < n / 100; i++) {
+			int found = 0; /* whose objects come first is by chance: another process has finished it */
+			for (size_t k = 0; k < n / 100; k++) found += memcmp(text + k * 100, numbered(0, (int)i), 100) == 0;
+			CHECK(found == 1);
+		}
+		snprintf(cmd, sizeof cmd, "rm -rf '%s'", base);
+		CHECK(system(cmd) == 0);
+	}
+}
+
 /* ---- memory ---- */
 
 static void allocation_fails(void) {
@@ -410,7 +450,10 @@ int main(void) {
 	RUN(the_prefix);
 	RUN(packed);
 	RUN(out_of_order);
-	if (CHILD_THREADS) RUN(killed_at_any_time);
+	if (CHILD_THREADS) {
+		RUN(killed_at_any_time);
+		RUN(killed_behind_a_put);
+	}
 	RUN(allocation_fails);
 	dirs_remove();
 	return DONE();
