@@ -9,7 +9,7 @@ build="pkg-config make gcc libc6-dev lua5.4 liblua5.4-dev"
 test="$build libhiredis-dev libmemcached-dev libssl-dev zlib1g-dev libcurl4-openssl-dev libsnappy-dev luajit2 libluajit2-5.1-dev redis-server redis-tools memcached openssl
 lua-busted lua-check lua-cjson luarocks cppcheck clang-format clang libclang-rt-14-dev g++ valgrind python3 python3-msgpack
 lua-redis lua-socket lua-resty-lrucache lua-resty-core lua-nginx-redis procps nginx-light libnginx-mod-http-lua curl lua-luv lua-cqueues lua-copas vim
-rsyslog"
+rsyslog logrotate"
 
 case "${1:-}" in
 build) want=$build ;;
