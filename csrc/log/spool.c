@@ -125,7 +125,7 @@ static void look_at(zbz_spool *s, uint64_t number, _Atomic uint64_t *aside, _Ato
 	if (fd < 0) return;
 	if (number < s->at.segment || unborn(fd)) {
 		unlink(path);
-	} else if (judge(fd, number) != ZBZ_OK) {
+	} else if (judge(fd, number) != ZBZ_OK || (s->first != 0 && number - s->first >= NUMBERS_MAX)) {
 		set_aside(s, number, aside);
 	} else {
 		if (s->first == 0) s->first = number;
@@ -141,12 +141,12 @@ static zbz_status survey(zbz_spool *s, _Atomic uint64_t *aside, _Atomic uint64_t
 	s->first = s->last = s->end = s->used = s->records = s->bytes = 0;
 	s->newest = (zbz_chunk_head){ 0 };
 	if (!zbz_cursor_read(s, &s->at)) s->at = (zbz_spool_place){ .segment = 1 };
-	/* A number is never used again: the cursor may stand in a segment that is gone. */
-	if (n == 0 && s->at.offset > 0) s->at = (zbz_spool_place){ .segment = s->at.segment + 1 };
 	for (size_t i = 0; i < n; i++) look_at(s, all[i], aside, damaged);
 	zbz_free(all);
 	if (s->first > s->at.segment) s->at = (zbz_spool_place){ .segment = s->first };
 	if (s->at.offset == 0) s->at.chunk = s->at.offset = sizeof(zbz_segment_head);
+	s->sealed =
+	    s->at.segment == s->last && s->at.offset > s->end; /* somebody has cut it: what follows is not read yet */
 	s->found = (zbz_spool_place){ .segment = s->last, .offset = s->end };
 	return ZBZ_OK;
 }
@@ -261,6 +261,7 @@ static zbz_status begin_segment(zbz_spool *s, uint64_t number, zbz_err *err) {
 	s->last = number;
 	s->end = sizeof h;
 	s->used += sizeof h;
+	s->sealed = false;
 	return ZBZ_OK;
 }
 
@@ -268,7 +269,9 @@ static zbz_status begin_segment(zbz_spool *s, uint64_t number, zbz_err *err) {
 static zbz_status segment_for(zbz_spool *s, size_t n, zbz_err *err) {
 	char path[PATH_MAX];
 	struct stat st;
-	if (s->last == 0) return begin_segment(s, s->at.segment > 0 ? s->at.segment : 1, err);
+	/* Where the cursor in the file has been, no record comes again. */
+	if (s->last == 0) return begin_segment(s, s->at.segment + (s->at.offset > sizeof(zbz_segment_head)), err);
+	if (s->sealed) return begin_segment(s, s->last + 1, err);
 	if (s->end > sizeof(zbz_segment_head) && s->end + n > s->segment_most) return begin_segment(s, s->last + 1, err);
 	zbz_spool_path(s, NAME, s->last, path);
 	if (s->out < 0) zbz_spool_open_file(&s->out, path, O_WRONLY);

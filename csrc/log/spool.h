@@ -38,6 +38,7 @@ typedef struct zbz_spool {
 	uint64_t first, last, end;   /* segments, 0: there is none; good bytes of the last */
 	uint64_t used;               /* bytes on disk */
 	uint64_t records, bytes;     /* behind `at` */
+	bool sealed;                 /* what comes goes into a new segment */
 	zbz_spool_place found;       /* the end of what a former writer has left */
 	int64_t resume_at;           /* mono ns: not before this is a failed write tried again */
 	zbz_buf chunk;               /* that is being made */
