@@ -20,13 +20,14 @@ local function now()
 end
 
 local dict, board, workers
-local shared, shared_json, lru
+local shared, shared_json, lru, lru_ttl
 
 function M.init()
 	local cache = assert(zbz.cache.new{ provider = assert(zbz.cache.provider("shared", { size = "96MB", entry_size = "128B" })) })
 	shared = {
 		get = assert(cache:table("plain", { serializer = "bytes", ttl = 0 })),
 		l1 = assert(cache:table("l1", { serializer = "bytes", ttl = 0, l1 = KEYS * 2 })),
+		l1_ttl = assert(cache:table("l1_ttl", { serializer = "bytes", ttl = "1h", l1 = KEYS * 2 })),
 	}
 	shared_json = assert(cache:table("json", { serializer = "json", ttl = 0, l1 = KEYS * 2 }))
 end
@@ -44,6 +45,7 @@ local function fill(keys)
 		assert(dict:set(k, value))
 		assert(shared.get:set(k, value))
 		assert(shared.l1:set(k, value))
+		assert(shared.l1_ttl:set(k, value))
 		if i <= 10000 then
 			assert(dict:set("json:" .. k, cjson.encode(SMALL)))
 			assert(shared_json:set(k, SMALL))
@@ -55,7 +57,7 @@ local function loader() error("a miss") end
 local result = {} -- luacheck: ignore 241 (what nobody keeps LuaJIT would not make)
 
 local function contests(kind, sequence, few)
-	local d, t, l1, json, c = dict, shared.get, shared.l1, shared_json, lru
+	local d, t, l1, l1_ttl, json, c, c_ttl = dict, shared.get, shared.l1, shared.l1_ttl, shared_json, lru, lru_ttl
 	local prefixed = {}
 	for i, k in ipairs(few) do prefixed[i] = "json:" .. k end
 	local n, m = #sequence, #few
@@ -66,6 +68,9 @@ local function contests(kind, sequence, few)
 		{ title = "a value in the worker, 100k keys, " .. kind,
 			{ "lua-resty-lrucache", function() for i = 1, n do result[1] = c:get(sequence[i]) end end, n },
 			{ "zbz L1 hit", function() for i = 1, n do result[1] = l1:get(sequence[i]) end end, n } },
+		{ title = "a value in the worker with a TTL, 100k keys, " .. kind,
+			{ "lua-resty-lrucache", function() for i = 1, n do result[1] = c_ttl:get(sequence[i]) end end, n },
+			{ "zbz L1 hit", function() for i = 1, n do result[1] = l1_ttl:get(sequence[i]) end end, n } },
 		{ title = "a small table, 10k keys, " .. kind,
 			{ "cjson.decode of ngx.shared.DICT:get", function() for i = 1, m do result[1] = cjson.decode(d:get(prefixed[i])) end end, m },
 			{ "zbz fetch, L1 hit", function() for i = 1, m do result[1] = json:fetch(few[i], loader) end end, m } },
@@ -99,13 +104,16 @@ end
 --- In init_worker; `file`: where worker 0 writes what was measured; `part`: of the titles wanted.
 function M.run(file, part)
 	dict, board, workers = ngx.shared.bench, ngx.shared.board, ngx.worker.count()
-	lru = assert(lrucache.new(KEYS * 2))
+	lru, lru_ttl = assert(lrucache.new(KEYS * 2)), assert(lrucache.new(KEYS * 2))
 	local out = {}
 	for _, kind in ipairs{ "zipf", "uniform" } do
 		local keys, sequence = bench.keys(KEYS, OPS, kind)
 		if ngx.worker.id() == 0 and kind == "zipf" then fill(keys) end
 		meet(kind .. ":filled")
-		for _, k in ipairs(keys) do lru:set(k, dict:get(k)) end
+		for _, k in ipairs(keys) do
+			lru:set(k, dict:get(k))
+			lru_ttl:set(k, dict:get(k), 3600)
+		end
 		local few = {}
 		for i = 1, 2 ^ 16 do few[i] = keys[(tonumber(sequence[i]:match("%d+")) % 10000) + 1] end
 		for i, contest in ipairs(contests(kind, sequence, few)) do
