@@ -168,7 +168,11 @@ describe("multitier", function()
 
 		it("only what happens below its prefix", function()
 			cache:set("k", "1")
+			cache:set("last", "1")
 			warm(cache, "k", "1")
+			warm(cache, "last", "1")
+			server.cli("SET app:last 2")
+			becomes(cache, "last", "2") -- messages come in order: what the writes before have caused is behind us
 			local before = cache:stats().invalidations
 			server.cli("SET elsewhere:k 1")
 			server.cli("SET app:k 2")
