@@ -40,9 +40,7 @@ rocks_provided = { ["lua-cjson"] = "2.1.0-1", busted = "2.1.1-1" }
 EOF
 rock() { (cd "$top" && LUAROCKS_CONFIG="$dir/rocks.lua" luarocks --lua-version 5.4 --tree "$dir/rocks" make "rockspec/$1"); }
 check "luarocks make, core" rock zbz-scm-1.rockspec
-check "luarocks make, redis" rock zbz-redis-scm-1.rockspec
-check "luarocks make, memcached" rock zbz-memcached-scm-1.rockspec
-check "luarocks make, loki" rock zbz-loki-scm-1.rockspec
+for plugin in redis memcached loki tls aes gzip; do check "luarocks make, $plugin" rock "zbz-$plugin-scm-1.rockspec"; done
 check "lua5.4 on luarocks" env LUA_PATH="$dir/rocks/share/lua/5.4/?.lua;$dir/rocks/share/lua/5.4/?/init.lua" LUA_CPATH="$dir/rocks/lib/lua/5.4/?.so" lua5.4 program.lua
 check "the command on luarocks" "$dir/rocks/bin/zbz" log recover "$dir/none.log"
 sed 's|hiredis/hiredis.h|hiredis/absent.h|' "$top/rockspec/zbz-redis-scm-1.rockspec" >"$dir/zbz-redis-scm-1.rockspec"
