@@ -24,7 +24,9 @@ static size_t push_list(lua_State *L, int idx, const char *name) {
 static const char *text_of(lua_State *L, int idx, const char *name) {
 	const char *text;
 	lua_getfield(L, idx, name);
-	text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+	if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
+		luaL_error(L, "zbz: log: %s is a %s", name, luaL_typename(L, -1));
+	text = lua_tostring(L, -1);
 	lua_pop(L, 1); /* the table keeps it */
 	return text;
 }

@@ -87,6 +87,7 @@ void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 	out->written_bytes = atomic_load(&n->written_bytes);
 	out->retries = atomic_load(&n->retries);
 	out->dead_letters = atomic_load(&n->dead_letters);
+	out->dead_letters_lost = atomic_load(&n->dead_letters_lost);
 	out->recovered = atomic_load(&n->recovered);
 	out->syncs = atomic_load(&n->syncs);
 	out->damaged = atomic_load(&n->damaged);

@@ -302,6 +302,7 @@ static void refused_for_good(void) {
 	CHECK(flush(o, 5000) == ZBZ_OK);
 	CHECK(told_is("three\n"));
 	CHECK(numbers(o).dead_letters == 3 && numbers(o).written == 1 && numbers(o).retries == 0);
+	CHECK(numbers(o).dead_letters_lost == 1);
 	f = fopen(path, "r");
 	CHECK(f != NULL && fread(text, 1, sizeof text - 1, f) == 9);
 	CHECK_STR(text, "zero\none\n"); /* the third did not fit */
@@ -573,6 +574,8 @@ static void bad_options(void) {
 	err = refused("type=file path=/nowhere/at/all.log");
 	CHECK_STR(err.option, "path");
 	CHECK(strstr(err.text, "/nowhere/at") != NULL);
+	err = refused("type=null dead_letter=/nowhere/at/all.log");
+	CHECK_STR(err.option, "dead_letter");
 }
 
 static zbz_err refused_ring(const char *ring) {

@@ -74,6 +74,29 @@ describe("redaction", function()
 		assert.is_nil((log.redact{ pattern = "%" }))
 	end)
 
+	it("takes Lua patterns in bound fields and nested ones, which stay what they are", function()
+		assert(log.redact{ "password", pattern = "sk%-%w+" })
+		local function all(t)
+			t.cycle, t.list[2] = t, { t }
+			return t
+		end
+		local shown = setmetatable({}, { __tostring = function() return "shown sk-1" end })
+		local broken = setmetatable({}, { __tostring = function() error("sk-2") end })
+		log.with{ a = 1, v = "is sk-1", password = "p", s = zbz.secret("s3cret") }:info("m", { b = 2 })
+		local r, text = one()
+		assert.is_nil(text:find("sk%-1") or text:find("s3cret"))
+		assert.are.same({ 1, "is ***", "***", "***", 2 }, { r.a, r.v, r.password, r.s, r.b })
+		log.info("m", { t = all{ s = zbz.secret("s3cret"), p = zbz.pii("s3cret"), d = log.ms(5), list = { "sk-1" }, nan = 0 / 0, shown = shown,
+			broken = broken, ["sk-1"] = 1, e = zbz.array{} }, shown = shown, err = select(2, zbz.cache.get("sk-1")) })
+		r, text = one()
+		assert.is_nil(text:find("sk%-") or text:find("s3cret"))
+		assert.are.same({ "***", "***", "***", "shown ***", "shown ***" }, { r.t.s, r.t.p, r.t.list[1], r.t.shown, r.shown })
+		assert.are.same({ "(cycle)", 0.005, 1, "not_configured" }, { r.t.cycle, r.t.d, r.t["***"], r.err.code })
+		assert.is_truthy(text:find('"e":[]', 1, true), text)
+		log.event("m", "t")({ s = zbz.secret("s3cret") })
+		assert.are.same({ s = "***" }, one().t)
+	end)
+
 	it("goes by type, with a keyed hash that others can compute", function()
 		log.info("m", { a = zbz.secret("s3cret"), b = zbz.pii("alice@example.com"), c = { zbz.secret("s3cret") }, d = log.secret(42) })
 		local r, text = one()

@@ -338,13 +338,18 @@ describe("outputs", function()
 		assert(log.configure{ outputs = { { type = "file", path = dir .. "/f.log",
 			format = function(r)
 				if r.message == "bad" then error("no") end
+				if r.message == "none" then return nil end
 				return r.level .. "|" .. r.message .. "|\27[31m\n" .. r.fields.x
 			end } } })
 		log.info("m", { x = "y" })
-		log.info("bad", { x = "y" })
+		log.info("bad", { x = "y" }) -- in JSON rather than lost
+		log.info("none", { x = "z" })
 		assert(log.flush())
-		assert.are.equal("info|m|\\u001b[31m\\ny\n", read(dir .. "/f.log"))
-		assert.are.equal(1, log.stats().functions.errors - before)
+		local first, second, third = read(dir .. "/f.log"):match("^(.-\n)(.-\n)(.-\n)$")
+		assert.are.equal("info|m|\\u001b[31m\\ny\n", first)
+		assert.is_truthy(second:find('^{"time":".-","level":"info","message":"bad","x":"y"}\n$'), second)
+		assert.is_truthy(third:find('^{"time":".-","level":"info","message":"none","x":"z"}\n$'), third)
+		assert.are.equal(2, log.stats().functions.errors - before)
 	end)
 
 	it("belong to a logger, or are shared by name", function()
