@@ -123,6 +123,7 @@ local function read_misc(opts, new, level)
 	if opts.max_record ~= nil then
 		local size, why = core.size(opts.max_record)
 		if not size then return fail("max_record", tostring(why)) end
+		if size < 4096 or size > 1000 * 1024 then return fail("max_record", "expects 4KB to 1000KB, what a ring takes") end
 		new.max_record = size
 	end
 	return true
