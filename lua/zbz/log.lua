@@ -143,6 +143,7 @@ local function configure(opts, level)
 		new.loggers = O.copy(S.asked.loggers)
 		for name, lopts in pairs(opts.loggers) do
 			if type(name) ~= "string" then return fail("loggers", "names of loggers are text, got " .. type(name)) end
+			if #name > 255 then return fail("loggers", "a name has at most 255 bytes") end
 			O.check(lopts, L.OPTIONS, "a logger", level + 1)
 			new.loggers[name] = O.copy(lopts)
 		end

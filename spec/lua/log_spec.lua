@@ -333,6 +333,30 @@ describe("outputs", function()
 		assert.are.equal(4, log.stats().functions.errors - before)
 	end)
 
+	it("and functions that log themselves come to an end, and what they log arrives", function()
+		local calls = { output = 0, format = 0, listener = 0, processor = 0 }
+		local function loud(what)
+			return function(v)
+				calls[what] = calls[what] + 1
+				log.warn("from " .. what, { s = "text" })
+				return what == "format" and v.message or v
+			end
+		end
+		assert(log.configure{ outputs = { { type = "memory", name = "m", format = "logfmt" }, loud("output"),
+			{ type = "memory", name = "f", format = loud("format") } } })
+		log.on_event(loud("listener"))
+		log.processor("string", loud("processor"))
+		log.info("once", { a = "x" })
+		log.processor("string", nil)
+		log.on_event(nil)
+		for _, name in ipairs{ "m", "f" } do
+			local text = table.concat(assert(log.drain(name)), "\n")
+			assert.are.equal(1, select(2, text:gsub("once", "")), text)
+			for what in pairs(calls) do assert.is_truthy(text:find("from " .. what, 1, true), text) end
+		end
+		for what, n in pairs(calls) do assert.is_true(n < 20, what .. " was called " .. n .. " times") end
+	end)
+
 	it("take formatters in Lua, whose lines stay lines", function()
 		local before = log.stats().functions.errors
 		assert(log.configure{ outputs = { { type = "file", path = dir .. "/f.log",

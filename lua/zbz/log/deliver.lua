@@ -49,8 +49,17 @@ local function formatted(formatter, record)
 	return ok and line_of(text) or nil
 end
 
---- Called by C after the other outputs: the line as JSON, and the numbers of the outputs that are ours.
-function M.deliver(line, level, logger, list)
+local delivering, processing = false, false
+
+--- Of a record that one of these functions makes itself, without an end otherwise: formatters leave it as JSON, functions do not get it.
+local function deliver_inner(line, level, logger, list)
+	for _, i in ipairs(list) do
+		local out = M.outputs[i]
+		if out and out.target then core.log_append(out.target, level, logger, line) end
+	end
+end
+
+local function deliver_all(line, level, logger, list)
 	local record
 	for _, i in ipairs(list) do
 		local out = M.outputs[i]
@@ -64,6 +73,15 @@ function M.deliver(line, level, logger, list)
 			end
 		end
 	end
+end
+
+--- Called by C after the other outputs: the line as JSON, and the numbers of the outputs that are ours.
+function M.deliver(line, level, logger, list)
+	if delivering then return deliver_inner(line, level, logger, list) end
+	delivering = true
+	local ok, err = pcall(deliver_all, line, level, logger, list)
+	delivering = false
+	if not ok then error(err, 0) end
 end
 
 -- ---- predicates --------------------------------------------------------------------------------------------------------------
@@ -142,8 +160,10 @@ end
 local function processed(key, v)
 	local kind, inner = values.kind(v)
 	local fn = M.processors[kind]
-	if fn then
+	if fn and not processing then -- what a processor logs is not processed, but scrubbed
+		processing = true
 		local ok, made = attempt(fn, inner, key)
+		processing = false
 		if not ok then return "(a processor failed)" end
 		v = made
 		kind = values.kind(v)

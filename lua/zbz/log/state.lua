@@ -169,7 +169,7 @@ local function build(new, set)
 		s.outputs[i] = { name = out.name, output = not out.formatter and out.handle or nil, format = out.format, human = out.human,
 			colour = out.colour, level = out.level, where = numbered(out.where, s.functions), metadata = out.metadata }
 	end
-	if new.listener then s.outputs[#s.outputs + 1] = { name = "\0listener", always = true } end
+	if new.listener then s.outputs[#s.outputs + 1] = { name = "", always = true } end
 	local redact = new.redact or {}
 	s.redact, s.scan, s.secret, s.pii, s.key = redact.redact, redact.scan, redact.secret, redact.pii, redact.key
 	s.cipher_id, s.cipher_key = redact.cipher_id, redact.cipher_key
@@ -187,7 +187,10 @@ function M.apply(new, op)
 		set.undo()
 		error(settings, 0)
 	end
-	if settings then ok, err = core.log_configure(settings) end
+	if settings then
+		fine, ok, err = pcall(core.log_configure, settings)
+		if not fine then ok, err = E.fail("invalid_config", (tostring(ok):gsub("^zbz: log: ", ""))) end
+	end
 	if not ok then
 		set.undo()
 		return nil, E.is(err) and E.at(err, { op = op }) or err
