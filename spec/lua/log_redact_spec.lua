@@ -54,6 +54,14 @@ describe("redaction", function()
 			assert.are.equal(s, r.a)
 			assert.are.equal("it is " .. s, r.message)
 		end
+		for text, expected in pairs{
+			["4111111111111111 123"] = "[card] 123", ["4111 1111 1111 1111 12/27"] = "[card] 12/27", ["no 5 4111-1111-1111-1111"] = "no 5 [card]",
+			["4111 1111 1111 1111 5500 0055 5555 5559"] = "[card] [card]", ["4111111111111112 123"] = "4111111111111112 123",
+			["41111111111111110000000"] = "41111111111111110000000", ["x4111111111111111"] = "x4111111111111111",
+		} do
+			log.info("n", { v = text })
+			assert.are.equal(expected, one().v)
+		end
 		log.info("n", { card = 4111111111111111 })
 		assert.are.equal("[card]", one().card)
 		local long = ("1"):rep(50000) .. ("@"):rep(50000) .. ("1-"):rep(20000)
@@ -128,6 +136,11 @@ describe("redaction", function()
 		log.info("m", { ip = "203.0.113.77", client_ip = "2001:db8:1:2:3:4:5:6", remote_addr = "unix:" })
 		local r = one()
 		assert.are.same({ "203.0.113.0", "2001:db8:1::", "***" }, { r.ip, r.client_ip, r.remote_addr })
+		for ip, shown in pairs{ ["2001:db8::1"] = "2001:db8::", ["2001::1:2"] = "2001::", ["::ffff:10.1.2.3"] = "::", ["::1"] = "***",
+			["10.1.2.3, 10.4.5.6"] = "***", ["10.1.2.3:80"] = "***" } do
+			log.info("m", { ip = ip })
+			assert.are.equal(shown, one().ip)
+		end
 	end)
 
 	it("holds for functions, listeners and formatters, too", function()
