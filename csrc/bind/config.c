@@ -20,7 +20,7 @@ static void config_release(lua_State *L, void *self) {
 }
 
 static void check(lua_State *L, const reader *r, const char *name, zbz_status s, const zbz_err *err) {
-	if (s < 0) luaL_error(L, "zbz: %s: %s: %s", r->op, name, err->text);
+	if (s < 0) zbz_raise(L, "zbz: %s: %s: %s", r->op, name, err->text);
 }
 
 static zbz_status set_number(lua_State *L, int idx, zbz_config *cfg, const char *name, zbz_err *err) {
@@ -102,7 +102,7 @@ static zbz_config_box *read_table(lua_State *L, int idx, const reader *r) {
 		zbz_err err;
 		const char *name;
 		if (lua_type(L, top + 1) != LUA_TSTRING) {
-			luaL_error(L, "zbz: %s: option names are strings, got %s", r->op, luaL_typename(L, top + 1));
+			zbz_raise(L, "zbz: %s: option names are strings, got %s", r->op, luaL_typename(L, top + 1));
 		}
 		name = lua_tostring(L, top + 1);
 		check(L, r, name, set_value(L, top + 2, r, box->cfg, name, &err), &err);

@@ -54,12 +54,23 @@ static bool ours(lua_State *L, const char *source) {
 	return yes;
 }
 
+/* A function in C, such as pcall, that stands between two of ours. */
+static bool called_by_us(lua_State *L, int level) {
+	lua_Debug ar;
+	if (!lua_getstack(L, level + 1, &ar)) return false;
+	lua_getinfo(L, "Sl", &ar);
+	return ar.currentline > 0 && ours(L, ar.source);
+}
+
 void zbz_push_place(lua_State *L) {
 	lua_Debug ar;
 	int level;
 	for (level = 1; lua_getstack(L, level, &ar); level++) {
 		lua_getinfo(L, "Sl", &ar);
-		if (ar.currentline <= 0) break;
+		if (ar.currentline <= 0) {
+			if (!called_by_us(L, level)) break;
+			continue;
+		}
 		if (ours(L, ar.source)) continue;
 		lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
 		return;

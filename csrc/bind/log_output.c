@@ -139,7 +139,7 @@ static int output_stats(lua_State *L) {
 	zbz_output_box *box = output_arg(L, "stats");
 	zbz_output_stats st;
 	zbz_output_stats_read(box->output, &st);
-	lua_createtable(L, 0, 20);
+	lua_createtable(L, 0, 24);
 	set_count(L, "records", st.records);
 	set_count(L, "bytes", st.bytes);
 	set_count(L, "written", st.written);
@@ -149,6 +149,7 @@ static int output_stats(lua_State *L) {
 	set_count(L, "dropped_closed", st.dropped_closed);
 	set_count(L, "retries", st.retries);
 	set_count(L, "dead_letters", st.dead_letters);
+	set_count(L, "dead_letters_lost", st.dead_letters_lost);
 	set_count(L, "recovered", st.recovered);
 	set_count(L, "syncs", st.syncs);
 	set_count(L, "damaged", st.damaged);
@@ -163,11 +164,6 @@ static int output_stats(lua_State *L) {
 	set_words(L, "spool_error", st.spool_error);
 	lua_pushboolean(L, st.writer);
 	lua_setfield(L, -2, "writer");
-	set_count(L, "failures", st.failures);
-	if (st.last_error[0] != '\0') {
-		lua_pushstring(L, st.last_error);
-		lua_setfield(L, -2, "last_error");
-	}
 	return 1;
 }
 

@@ -1,6 +1,7 @@
 /* Nested values as MessagePack, leniently: a log line is better with a hole than not there. Allocates nothing in Lua. */
 #include "log.h"
 
+#include "codec.h"
 #include "number.h"
 
 #include <stdlib.h>
@@ -132,11 +133,21 @@ static void put_list(packer *p, int idx, size_t n) {
 	if (shown < n) put_word(p, "...");
 }
 
+/* zbz.array{}: of the empty tables, a list. */
+static bool is_marked(packer *p, int idx) {
+	bool yes;
+	if (!lua_getmetatable(p->L, idx)) return false;
+	zbz_codec_push_array_mt(p->L);
+	yes = lua_rawequal(p->L, -1, -2) != 0;
+	lua_pop(p->L, 2);
+	return yes;
+}
+
 /* Nothing but 1..n? */
 static bool is_list(packer *p, int idx, size_t n) {
 	lua_State *L = p->L;
 	size_t count = 0;
-	if (n == 0) return false;
+	if (n == 0 && !is_marked(p, idx)) return false;
 	lua_pushnil(L);
 	while (lua_next(L, idx)) {
 		lua_pop(L, 1);

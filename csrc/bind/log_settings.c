@@ -1,4 +1,5 @@
-/* From the Lua part's flat tables to the log's settings. What is wrong here is a defect of ours, not a user's: plain Lua errors. */
+/* From the Lua part's flat tables to the log's settings. What is wrong here is a defect of ours, not a user's, but for zero
+ * bytes in names: plain Lua errors. */
 #include "log.h"
 
 /* Memory that lives while it stands on the stack. */
@@ -21,10 +22,20 @@ static size_t push_list(lua_State *L, int idx, const char *name) {
 	return (size_t)lua_rawlen(L, -1);
 }
 
+/* The text on top. What ends at a zero byte here would be another name. */
+static const char *whole(lua_State *L, const char *what) {
+	size_t n;
+	const char *text = lua_tolstring(L, -1, &n);
+	if (text != NULL && strlen(text) != n) luaL_error(L, "zbz: log: %s: '%s...' contains a zero byte", what, text);
+	return text;
+}
+
 static const char *text_of(lua_State *L, int idx, const char *name) {
 	const char *text;
 	lua_getfield(L, idx, name);
-	text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+	if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
+		luaL_error(L, "zbz: log: %s is a %s", name, luaL_typename(L, -1));
+	text = whole(L, name);
 	lua_pop(L, 1); /* the table keeps it */
 	return text;
 }
@@ -87,7 +98,7 @@ static const char *const *texts_of(lua_State *L, int idx, const char *name, size
 	list = give(L, *n * sizeof(*list));
 	for (i = 0; i < *n; i++) {
 		lua_rawgeti(L, -2, (int)i + 1);
-		list[i] = lua_tostring(L, -1);
+		list[i] = whole(L, name);
 		if (list[i] == NULL) luaL_error(L, "zbz: log: %s holds a %s", name, luaL_typename(L, -1));
 		lua_pop(L, 1);
 	}

@@ -351,7 +351,8 @@ static int log_with(lua_State *L) {
 	zbz_log_turn(box->hub, turn);
 	if (box->hub->processors || !gather(&c, &d)) {
 		if (box->hub->processors) {
-			d.msg = 1;
+			lua_pushliteral(L, "");
+			d.msg = lua_gettop(L);
 			process(L, &d);
 		}
 		if (lua_istable(L, d.fields)) ask_all(L, box->hub, &d);

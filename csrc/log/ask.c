@@ -68,6 +68,13 @@ zbz_status zbz_output_reopen(zbz_output *o, zbz_call *c) {
 	return ZBZ_OK;
 }
 
+/* What the policy has dropped is not behind: no more is than the ring holds and a batch that has left it. */
+static size_t lag_of(zbz_stream *s) {
+	uint64_t behind = s->head - atomic_load(&s->ring.h->taken);
+	uint64_t held = s->head - atomic_load(&s->ring.h->tail) + (uint64_t)zbz_stream_opts(s)->batch_size;
+	return (size_t)(behind < held ? behind : held);
+}
+
 void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 	zbz_stream *s = o->stream;
 	const zbz_writer_counts *n = &s->counts;
@@ -81,12 +88,13 @@ void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 		out->dropped_full += atomic_load(&each->stuck);
 	out->dropped_large = s->dropped_large;
 	out->dropped_closed = s->dropped_closed;
-	if (s->ring.h != NULL) out->lag = (size_t)(s->head - atomic_load(&s->ring.h->taken));
+	if (s->ring.h != NULL) out->lag = lag_of(s);
 	zbz_latch_drop(&s->latch);
 	out->written = atomic_load(&n->written);
 	out->written_bytes = atomic_load(&n->written_bytes);
 	out->retries = atomic_load(&n->retries);
 	out->dead_letters = atomic_load(&n->dead_letters);
+	out->dead_letters_lost = atomic_load(&n->dead_letters_lost);
 	out->recovered = atomic_load(&n->recovered);
 	out->syncs = atomic_load(&n->syncs);
 	out->damaged = atomic_load(&n->damaged);

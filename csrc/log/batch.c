@@ -187,6 +187,11 @@ static void count_done(zbz_writer *w, uint32_t first, size_t done) {
 	}
 }
 
+static void bury(zbz_writer *w, const zbz_record *r) {
+	count(&w->counts->dead_letters, 1);
+	if (!zbz_dead_letter(w->dead, r)) count(&w->counts->dead_letters_lost, 1);
+}
+
 /* Writes the rest of the slot. *first moves over what needs no more care. */
 static zbz_status write_slot(zbz_writer *w, zbz_call *c, uint32_t *first, size_t skip) {
 	zbz_batch *b = batch_of(w);
@@ -206,8 +211,7 @@ static zbz_status write_slot(zbz_writer *w, zbz_call *c, uint32_t *first, size_t
 	if (!c->err.retryable && done < n) {
 		w->failing = false; /* it has answered */
 		zbz_trouble_note(w->trouble, w->trouble->sink, &c->err);
-		zbz_dead_letter(w->dead, &w->records[done]);
-		count(&w->counts->dead_letters, 1);
+		bury(w, &w->records[done]);
 		*first += 1;
 		set_slot(b, *first, all - *first, NULL);
 		return ZBZ_OK;
@@ -223,8 +227,7 @@ static bool give_up(zbz_writer *w, const zbz_call *c, uint32_t *first, size_t sk
 	if (!w->failing || w->retry_for == 0 || skip > 0) return false;
 	for (; i < n && c->now - w->journal->table[i].at / ZBZ_NS_PER_MS > w->retry_for; i++) {
 		fill_record(w->journal, i, &w->records[0]);
-		zbz_dead_letter(w->dead, &w->records[0]);
-		count(&w->counts->dead_letters, 1);
+		bury(w, &w->records[0]);
 	}
 	if (i == *first) return false;
 	set_slot(b, i, n - i, NULL);

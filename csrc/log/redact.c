@@ -74,12 +74,13 @@ static zbz_status put_partial(zbz_bytes s, zbz_buf *out) {
 
 /* 203.0.113.9 -> 203.0.113.0, 2001:db8:1:2::9 -> 2001:db8:1::; anything else is masked. */
 static zbz_status put_ip(zbz_bytes s, zbz_buf *out) {
-	size_t colons = 0, dots = 0, i, keep = 0;
+	size_t colons = 0, dots = 0, i, keep = 0, zeros = s.n;
 	for (i = 0; i < s.n; i++) {
 		char c = s.p[i];
 		bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 		if (c == ':') {
 			if (++colons == 3) keep = i;
+			if (zeros == s.n && i + 1 < s.n && s.p[i + 1] == ':') zeros = i;
 		} else if (c == '.') {
 			dots++;
 			if (colons == 0) keep = i;
@@ -92,6 +93,7 @@ static zbz_status put_ip(zbz_bytes s, zbz_buf *out) {
 		return zbz_buf_append(out, ".0", 2, NULL);
 	}
 	if (colons < 3 || s.n > 45) return zbz_buf_append(out, "***", 3, NULL);
+	if (zeros < keep) keep = zeros; /* what follows the zeros is the host */
 	if (zbz_buf_append(out, s.p, keep, NULL) < 0) return ZBZ_E_INTERNAL;
 	return zbz_buf_append(out, "::", 2, NULL);
 }
@@ -144,29 +146,33 @@ static size_t ssn_at(const char *p, const char *begin, const char *end) {
 	return (size_t)(end - p) > n && (word(p[n]) || p[n] == '-') ? 0 : n;
 }
 
-/* 13 to 19 digits, single spaces or hyphens among them, with the right check digit. */
-static size_t card_at(const char *p, const char *begin, const char *end) {
-	const char *at = p;
-	char digits[19];
-	size_t n = 0, last = 0;
+static bool check_digit_right(const char *digits, size_t n) {
 	unsigned sum = 0;
-	if (p > begin && word(p[-1])) return 0;
-	for (; at < end; at++) {
-		if (digit(*at)) {
-			if (n == sizeof digits) return 0;
-			digits[n++] = *at;
-			last = (size_t)(at - p) + 1;
-		} else if (!((*at == ' ' || *at == '-') && at > p && digit(at[-1]) && at + 1 < end && digit(at[1]))) {
-			break;
-		}
-	}
-	if (n < 13 || (p + last < end && word(p[last]))) return 0;
 	for (size_t i = 0; i < n; i++) {
 		unsigned d = (unsigned)(digits[n - 1 - i] - '0');
 		if (i % 2 == 1) d = d * 2 > 9 ? d * 2 - 9 : d * 2;
 		sum += d;
 	}
-	return sum % 10 == 0 ? last : 0;
+	return sum % 10 == 0;
+}
+
+/* 13 to 19 digits, single spaces or hyphens among them, with the right check digit; what follows after a space may be digits, too (an
+ * expiry, another card). The longest, or 0. */
+static size_t card_at(const char *p, const char *begin, const char *end) {
+	char digits[19];
+	size_t n = 0, found = 0;
+	if (p > begin && word(p[-1])) return 0;
+	for (const char *at = p; at < end; at++) {
+		if (digit(*at)) {
+			if (n == sizeof digits) break;
+			digits[n++] = *at;
+			if (n >= 13 && (at + 1 == end || !word(at[1])) && check_digit_right(digits, n))
+				found = (size_t)(at - p) + 1;
+		} else if (!((*at == ' ' || *at == '-') && at > p && digit(at[-1]) && at + 1 < end && digit(at[1]))) {
+			break;
+		}
+	}
+	return found;
 }
 
 /* Around the '@' at p: how far it reaches to the left (from `from`) and to the right; 0 when it is no address. */

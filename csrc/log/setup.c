@@ -1,6 +1,10 @@
 /* The options of an output. */
 #include "output.h"
 
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
 #define SPOOL_LEAST (1 << 20)
 
 static const zbz_option common[] = {
@@ -53,6 +57,18 @@ static zbz_status join(const zbz_sink_ops *ops, zbz_stream_setup *setup, zbz_err
 	return ZBZ_OK;
 }
 
+/* The file is made when it is needed: a misspelt directory would not be seen before. */
+static zbz_status check_dead_letter(const char *path, zbz_err *err) {
+	const char *slash = strrchr(path, '/');
+	int n = slash == NULL || slash == path ? 1 : (int)(slash - path);
+	char dir[PATH_MAX];
+	struct stat st;
+	if (n >= PATH_MAX) return zbz_fail_option(err, "dead_letter", "the path is too long");
+	snprintf(dir, sizeof dir, "%.*s", n, slash == NULL ? "." : path);
+	if (stat(dir, &st) == 0 && S_ISDIR(st.st_mode)) return ZBZ_OK;
+	return zbz_fail_option(err, "dead_letter", "there is no directory %.200s", dir);
+}
+
 zbz_status zbz_setup_parse(const zbz_config *cfg, const zbz_sink_ops **ops, zbz_stream_setup *setup, zbz_err *err) {
 	const char *type = zbz_config_text(cfg, "type");
 	zbz_status status;
@@ -75,6 +91,7 @@ zbz_status zbz_setup_parse(const zbz_config *cfg, const zbz_sink_ops **ops, zbz_
 		status = zbz_fail_option(err, "spool", "an output of type %s ends with the process and has none", (*ops)->name);
 	if (status == ZBZ_OK && o->spool != NULL && o->spool[0] != '/')
 		status = zbz_fail_option(err, "spool", "expects an absolute path, got '%.40s'", o->spool);
+	if (status == ZBZ_OK && o->dead_letter != NULL) status = check_dead_letter(o->dead_letter, err);
 	if (status != ZBZ_OK) zbz_setup_clear(setup);
 	return status;
 }

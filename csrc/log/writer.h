@@ -8,7 +8,8 @@
 #include "spool.h"
 
 typedef struct zbz_writer_counts {
-	_Atomic uint64_t written, written_bytes, retries, dead_letters, recovered, syncs, damaged, set_aside;
+	_Atomic uint64_t written, written_bytes, retries, dead_letters, dead_letters_lost, recovered, syncs, damaged,
+	    set_aside;
 	_Atomic uint64_t failures;               /* attempts in a row */
 	_Atomic uint64_t spooled, spooled_bytes; /* records in the spool now; their bytes */
 	_Atomic int64_t spooled_at;              /* wall ms: when the oldest of them came there; 0 none */

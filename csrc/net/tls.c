@@ -9,6 +9,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -124,6 +125,8 @@ static void tls_close(zbz_net *net) {
 
 static zbz_status fail_file(zbz_err *err, const char *option, const char *file) {
 	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+	int unreadable = access(file, R_OK) != 0 ? errno : 0;
+	if (unreadable != 0) reason = strerror(unreadable);
 	zbz_status s = zbz_fail_option(err, option, "%s: %s", file, reason ? reason : "cannot be used");
 	ERR_clear_error();
 	return s;

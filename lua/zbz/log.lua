@@ -114,13 +114,16 @@ local function read_misc(opts, new, level)
 		end
 		new.duration_ms = opts.duration_format == "ms"
 	end
-	if opts.durations ~= nil and opts.durations ~= false and type(opts.durations) ~= "table" then
-		return fail("durations", "expects a list of names, or false")
+	for _, name in ipairs(type(opts.durations) == "table" and opts.durations or { opts.durations or nil }) do
+		if type(opts.durations) ~= "table" or type(name) ~= "string" then
+			return fail("durations", "expects a list of names, or false")
+		end
 	end
 	new.durations = opts.durations
 	if opts.max_record ~= nil then
 		local size, why = core.size(opts.max_record)
 		if not size then return fail("max_record", tostring(why)) end
+		if size < 4096 or size > 1000 * 1024 then return fail("max_record", "expects 4KB to 1000KB, what a ring takes") end
 		new.max_record = size
 	end
 	return true
@@ -139,6 +142,8 @@ local function configure(opts, level)
 		if type(opts.loggers) ~= "table" then return fail("loggers", "expects a table of options by name") end
 		new.loggers = O.copy(S.asked.loggers)
 		for name, lopts in pairs(opts.loggers) do
+			if type(name) ~= "string" then return fail("loggers", "names of loggers are text, got " .. type(name)) end
+			if #name > 255 then return fail("loggers", "a name has at most 255 bytes") end
 			O.check(lopts, L.OPTIONS, "a logger", level + 1)
 			new.loggers[name] = O.copy(lopts)
 		end
@@ -160,6 +165,7 @@ function M.configure(opts)
 end
 
 local function preset(defaults, opts)
+	if opts ~= nil and type(opts) ~= "table" then error("zbz: log: expects a table of options, got " .. type(opts), 3) end
 	local all = O.copy(defaults)
 	for k, v in pairs(opts or {}) do all[k] = v end
 	return both(configure(all, 3))
@@ -349,7 +355,8 @@ end
 --- opens the default again.
 function M.close(deadline)
 	if not S.configured then return true end
-	local ok, err = M.flush(deadline)
+	L.settle()
+	local ok, err = each_output("flush", deadline, 2)
 	S.asked = { declared = {}, root = {}, loggers = {}, routes = {} }
 	deliver.processors = {}
 	S.apply(S.with{ root = { outputs = {} } }, "close")

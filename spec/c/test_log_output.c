@@ -208,6 +208,19 @@ static void oldest_dropped(void) {
 	zbz_output_unref(o);
 }
 
+static void lag_has_a_bound(void) {
+	zbz_output *o = opened("type=told name=lag ring_size=64KB policy=drop_oldest");
+	told_reset();
+	told_hold(true);
+	say(o, "first\n");
+	told_await_held();
+	for (int i = 0; i < 1000; i++) CHECK(say(o, long_line));
+	CHECK(numbers(o).lag > 0 && numbers(o).lag <= 64 * 1024 + 256 * 1024); /* the ring and a batch */
+	told_hold(false);
+	CHECK(flush(o, 5000) == ZBZ_OK && numbers(o).lag == 0);
+	zbz_output_unref(o);
+}
+
 static void blocked_in_vain(void) {
 	zbz_output *o = opened("type=told name=block ring_size=64KB policy=block block_for=30ms");
 	struct timespec a, b;
@@ -302,6 +315,7 @@ static void refused_for_good(void) {
 	CHECK(flush(o, 5000) == ZBZ_OK);
 	CHECK(told_is("three\n"));
 	CHECK(numbers(o).dead_letters == 3 && numbers(o).written == 1 && numbers(o).retries == 0);
+	CHECK(numbers(o).dead_letters_lost == 1);
 	f = fopen(path, "r");
 	CHECK(f != NULL && fread(text, 1, sizeof text - 1, f) == 9);
 	CHECK_STR(text, "zero\none\n"); /* the third did not fit */
@@ -573,6 +587,8 @@ static void bad_options(void) {
 	err = refused("type=file path=/nowhere/at/all.log");
 	CHECK_STR(err.option, "path");
 	CHECK(strstr(err.text, "/nowhere/at") != NULL);
+	err = refused("type=null dead_letter=/nowhere/at/all.log");
+	CHECK_STR(err.option, "dead_letter");
 }
 
 static zbz_err refused_ring(const char *ring) {
@@ -718,6 +734,7 @@ int main(void) {
 	RUN(the_largest);
 	RUN(newest_dropped);
 	RUN(oldest_dropped);
+	RUN(lag_has_a_bound);
 	RUN(blocked_in_vain);
 	RUN(blocked_until_there_is_room);
 	RUN(tried_again);

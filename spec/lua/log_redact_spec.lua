@@ -54,6 +54,14 @@ describe("redaction", function()
 			assert.are.equal(s, r.a)
 			assert.are.equal("it is " .. s, r.message)
 		end
+		for text, expected in pairs{
+			["4111111111111111 123"] = "[card] 123", ["4111 1111 1111 1111 12/27"] = "[card] 12/27", ["no 5 4111-1111-1111-1111"] = "no 5 [card]",
+			["4111 1111 1111 1111 5500 0055 5555 5559"] = "[card] [card]", ["4111111111111112 123"] = "4111111111111112 123",
+			["41111111111111110000000"] = "41111111111111110000000", ["x4111111111111111"] = "x4111111111111111",
+		} do
+			log.info("n", { v = text })
+			assert.are.equal(expected, one().v)
+		end
 		log.info("n", { card = 4111111111111111 })
 		assert.are.equal("[card]", one().card)
 		local long = ("1"):rep(50000) .. ("@"):rep(50000) .. ("1-"):rep(20000)
@@ -72,6 +80,29 @@ describe("redaction", function()
 		log.event("e sk-q", "a")("tok_1")
 		assert.are.equal("***", one().a)
 		assert.is_nil((log.redact{ pattern = "%" }))
+	end)
+
+	it("takes Lua patterns in bound fields and nested ones, which stay what they are", function()
+		assert(log.redact{ "password", pattern = "sk%-%w+" })
+		local function all(t)
+			t.cycle, t.list[2] = t, { t }
+			return t
+		end
+		local shown = setmetatable({}, { __tostring = function() return "shown sk-1" end })
+		local broken = setmetatable({}, { __tostring = function() error("sk-2") end })
+		log.with{ a = 1, v = "is sk-1", password = "p", s = zbz.secret("s3cret") }:info("m", { b = 2 })
+		local r, text = one()
+		assert.is_nil(text:find("sk%-1") or text:find("s3cret"))
+		assert.are.same({ 1, "is ***", "***", "***", 2 }, { r.a, r.v, r.password, r.s, r.b })
+		log.info("m", { t = all{ s = zbz.secret("s3cret"), p = zbz.pii("s3cret"), d = log.ms(5), list = { "sk-1" }, nan = 0 / 0, shown = shown,
+			broken = broken, ["sk-1"] = 1, e = zbz.array{} }, shown = shown, err = select(2, zbz.cache.get("sk-1")) })
+		r, text = one()
+		assert.is_nil(text:find("sk%-") or text:find("s3cret"))
+		assert.are.same({ "***", "***", "***", "shown ***", "shown ***" }, { r.t.s, r.t.p, r.t.list[1], r.t.shown, r.shown })
+		assert.are.same({ "(cycle)", 0.005, 1, "not_configured" }, { r.t.cycle, r.t.d, r.t["***"], r.err.code })
+		assert.is_truthy(text:find('"e":[]', 1, true), text)
+		log.event("m", "t")({ s = zbz.secret("s3cret") })
+		assert.are.same({ s = "***" }, one().t)
 	end)
 
 	it("goes by type, with a keyed hash that others can compute", function()
@@ -105,6 +136,11 @@ describe("redaction", function()
 		log.info("m", { ip = "203.0.113.77", client_ip = "2001:db8:1:2:3:4:5:6", remote_addr = "unix:" })
 		local r = one()
 		assert.are.same({ "203.0.113.0", "2001:db8:1::", "***" }, { r.ip, r.client_ip, r.remote_addr })
+		for ip, shown in pairs{ ["2001:db8::1"] = "2001:db8::", ["2001::1:2"] = "2001::", ["::ffff:10.1.2.3"] = "::", ["::1"] = "***",
+			["10.1.2.3, 10.4.5.6"] = "***", ["10.1.2.3:80"] = "***" } do
+			log.info("m", { ip = ip })
+			assert.are.equal(shown, one().ip)
+		end
 	end)
 
 	it("holds for functions, listeners and formatters, too", function()

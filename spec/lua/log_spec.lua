@@ -333,18 +333,47 @@ describe("outputs", function()
 		assert.are.equal(4, log.stats().functions.errors - before)
 	end)
 
+	it("and functions that log themselves come to an end, and what they log arrives", function()
+		local calls = { output = 0, format = 0, listener = 0, processor = 0 }
+		local function loud(what)
+			return function(v)
+				calls[what] = calls[what] + 1
+				log.warn("from " .. what, { s = "text" })
+				return what == "format" and v.message or v
+			end
+		end
+		assert(log.configure{ outputs = { { type = "memory", name = "m", format = "logfmt" }, loud("output"),
+			{ type = "memory", name = "f", format = loud("format") } } })
+		log.on_event(loud("listener"))
+		log.processor("string", loud("processor"))
+		log.info("once", { a = "x" })
+		log.processor("string", nil)
+		log.on_event(nil)
+		for _, name in ipairs{ "m", "f" } do
+			local text = table.concat(assert(log.drain(name)), "\n")
+			assert.are.equal(1, select(2, text:gsub("once", "")), text)
+			for what in pairs(calls) do assert.is_truthy(text:find("from " .. what, 1, true), text) end
+		end
+		for what, n in pairs(calls) do assert.is_true(n < 20, what .. " was called " .. n .. " times") end
+	end)
+
 	it("take formatters in Lua, whose lines stay lines", function()
 		local before = log.stats().functions.errors
 		assert(log.configure{ outputs = { { type = "file", path = dir .. "/f.log",
 			format = function(r)
 				if r.message == "bad" then error("no") end
+				if r.message == "none" then return nil end
 				return r.level .. "|" .. r.message .. "|\27[31m\n" .. r.fields.x
 			end } } })
 		log.info("m", { x = "y" })
-		log.info("bad", { x = "y" })
+		log.info("bad", { x = "y" }) -- in JSON rather than lost
+		log.info("none", { x = "z" })
 		assert(log.flush())
-		assert.are.equal("info|m|\\u001b[31m\\ny\n", read(dir .. "/f.log"))
-		assert.are.equal(1, log.stats().functions.errors - before)
+		local first, second, third = read(dir .. "/f.log"):match("^(.-\n)(.-\n)(.-\n)$")
+		assert.are.equal("info|m|\\u001b[31m\\ny\n", first)
+		assert.is_truthy(second:find('^{"time":".-","level":"info","message":"bad","x":"y"}\n$'), second)
+		assert.is_truthy(third:find('^{"time":".-","level":"info","message":"none","x":"z"}\n$'), third)
+		assert.are.equal(2, log.stats().functions.errors - before)
 	end)
 
 	it("belong to a logger, or are shared by name", function()

@@ -153,6 +153,8 @@ typedef struct zbz_output_stats {
 	/* By this process. full: by the policy; large: above 1 MiB or half of the ring; closed: there was no ring to be had, or the process is ending. */
 	uint64_t dropped_full, dropped_large, dropped_closed;
 	uint64_t retries, dead_letters, recovered, syncs;
+	uint64_t
+	    dead_letters_lost; /* of the dead letters: not in the file, because none is named, it is full or cannot be written */
 	uint64_t damaged,
 	    set_aside;     /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
 	size_t lag;        /* bytes of this process's ring that the sink does not have yet */

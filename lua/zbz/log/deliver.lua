@@ -32,30 +32,56 @@ local ESCAPES = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
 
 --- One line, whatever a formatter made of it.
 local function line_of(text)
-	text = tostring(text):gsub("\n$", "", 1)
+	text = text:gsub("\n$", "", 1)
 	return (text:gsub("[%c\127]", function(c) return ESCAPES[c] or ("\\u%04x"):format(c:byte()) end)
 		:gsub("\194([\128-\159])", function(c) return ("\\u%04x"):format(c:byte()) end)) .. "\n"
 end
 
---- Called by C after the other outputs: the line as JSON, and the numbers of the outputs that are ours.
-function M.deliver(line, level, logger, list)
+local function text_of(formatter, record)
+	local text = formatter(record)
+	if type(text) ~= "string" then error("a formatter returned a " .. type(text) .. " in place of text") end
+	return text
+end
+
+--- nil when the formatter fails: the record is then written as JSON, rather than lost.
+local function formatted(formatter, record)
+	local ok, text = attempt(text_of, formatter, record)
+	return ok and line_of(text) or nil
+end
+
+local delivering, processing = false, false
+
+--- Of a record that one of these functions makes itself, without an end otherwise: formatters leave it as JSON, functions do not get it.
+local function deliver_inner(line, level, logger, list)
+	for _, i in ipairs(list) do
+		local out = M.outputs[i]
+		if out and out.target then core.log_append(out.target, level, logger, line) end
+	end
+end
+
+local function deliver_all(line, level, logger, list)
 	local record
 	for _, i in ipairs(list) do
 		local out = M.outputs[i]
 		if out then
 			record = record or record_of(line, level, logger)
-			local text, ok = line, true
-			if out.formatter then
-				ok, text = attempt(out.formatter, record)
-				text = ok and line_of(text)
-			end
-			if ok and out.target then
+			local text = out.formatter and formatted(out.formatter, record) or line
+			if out.target then
 				core.log_append(out.target, level, logger, text)
-			elseif ok then
+			else
 				attempt(out.fn, text, record)
 			end
 		end
 	end
+end
+
+--- Called by C after the other outputs: the line as JSON, and the numbers of the outputs that are ours.
+function M.deliver(line, level, logger, list)
+	if delivering then return deliver_inner(line, level, logger, list) end
+	delivering = true
+	local ok, err = pcall(deliver_all, line, level, logger, list)
+	delivering = false
+	if not ok then error(err, 0) end
 end
 
 -- ---- predicates --------------------------------------------------------------------------------------------------------------
@@ -106,20 +132,43 @@ local function scrub(text)
 	return text
 end
 
+local DEEPEST, MOST = 12, 1024 -- C shows less of a table than that
+
+--- A table inside a field with its texts scrubbed; what has a type (a secret above all) stays what it is. Never raises.
+local function scrub_inside(v, seen, depth)
+	local kind, mt = values.kind(v), debug.getmetatable(v)
+	if kind == "string" then return scrub(v) end
+	if kind ~= "table" and kind ~= "error" then return v end
+	if seen[v] then return "(cycle)" end
+	if depth > DEEPEST then return "(too deep)" end
+	if kind == "table" and type(mt) == "table" and rawget(mt, "__tostring") ~= nil then
+		local ok, text = pcall(tostring, v)
+		return ok and type(text) == "string" and scrub(text) or "(its __tostring failed)"
+	end
+	local out, n = {}, 0
+	seen[v] = true
+	for k, x in next, v do
+		n = n + 1
+		if n > MOST then break end
+		out[type(k) == "string" and scrub(k) or k] = scrub_inside(x, seen, depth + 1)
+	end
+	seen[v] = nil
+	if kind == "error" or mt == core.array_mt then return setmetatable(out, mt) end
+	return out
+end
+
 local function processed(key, v)
 	local kind, inner = values.kind(v)
 	local fn = M.processors[kind]
-	if fn then
+	if fn and not processing then -- what a processor logs is not processed, but scrubbed
+		processing = true
 		local ok, made = attempt(fn, inner, key)
+		processing = false
 		if not ok then return "(a processor failed)" end
 		v = made
 		kind = values.kind(v)
 	end
-	if kind == "string" then return scrub(v) end
-	if kind == "table" and #M.patterns > 0 then
-		local ok, text = pcall(function() return assert(core.json_decode(scrub(assert(core.json_encode(v))))) end)
-		return ok and text or "***"
-	end
+	if kind == "string" or #M.patterns > 0 then return scrub_inside(v, {}, 1) end
 	return v
 end
 

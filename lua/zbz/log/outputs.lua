@@ -133,6 +133,9 @@ local function front(spec, out)
 	if err then return nil, err end
 	out.colour = paint == 1
 	out.human = spec.type == "console"
+	if spec.metadata ~= nil and type(spec.metadata) ~= "table" then
+		return fail("metadata", "expects a list of names, got " .. type(spec.metadata))
+	end
 	out.metadata = spec.metadata or (spec.type == "loki" or spec.type == "syslog") and { "trace_id", "span_id" } or {}
 	for _, name in ipairs(out.metadata) do
 		if type(name) ~= "string" then return fail("metadata", "expects names of fields") end
@@ -165,13 +168,6 @@ local function open(name, spec)
 	if in_nginx() then out.handle:never_wait(true) end
 	if out.formatter then out.target = out.handle end
 	return out
-end
-
---- The options of an output as C takes them, from any of the forms; nil, err.
-function M.options(x)
-	local spec, err = spell_out(x, "recover")
-	if not spec then return nil, err end
-	return for_core(spec)
 end
 
 --- A set of outputs under construction: takes what it can from the one before.
@@ -229,6 +225,7 @@ function M.set(before)
 				if not self.byname[one] then
 					local known = {}
 					for n in pairs(self.byname) do known[#known + 1] = n end
+					if #known == 0 then known = { "console", "memory", "null", "syslog" } end
 					return fail(option, O.unknown("output", one, known))
 				end
 				name = one

@@ -140,7 +140,7 @@ function M.route(r, i, level)
 		return E.fail("invalid_config", ("%s: expects {logger=, level=, where=, to=}, got %s"):format(option, type(r)), { option = "routes" })
 	end
 	O.check(r, ROUTE, "a route", level + 1)
-	if r.to == nil then return E.fail("invalid_config", option .. ": to: names no output", { option = "routes" }) end
+	if r.to == nil or type(r.to) == "table" and next(r.to) == nil then return E.fail("invalid_config", option .. ": to: names no output", { option = "routes" }) end
 	if r.logger ~= nil and type(r.logger) ~= "string" then
 		return E.fail("invalid_config", option .. ": logger: expects a name or a glob", { option = "routes" })
 	end
@@ -211,6 +211,9 @@ end
 --- Flat: {redact={{key=,how=}}, scan=, secret=, pii=, key=, cipher_id=, cipher_key=, patterns={lua patterns}}
 ---@return table?, zbz.Error?
 function M.redaction(opts, level)
+	if type(opts) ~= "table" then
+		return E.fail("invalid_config", "redact: expects a table or false, got " .. type(opts), { option = "redact" })
+	end
 	local named = {}
 	for k, v in pairs(opts) do
 		if type(k) ~= "number" then named[k] = v end

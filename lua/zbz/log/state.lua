@@ -36,7 +36,11 @@ local function limits(opts, out)
 	if s == false then out.sample_first = -1
 	elseif s ~= nil then
 		if type(s) ~= "table" then return fail("sampling", "expects {initial=, thereafter=}, got " .. type(s)) end
-		O.check(s, { initial = true, thereafter = true }, "sampling", 1)
+		for name in pairs(s) do
+			if name ~= "initial" and name ~= "thereafter" then
+				return fail("sampling", O.unknown("option", name, { "initial", "thereafter" }))
+			end
+		end
 		local first, after = s.initial or 100, s.thereafter or 0
 		if type(first) ~= "number" or first < 1 or type(after) ~= "number" or after < 0 then
 			return fail("sampling", "initial and thereafter are whole numbers, initial at least 1")
@@ -49,12 +53,14 @@ local function limits(opts, out)
 		local rate, burst = r, nil
 		if type(r) == "table" then rate, burst = r.rate, r.burst end
 		if type(rate) == "string" then rate = tonumber((rate:match("^%s*(%d+)%s*/%s*s%s*$"))) end
-		if type(rate) ~= "number" or rate < 1 then return fail("rate_limit", "expects records a second: 100, \"100/s\" or {rate=, burst=}") end
+		local whole = type(rate) == "number" and rate >= 1 and (burst == nil or type(burst) == "number" and burst >= 1)
+		if not whole then return fail("rate_limit", "expects records a second: 100, \"100/s\" or {rate=, burst=}") end
 		out.rate, out.burst = math.floor(rate), burst and math.floor(burst) or nil
 	end
 	local d = opts.dedup
 	if d == false then out.dedup_ms = -1
 	elseif d ~= nil then
+		if tostring(d):match("^%s*%-") then return fail("dedup", "a duration cannot be negative") end
 		local ms, err = O.duration({ dedup = d == true and "1s" or d }, "dedup", 2)
 		if err then return nil, err end
 		out.dedup_ms = ms
@@ -79,7 +85,9 @@ local function flat_logger(set, name, opts)
 		out.parent = opts.parent
 	end
 	local own = opts.outputs
-	if own == nil then own = opts.output end
+	if own == nil then own = opts.output
+	elseif opts.output ~= nil then return fail("output", "is another word for outputs: give one of them")
+	end
 	if own ~= nil then
 		out.outputs, err = set.names(own, "outputs", name ~= ROOT and name .. "/" or nil)
 		if err then return nil, err end
@@ -124,6 +132,18 @@ local function flat_routes(set, routes, functions)
 	return list
 end
 
+--- Nobody may be an ancestor of its own.
+local function check_parents(loggers)
+	for name, opts in pairs(loggers) do
+		local at, hops = opts.parent, 0
+		while at and at ~= ROOT and hops < 1000 do
+			if at == name then return fail("parent", ("'%s' would inherit from itself"):format(name)) end
+			at, hops = loggers[at] and loggers[at].parent or at:match("^(.*)%.[^%.]*$"), hops + 1
+		end
+	end
+	return true
+end
+
 --- Settings for C of a state, and its set of outputs; nil, err.
 local function build(new, set)
 	local ok, err = declare(set, new.declared)
@@ -140,6 +160,8 @@ local function build(new, set)
 		end
 		s.loggers[#s.loggers + 1] = flat
 	end
+	ok, err = check_parents(new.loggers)
+	if not ok then return nil, err end
 	s.functions = {}
 	s.routes, err = flat_routes(set, new.routes, s.functions)
 	if err then return nil, err end
@@ -147,7 +169,7 @@ local function build(new, set)
 		s.outputs[i] = { name = out.name, output = not out.formatter and out.handle or nil, format = out.format, human = out.human,
 			colour = out.colour, level = out.level, where = numbered(out.where, s.functions), metadata = out.metadata }
 	end
-	if new.listener then s.outputs[#s.outputs + 1] = { name = "\0listener", always = true } end
+	if new.listener then s.outputs[#s.outputs + 1] = { name = "", always = true } end
 	local redact = new.redact or {}
 	s.redact, s.scan, s.secret, s.pii, s.key = redact.redact, redact.scan, redact.secret, redact.pii, redact.key
 	s.cipher_id, s.cipher_key = redact.cipher_id, redact.cipher_key
@@ -165,7 +187,10 @@ function M.apply(new, op)
 		set.undo()
 		error(settings, 0)
 	end
-	if settings then ok, err = core.log_configure(settings) end
+	if settings then
+		fine, ok, err = pcall(core.log_configure, settings)
+		if not fine then ok, err = E.fail("invalid_config", (tostring(ok):gsub("^zbz: log: ", ""))) end
+	end
 	if not ok then
 		set.undo()
 		return nil, E.is(err) and E.at(err, { op = op }) or err

@@ -110,6 +110,7 @@
 ---@field failures integer  attempts in a row that have failed, up to now
 ---@field last_error string?  of the last attempt that failed
 ---@field dead_letters integer
+---@field dead_letters_lost integer  of them, not in the file: none is named, it is full or cannot be written
 ---@field spooled integer  records in the spool now
 ---@field spooled_bytes integer
 ---@field spool_age number  seconds since the oldest of them came there
