@@ -10,6 +10,7 @@
 #define RINGS_MAX    1024
 #define LOOK_EVERY   INT64_C(1000000000) /* ns: for rings of the dead, and in case a count was missed */
 #define SYNC_EVERY   INT64_C(5000000)
+#define HELD_LONG    INT64_C(10000000) /* ns: an owner drops its oldest in microseconds */
 
 static void count(_Atomic uint64_t *counter, uint64_t n) {
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
@@ -145,6 +146,31 @@ void zbz_writer_close(zbz_writer *w) {
 	w->turn = NULL;
 }
 
+/* ---- held by their owners ---- */
+
+static bool held(const zbz_drained *d) {
+	return !d->orphan && atomic_load_explicit(&d->ring.h->hold, memory_order_relaxed) == ZBZ_HOLD_OWNER;
+}
+
+uint64_t zbz_drained_bytes(const zbz_drained *d) {
+	uint64_t tail, head;
+	if (held(d)) return 0;
+	return zbz_ring_span(&d->ring, &tail, &head) ? head - tail : UINT64_MAX;
+}
+
+void zbz_drained_judge(const zbz_writer *w, zbz_drained *d) {
+	int64_t now;
+	if (!held(d)) {
+		d->held_at = 0;
+		return;
+	}
+	now = zbz_mono_ns();
+	if (d->held_at == 0) d->held_at = now;
+	if (d->own || w->dir == NULL || now - d->held_at < HELD_LONG) return;
+	d->orphan = zbz_ring_dead(w->dir, &d->ring);
+	d->held_at = now;
+}
+
 /* ---- telling ---- */
 
 static void tell(zbz_drained *d) {
@@ -192,9 +218,8 @@ void zbz_trouble_note(zbz_trouble *t, char *what, const zbz_err *err) {
 bool zbz_writer_stopping(const zbz_writer *w) { return w->stop_at != NULL && atomic_load(w->stop_at) != 0; }
 
 static bool any_records(const zbz_writer *w) {
-	uint64_t tail, head;
 	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
-		if (!zbz_ring_span(&d->ring, &tail, &head) || tail != head) return true;
+		if (zbz_drained_bytes(d) > 0) return true;
 	return false;
 }
 
@@ -275,6 +300,7 @@ static void adopt(zbz_writer *w) {
 /* The dead before the living, these in turn. */
 static void gather(zbz_writer *w) {
 	zbz_drained *d, *first;
+	for (d = w->rings; d != NULL; d = d->next) zbz_drained_judge(w, d);
 	for (d = w->rings; d != NULL && !w->full; d = d->next)
 		if (d->orphan) zbz_batch_take(w, &d->ring, true);
 	first = d = w->turn != NULL ? w->turn : w->rings;
@@ -348,9 +374,8 @@ zbz_status zbz_writer_step(zbz_writer *w, zbz_call *c) {
 }
 
 static bool beyond_early(const zbz_writer *w) {
-	uint64_t tail, head;
 	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
-		if (!zbz_ring_span(&d->ring, &tail, &head) || head - tail > zbz_ring_early(&d->ring)) return true;
+		if (zbz_drained_bytes(d) > zbz_ring_early(&d->ring)) return true;
 	return false;
 }
 

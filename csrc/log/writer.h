@@ -28,6 +28,7 @@ typedef struct zbz_drained {
 	zbz_ring ring;
 	bool own, orphan; /* own: borrowed; orphan: its process is dead */
 	uint64_t written; /* the sink has all before this */
+	int64_t held_at;  /* mono ns: when its owner was first seen to hold it, or was last looked for; 0: it does not */
 } zbz_drained;
 
 typedef struct zbz_courier zbz_courier;
@@ -77,6 +78,10 @@ void zbz_writer_spool_count(const zbz_writer *w); /* what the numbers tell of it
 bool zbz_writer_stopping(const zbz_writer *w);
 /* Finds rings that are not known yet. */
 void zbz_writer_look(zbz_writer *w);
+/* Bytes of a ring that can be taken: none while its owner drops its oldest. UINT64_MAX: its positions make no sense. */
+uint64_t zbz_drained_bytes(const zbz_drained *d);
+/* Before it is taken from: an owner that holds it may have died so. */
+void zbz_drained_judge(const zbz_writer *w, zbz_drained *d);
 /* Might the next call of it have something to do? */
 bool zbz_writer_pressed(const zbz_writer *w);
 /* Rings of dead processes go when they are empty. */

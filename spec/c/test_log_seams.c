@@ -1,0 +1,147 @@
+/* Where the parts of the log meet: who holds a ring and dies, what is known before anything is written, what an error in the middle leaves. */
+#include "log_help.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "log/ring.h"
+
+static char spool[128], line[1024];
+
+/* A line of 200 bytes with a number in it. */
+static const char *numbered(int i) {
+	int n = snprintf(line, sizeof line, "%06d ", i);
+	memset(line + n, 'x', (size_t)(199 - n));
+	memcpy(line + 199, "\n", 2);
+	return line;
+}
+
+static zbz_output *opened(const char *options) {
+	zbz_output *o = NULL;
+	zbz_err err;
+	zbz_status status = log_open(options, &o, &err);
+	if (status != ZBZ_OK) fprintf(stderr, "%s: %s\n", check_name, err.text);
+	CHECK(status == ZBZ_OK);
+	return o;
+}
+
+#define AWAIT(cond)                                                 \
+	do {                                                            \
+		struct timespec tick = { 0, 1000000 };                      \
+		int turns_left = 10000;                                     \
+		while (!(cond) && turns_left-- > 0) nanosleep(&tick, NULL); \
+		CHECK(cond);                                                \
+	} while (0)
+
+static int lines(void) { return (int)told_lines(); }
+
+static int64_t cpu_ms(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* The directory of the only output. */
+static void find_dir(char out[400]) {
+	char dir[200];
+	DIR *d;
+	const struct dirent *e;
+	out[0] = '\0';
+	snprintf(dir, sizeof dir, "%s/zbz-log-%lu", rings, (unsigned long)geteuid());
+	d = opendir(dir);
+	while (d != NULL && (e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.') snprintf(out, 400, "%s/%.100s", dir, e->d_name);
+	if (d != NULL) closedir(d);
+}
+
+/* This process's own ring, by its pid. */
+static bool own_ring(zbz_ring *ring) {
+	char dir[400];
+	DIR *d;
+	const struct dirent *e;
+	bool found = false;
+	find_dir(dir);
+	d = opendir(dir);
+	while (d != NULL && !found && (e = readdir(d)) != NULL) {
+		if (!zbz_ring_name_ok(e->d_name) || zbz_ring_attach(dir, e->d_name, ring, NULL) != ZBZ_OK) continue;
+		found = ring->h->pid == (uint64_t)getpid();
+		if (!found) zbz_ring_unmap(ring);
+	}
+	if (d != NULL) closedir(d);
+	return found;
+}
+
+static void await_byte(int fd) {
+	char byte;
+	CHECK(read(fd, &byte, 1) == 1);
+}
+
+/* ---- a ring held by the dead ---- */
+
+/* Dies in drop_oldest, between the two stores, while somebody else writes and knows its ring. */
+static void die_holding(int ready, int go) {
+	zbz_output *o;
+	zbz_ring ring;
+	told_reset();
+	o = opened("type=told name=held policy=drop_oldest ring_size=64KB");
+	say(o, numbered(1));
+	if (write(ready, "x", 1) != 1) _exit(1);
+	await_byte(go);
+	if (!own_ring(&ring)) _exit(2);
+	atomic_store(&ring.h->hold, ZBZ_HOLD_OWNER);
+	say(o, numbered(2));
+	if (write(ready, "x", 1) != 1) _exit(1);
+	for (;;) pause();
+}
+
+static void an_owner_dies_holding(const char *more) {
+	int ready[2], go[2];
+	char options[400];
+	zbz_output *o;
+	pid_t pid;
+	int64_t cpu;
+	struct timespec second = { 1, 0 };
+	snprintf(options, sizeof options, "type=told name=held policy=drop_oldest ring_size=64KB %s", more);
+	CHECK(pipe(ready) == 0 && pipe(go) == 0);
+	told_reset();
+	o = opened(options);
+	say(o, numbered(0));
+	CHECK(flush(o, 5000) == ZBZ_OK);
+	pid = fork();
+	if (pid == 0) die_holding(ready[1], go[0]);
+	await_byte(ready[0]);
+	AWAIT(lines() == 2);
+	CHECK(write(go[1], "x", 1) == 1);
+	await_byte(ready[0]);
+	/* Stopped there, it costs the writer no more than a look now and then. */
+	cpu = cpu_ms();
+	nanosleep(&second, NULL);
+	cpu = cpu_ms() - cpu;
+	CHECK(cpu < 300);
+	if (cpu >= 300) fprintf(stderr, "%d ms of processor time\n", (int)cpu);
+	CHECK(lines() == 2);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	AWAIT(lines() == 3);
+	CHECK(numbers(o).recovered == 1);
+	zbz_output_unref(o);
+	CHECK(no_rings());
+	for (int i = 0; i < 2; i++) {
+		close(ready[i]);
+		close(go[i]);
+	}
+}
+
+static void held_by_the_dead(void) { an_owner_dies_holding("max_retry_delay=5ms"); }
+
+int main(void) {
+	if (!dirs_make() || zbz_sink_register(&told_sink, NULL) != ZBZ_OK) return 1;
+	snprintf(spool, sizeof spool, "%s/spool", work);
+	if (mkdir(spool, 0700) != 0) return 1;
+	if (CHILD_THREADS) RUN(held_by_the_dead);
+	dirs_remove();
+	return DONE();
+}
