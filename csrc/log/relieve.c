@@ -39,10 +39,10 @@ zbz_status zbz_writer_spool(zbz_writer *w, bool make, zbz_err *err) {
 	return ZBZ_OK;
 }
 
-/* A ring whose positions make sense, with enough in it. */
+/* A ring whose positions make sense, with enough in it; not before it is known what the former writer has left, in the spool and on its way. */
 bool zbz_writer_pressed(const zbz_writer *w) {
 	bool all = zbz_writer_stopping(w);
-	if (w->spool == NULL || zbz_mono_ns() < w->spool->resume_at) return false;
+	if (w->spool == NULL || !w->ready || zbz_mono_ns() < w->spool->resume_at) return false;
 	for (const zbz_drained *d = w->rings; d != NULL; d = d->next) {
 		uint64_t bytes = zbz_drained_bytes(d);
 		if (bytes != UINT64_MAX && bytes > (all ? 0 : d->ring.size / 2)) return true;

@@ -79,7 +79,6 @@ void zbz_writer_look(zbz_writer *w) {
 	size_t n = 0;
 	w->looked = zbz_mono_ns();
 	w->rings_seen = seen;
-	w->ready = true;
 	if (w->dir == NULL) return;
 	dir = opendir(w->dir);
 	if (dir == NULL) return;
@@ -361,9 +360,9 @@ zbz_status zbz_writer_step(zbz_writer *w, zbz_call *c) {
 	if (fresh) {
 		/* Its last chunk may still be in a ring as well: nothing is written before that is known. */
 		status = zbz_writer_spool(w, false, &c->err);
-		w->ready = status == ZBZ_OK || status == ZBZ_E_LOCKED;
-		if (!w->ready) return status;
+		if (status != ZBZ_OK && status != ZBZ_E_LOCKED) return status;
 		adopt(w);
+		w->ready = true;
 	}
 	status = fill(w, &c->err);
 	if (status < 0) return status;

@@ -56,7 +56,7 @@ typedef struct zbz_writer {
 	uint32_t rings_seen;            /* of the journal's count */
 	int64_t looked, synced_at;      /* mono ns */
 	bool ready, unsynced,
-	    batch_orphan; /* ready: the directory was looked through; batch_orphan: another writer has left the batch */
+	    batch_orphan; /* ready: it is known what the former writer has left; batch_orphan: another writer has left the batch */
 	struct zbz_writer *next; /* among those a forked child let lie */
 } zbz_writer;
 

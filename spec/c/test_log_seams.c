@@ -137,11 +137,76 @@ static void an_owner_dies_holding(const char *more) {
 
 static void held_by_the_dead(void) { an_owner_dies_holding("max_retry_delay=5ms"); }
 
+/* ---- nothing is written before it is known what is in the spool ---- */
+
+static void child_says(const char *options, int i) {
+	pid_t pid = fork();
+	if (pid == 0) {
+		zbz_output *o;
+		told_reset();
+		o = opened(options);
+		_exit(o != NULL && say(o, numbered(i)) ? 0 : 1);
+	}
+	int status;
+	waitpid(pid, &status, 0);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* The spool's own directory of the output. */
+static void find_spool(char out[400]) {
+	char cmd[300];
+	FILE *f;
+	snprintf(cmd, sizeof cmd, "find '%s' -mindepth 2 -maxdepth 2 -type d", spool);
+	f = popen(cmd, "r");
+	out[0] = '\0';
+	if (fgets(out, 400, f) != NULL) out[strcspn(out, "\n")] = '\0';
+	pclose(f);
+}
+
+/* Records in a spool that cannot be opened for now, and another process that comes meanwhile: theirs still come first. */
+static void a_spool_that_opens_late(void) {
+	char options[400], dir[400], cursor[420], aside[440];
+	zbz_output *o;
+	pid_t pid;
+	snprintf(options, sizeof options,
+	         "type=told name=late ring_size=64KB max_retry_delay=5ms batch_size=4000B spool=%s", spool);
+	told_reset();
+	pid = fork();
+	if (pid == 0) {
+		told_set(&told.fail, 1000000);
+		o = opened(options);
+		for (int i = 0; i < 1000; i++) say(o, numbered(i));
+		while (numbers(o).spooled < 500) sched_yield();
+		kill(getpid(), SIGKILL);
+	}
+	waitpid(pid, NULL, 0);
+	find_spool(dir);
+	CHECK(dir[0] != '\0');
+	snprintf(cursor, sizeof cursor, "%s/cursor", dir);
+	snprintf(aside, sizeof aside, "%s/cursor.aside", dir);
+	CHECK(rename(cursor, aside) == 0 && mkdir(cursor, 0700) == 0);
+	o = opened(options);
+	say(o, numbered(2000));
+	AWAIT(numbers(o).writer && numbers(o).spool_error[0] != '\0');
+	child_says(options, 2001);
+	AWAIT(numbers(o).spool_error[0] != '\0');
+	for (int i = 0; i < 300; i++) nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
+	CHECK(lines() == 0);
+	CHECK(rmdir(cursor) == 0 && rename(aside, cursor) == 0);
+	AWAIT(lines() >= 1002);
+	CHECK(lines() == 1002);
+	CHECK(numbers(o).damaged == 0);
+	CHECK(memcmp(told.text, numbered(0), 200) == 0);
+	zbz_output_unref(o);
+	CHECK(no_rings());
+}
+
 int main(void) {
 	if (!dirs_make() || zbz_sink_register(&told_sink, NULL) != ZBZ_OK) return 1;
 	snprintf(spool, sizeof spool, "%s/spool", work);
 	if (mkdir(spool, 0700) != 0) return 1;
 	if (CHILD_THREADS) RUN(held_by_the_dead);
+	if (CHILD_THREADS) RUN(a_spool_that_opens_late);
 	dirs_remove();
 	return DONE();
 }
