@@ -163,32 +163,43 @@ static void find_spool(char out[400]) {
 	pclose(f);
 }
 
-/* Records in a spool that cannot be opened for now, and another process that comes meanwhile: theirs still come first. */
-static void a_spool_that_opens_late(void) {
-	char options[400], dir[400], cursor[420], aside[440];
-	zbz_output *o;
-	pid_t pid;
+static const char *late_options(void) {
+	static char options[400];
 	snprintf(options, sizeof options,
 	         "type=told name=late ring_size=64KB max_retry_delay=5ms batch_size=4000B spool=%s", spool);
+	return options;
+}
+
+/* A process is killed that has 1000 records in its ring, on their way, and in its spool. */
+static void leave_spool(void) {
+	pid_t pid;
 	told_reset();
 	pid = fork();
 	if (pid == 0) {
+		zbz_output *o;
 		told_set(&told.fail, 1000000);
-		o = opened(options);
+		o = opened(late_options());
 		for (int i = 0; i < 1000; i++) say(o, numbered(i));
 		while (numbers(o).spooled < 500) sched_yield();
 		kill(getpid(), SIGKILL);
 	}
 	waitpid(pid, NULL, 0);
+}
+
+/* Records in a spool that cannot be opened for now, and another process that comes meanwhile: theirs still come first. */
+static void a_spool_that_opens_late(void) {
+	char dir[400], cursor[420], aside[440];
+	zbz_output *o;
+	leave_spool();
 	find_spool(dir);
 	CHECK(dir[0] != '\0');
 	snprintf(cursor, sizeof cursor, "%s/cursor", dir);
 	snprintf(aside, sizeof aside, "%s/cursor.aside", dir);
 	CHECK(rename(cursor, aside) == 0 && mkdir(cursor, 0700) == 0);
-	o = opened(options);
+	o = opened(late_options());
 	say(o, numbered(2000));
 	AWAIT(numbers(o).writer && numbers(o).spool_error[0] != '\0');
-	child_says(options, 2001);
+	child_says(late_options(), 2001);
 	AWAIT(numbers(o).spool_error[0] != '\0');
 	for (int i = 0; i < 300; i++) nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
 	CHECK(lines() == 0);
@@ -201,12 +212,52 @@ static void a_spool_that_opens_late(void) {
 	CHECK(no_rings());
 }
 
+/* ---- a disk that fails in the middle of a chunk ---- */
+
+static _Atomic int bad_reads; /* large reads that end in their middle, and the next one fails */
+
+ZBZ_API ssize_t pread(int fd, void *p, size_t n, off_t at) {
+	static _Atomic bool broken;
+	if (broken) {
+		broken = false;
+		errno = EIO;
+		return -1;
+	}
+	if (n > 4096 && bad_reads > 0) {
+		bad_reads--;
+		broken = true;
+		n /= 2;
+	}
+	return (ssize_t)syscall(SYS_pread64, fd, p, n, at);
+}
+
+static void fails_at_times(int times) {
+	zbz_output *o;
+	leave_spool();
+	bad_reads = times;
+	o = opened(late_options());
+	say(o, numbered(1000));
+	AWAIT(lines() >= 1001);
+	CHECK(lines() == 1001 && bad_reads == 0);
+	CHECK(numbers(o).damaged == 0);
+	zbz_output_unref(o);
+	CHECK(no_rings());
+}
+
+/* The first who reads is the recovery at the open. */
+static void a_disk_that_fails_at_times(void) {
+	fails_at_times(1);
+	fails_at_times(2);
+	fails_at_times(3);
+}
+
 int main(void) {
 	if (!dirs_make() || zbz_sink_register(&told_sink, NULL) != ZBZ_OK) return 1;
 	snprintf(spool, sizeof spool, "%s/spool", work);
 	if (mkdir(spool, 0700) != 0) return 1;
 	if (CHILD_THREADS) RUN(held_by_the_dead);
 	if (CHILD_THREADS) RUN(a_spool_that_opens_late);
+	if (CHILD_THREADS) RUN(a_disk_that_fails_at_times);
 	dirs_remove();
 	return DONE();
 }
