@@ -251,6 +251,63 @@ static void a_disk_that_fails_at_times(void) {
 	fails_at_times(3);
 }
 
+/* ---- forks while outputs open and close: what a sink takes in its close comes after what its output holds then ---- */
+
+static _Atomic bool enough;
+static const char *churned; /* type of the outputs */
+
+static zbz_output *open_one(int i) {
+	zbz_config *cfg = zbz_config_new(), *bucket = zbz_config_new();
+	zbz_output *o = NULL;
+	char text[200];
+	snprintf(text, sizeof text, "churn%d", i);
+	zbz_config_set_text(bucket, "provider", zbz_bstr("memory"), NULL);
+	zbz_config_set_text(bucket, "name", zbz_bstr(text), NULL);
+	zbz_config_set_text(cfg, "type", zbz_bstr(churned), NULL);
+	zbz_config_set_text(cfg, "ring", zbz_bstr(rings), NULL);
+	snprintf(text, sizeof text, "%s/churn%d.log", work, i);
+	if (strcmp(churned, "file") == 0)
+		zbz_config_set_text(cfg, "path", zbz_bstr(text), NULL);
+	else
+		zbz_config_set_config(cfg, "bucket", bucket, NULL);
+	if (strcmp(churned, "file") == 0) zbz_config_free(bucket);
+	zbz_output_open(cfg, zbz_clock_system(), &o, NULL);
+	zbz_config_free(cfg);
+	return o;
+}
+
+static void *churn(void *ud) {
+	int opened_n = 0;
+	while (!enough) {
+		zbz_output *o = open_one(*(int *)ud);
+		opened_n += o != NULL;
+		zbz_output_unref(o);
+	}
+	return opened_n > 0 ? ud : NULL;
+}
+
+/* The alarm ends the test when a fork does not come back. */
+static void forks_beside(const char *type) {
+	static int names[2] = { 1, 2 };
+	pthread_t threads[2];
+	void *fine;
+	churned = type;
+	enough = false;
+	alarm(60);
+	for (int i = 0; i < 2; i++) CHECK(pthread_create(&threads[i], NULL, churn, &names[i]) == 0);
+	for (int i = 0; i < 300; i++) {
+		pid_t pid = fork();
+		if (pid == 0) _exit(0);
+		waitpid(pid, NULL, 0);
+	}
+	enough = true;
+	for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], &fine) == 0 && fine != NULL);
+	alarm(0);
+}
+
+static void forks_beside_files(void) { forks_beside("file"); }
+static void forks_beside_buckets(void) { forks_beside("storage"); }
+
 int main(void) {
 	if (!dirs_make() || zbz_sink_register(&told_sink, NULL) != ZBZ_OK) return 1;
 	snprintf(spool, sizeof spool, "%s/spool", work);
@@ -258,6 +315,8 @@ int main(void) {
 	if (CHILD_THREADS) RUN(held_by_the_dead);
 	if (CHILD_THREADS) RUN(a_spool_that_opens_late);
 	if (CHILD_THREADS) RUN(a_disk_that_fails_at_times);
+	RUN(forks_beside_files);
+	RUN(forks_beside_buckets);
 	dirs_remove();
 	return DONE();
 }
