@@ -117,12 +117,14 @@ static void walk(zbz_spool *s, int fd, uint64_t number, _Atomic uint64_t *damage
 	s->used += offset;
 }
 
-static void look_at(zbz_spool *s, uint64_t number, _Atomic uint64_t *aside, _Atomic uint64_t *damaged) {
+/* What cannot be looked at now must not be taken for what is not there: its number would be given to the next. */
+static zbz_status look_at(zbz_spool *s, uint64_t number, _Atomic uint64_t *aside, _Atomic uint64_t *damaged,
+                          zbz_err *err) {
 	char path[PATH_MAX];
 	int fd;
 	zbz_spool_path(s, NAME, number, path);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (fd < 0) return;
+	if (fd < 0) return errno == ENOENT ? ZBZ_OK : zbz_spool_fail(err, errno, path, "cannot be opened");
 	if (number < s->at.segment || unborn(fd)) {
 		unlink(path);
 	} else if (judge(fd, number) != ZBZ_OK) {
@@ -132,19 +134,22 @@ static void look_at(zbz_spool *s, uint64_t number, _Atomic uint64_t *aside, _Ato
 		walk(s, fd, number, damaged);
 	}
 	close(fd);
+	return ZBZ_OK;
 }
 
 static zbz_status survey(zbz_spool *s, _Atomic uint64_t *aside, _Atomic uint64_t *damaged, zbz_err *err) {
 	size_t n;
 	uint64_t *all = numbers(s, &n);
+	zbz_status status = ZBZ_OK;
 	if (all == NULL) return zbz_fail_nomem(err);
 	s->first = s->last = s->end = s->used = s->records = s->bytes = 0;
 	s->newest = (zbz_chunk_head){ 0 };
 	if (!zbz_cursor_read(s, &s->at)) s->at = (zbz_spool_place){ .segment = 1 };
 	/* A number is never used again: the cursor may stand in a segment that is gone. */
 	if (n == 0 && s->at.offset > 0) s->at = (zbz_spool_place){ .segment = s->at.segment + 1 };
-	for (size_t i = 0; i < n; i++) look_at(s, all[i], aside, damaged);
+	for (size_t i = 0; i < n && status == ZBZ_OK; i++) status = look_at(s, all[i], aside, damaged, err);
 	zbz_free(all);
+	if (status != ZBZ_OK) return status;
 	if (s->first > s->at.segment) s->at = (zbz_spool_place){ .segment = s->first };
 	if (s->at.offset == 0) s->at.chunk = s->at.offset = sizeof(zbz_segment_head);
 	s->found = (zbz_spool_place){ .segment = s->last, .offset = s->end };
