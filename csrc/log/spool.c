@@ -71,22 +71,24 @@ static int by_number(const void *a, const void *b) {
 	return (x > y) - (x < y);
 }
 
-/* The numbers of all segments, sorted; NULL: out of memory. */
-static uint64_t *numbers(const zbz_spool *s, size_t *n) {
-	uint64_t *all = zbz_calloc(NUMBERS_MAX, sizeof *all);
-	DIR *d = all != NULL ? opendir(s->dir) : NULL;
+/* The numbers of all segments, sorted; to be freed. */
+static zbz_status numbers(const zbz_spool *s, uint64_t **all, size_t *n, zbz_err *err) {
+	DIR *d = opendir(s->dir);
 	const struct dirent *e;
 	*n = 0;
-	while (d != NULL && (e = readdir(d)) != NULL && *n < NUMBERS_MAX) {
+	if (d == NULL) return zbz_spool_fail(err, errno, s->dir, "cannot be opened");
+	*all = zbz_calloc(NUMBERS_MAX, sizeof **all);
+	while (*all != NULL && (e = readdir(d)) != NULL && *n < NUMBERS_MAX) {
 		char *end;
 		uint64_t number;
 		if (strncmp(e->d_name, NAME ".", sizeof NAME) != 0 || strlen(e->d_name) != sizeof NAME + 16) continue;
 		number = strtoull(e->d_name + sizeof NAME, &end, 16);
-		if (*end == '\0' && number > 0 && number < UINT64_MAX / 2) all[(*n)++] = number;
+		if (*end == '\0' && number > 0 && number < UINT64_MAX / 2) (*all)[(*n)++] = number;
 	}
-	if (d != NULL) closedir(d);
-	if (all != NULL) qsort(all, *n, sizeof *all, by_number);
-	return all;
+	closedir(d);
+	if (*all == NULL) return zbz_fail_nomem(err);
+	qsort(*all, *n, sizeof **all, by_number);
+	return ZBZ_OK;
 }
 
 static void drop_segment(zbz_spool *s, uint64_t number) {
@@ -124,7 +126,11 @@ static zbz_status look_at(zbz_spool *s, uint64_t number, _Atomic uint64_t *aside
 	int fd;
 	zbz_spool_path(s, NAME, number, path);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (fd < 0) return errno == ENOENT ? ZBZ_OK : zbz_spool_fail(err, errno, path, "cannot be opened");
+	if (fd < 0 && errno != ENOENT && errno != ELOOP) return zbz_spool_fail(err, errno, path, "cannot be opened");
+	if (fd < 0) {
+		set_aside(s, number, aside); /* a link is none of ours */
+		return ZBZ_OK;
+	}
 	if (number < s->at.segment || unborn(fd)) {
 		unlink(path);
 	} else if (judge(fd, number) != ZBZ_OK) {
@@ -139,9 +145,9 @@ static zbz_status look_at(zbz_spool *s, uint64_t number, _Atomic uint64_t *aside
 
 static zbz_status survey(zbz_spool *s, _Atomic uint64_t *aside, _Atomic uint64_t *damaged, zbz_err *err) {
 	size_t n;
-	uint64_t *all = numbers(s, &n);
-	zbz_status status = ZBZ_OK;
-	if (all == NULL) return zbz_fail_nomem(err);
+	uint64_t *all;
+	zbz_status status = numbers(s, &all, &n, err);
+	if (status != ZBZ_OK) return status;
 	s->first = s->last = s->end = s->used = s->records = s->bytes = 0;
 	s->newest = (zbz_chunk_head){ 0 };
 	if (!zbz_cursor_read(s, &s->at)) s->at = (zbz_spool_place){ .segment = 1 };

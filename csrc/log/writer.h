@@ -76,8 +76,8 @@ void zbz_writer_relieve(zbz_writer *w);
 zbz_status zbz_writer_spool(zbz_writer *w, bool make, zbz_err *err);
 void zbz_writer_spool_count(const zbz_writer *w); /* what the numbers tell of it */
 bool zbz_writer_stopping(const zbz_writer *w);
-/* Finds rings that are not known yet. */
-void zbz_writer_look(zbz_writer *w);
+/* Finds rings that are not known yet; false: there may be more, which cannot be looked at now. */
+bool zbz_writer_look(zbz_writer *w);
 /* Bytes of a ring that can be taken: none while its owner drops its oldest. UINT64_MAX: its positions make no sense. */
 uint64_t zbz_drained_bytes(const zbz_drained *d);
 /* Before it is taken from: an owner that holds it may have died so. */
@@ -88,7 +88,6 @@ bool zbz_writer_pressed(const zbz_writer *w);
 void zbz_writer_bury(zbz_writer *w);
 /* The same once in a while, and a look for rings. */
 void zbz_writer_tidy(zbz_writer *w);
-void zbz_trouble_note(zbz_trouble *t, char *what, const zbz_err *err);
 /* Flushes the sink now and tells those that wait. */
 zbz_status zbz_writer_sync(zbz_writer *w, zbz_call *c);
 

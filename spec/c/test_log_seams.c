@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "log/ring.h"
+#include "log/journal.h"
 
 static char spool[128], line[1024];
 
@@ -233,7 +233,18 @@ ZBZ_API ssize_t pread(int fd, void *p, size_t n, off_t at) {
 	return (ssize_t)syscall(SYS_pread64, fd, p, n, at);
 }
 
+static _Atomic int bad_rings; /* opens of rings */
 static _Atomic int bad_opens; /* of segments, to be read */
+static _Atomic int bad_dirs;  /* looks into the spool */
+
+ZBZ_API DIR *opendir(const char *path) {
+	if (bad_dirs > 0 && strncmp(path, spool, strlen(spool)) == 0) {
+		bad_dirs--;
+		errno = EMFILE;
+		return NULL;
+	}
+	return fdopendir((int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
 
 ZBZ_API int open(const char *path, int how, ...) {
 	va_list more;
@@ -241,6 +252,11 @@ ZBZ_API int open(const char *path, int how, ...) {
 	va_start(more, how);
 	mode = (how & O_CREAT) != 0 ? va_arg(more, mode_t) : 0;
 	va_end(more);
+	if (bad_rings > 0 && strstr(path, "/ring.") != NULL && (how & O_CREAT) == 0) {
+		bad_rings--;
+		errno = EMFILE;
+		return -1;
+	}
 	if (bad_opens > 0 && strstr(path, "/seg.") != NULL && (how & O_ACCMODE) == O_RDONLY) {
 		bad_opens--;
 		errno = EMFILE;
@@ -250,20 +266,80 @@ ZBZ_API int open(const char *path, int how, ...) {
 }
 
 /* What cannot be looked at is not there to be written over. */
-static void no_descriptor_for_a_segment(void) {
+static void no_descriptor(_Atomic int *bad) {
 	zbz_output *o;
 	leave_spool();
-	bad_opens = 2; /* of the recovery, and of the writer */
+	*bad = 2; /* of the recovery, and of the writer */
 	told_set(&told.fail, 1000000);
 	o = opened(late_options());
 	for (int i = 1000; i < 2000; i++) say(o, numbered(i));
-	CHECK(bad_opens == 0);
+	AWAIT(*bad == 0);
 	told_set(&told.fail, 0);
 	AWAIT(lines() >= 2000);
 	CHECK(lines() == 2000);
 	CHECK(numbers(o).damaged == 0);
 	zbz_output_unref(o);
 	CHECK(no_rings());
+}
+
+static void no_descriptor_for_a_segment(void) { no_descriptor(&bad_opens); }
+static void no_descriptor_for_the_spool(void) { no_descriptor(&bad_dirs); }
+
+/* ---- a batch of the dead whose ring cannot be looked at ---- */
+
+/* As if the writer had died between a batch and the move of its ring's tail. */
+static void turn_back(const char *dir) {
+	zbz_journal_page page;
+	zbz_ring ring;
+	char path[420], name[ZBZ_RING_NAME];
+	const zbz_batch_fill *f;
+	FILE *file;
+	snprintf(path, sizeof path, "%s/journal", dir);
+	file = fopen(path, "r");
+	CHECK(file != NULL && fread(&page, sizeof page, 1, file) == 1);
+	fclose(file);
+	f = zbz_batch_now(&page.batch);
+	CHECK(atomic_load(&page.batch.state) == ZBZ_BATCH_FILLED && f->kind == ZBZ_FROM_RING && f->n > 0);
+	snprintf(name, sizeof name, "ring.%llx", (unsigned long long)f->ring);
+	CHECK(zbz_ring_attach(dir, name, &ring, NULL) == ZBZ_OK && atomic_load(&ring.h->tail) == f->to);
+	atomic_store(&ring.h->tail, f->from);
+	zbz_ring_unmap(&ring);
+}
+
+static void no_descriptor_for_a_ring(void) {
+	char dir[400];
+	int ready[2];
+	zbz_output *o;
+	pid_t pid;
+	CHECK(pipe(ready) == 0);
+	told_reset();
+	pid = fork();
+	if (pid == 0) {
+		told_hold(true);
+		o = opened("type=told name=rings ring_size=64KB");
+		for (int i = 0; i < 10; i++) say(o, numbered(i));
+		told_await_held();
+		if (write(ready[1], "x", 1) != 1) _exit(1);
+		for (;;) pause();
+	}
+	await_byte(ready[0]);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	find_dir(dir);
+	turn_back(dir);
+	bad_rings = 3;
+	o = opened("type=told name=rings ring_size=64KB max_retry_delay=5ms");
+	say(o, numbered(10));
+	AWAIT(bad_rings == 0);
+	CHECK(flush(o, 5000) == ZBZ_OK);
+	AWAIT(lines() >= 11);
+	zbz_output_unref(o);
+	o = opened("type=told name=rings ring_size=64KB"); /* whatever was left comes now */
+	CHECK(flush(o, 5000) == ZBZ_OK && lines() == 11);
+	zbz_output_unref(o);
+	CHECK(no_rings());
+	close(ready[0]);
+	close(ready[1]);
 }
 
 static void fails_at_times(int times) {
@@ -353,6 +429,8 @@ int main(void) {
 	if (CHILD_THREADS) RUN(a_spool_that_opens_late);
 	if (CHILD_THREADS) RUN(a_disk_that_fails_at_times);
 	if (CHILD_THREADS) RUN(no_descriptor_for_a_segment);
+	if (CHILD_THREADS) RUN(no_descriptor_for_the_spool);
+	if (CHILD_THREADS) RUN(no_descriptor_for_a_ring);
 	RUN(forks_beside_files);
 	RUN(forks_beside_buckets);
 	dirs_remove();
