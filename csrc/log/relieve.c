@@ -39,30 +39,22 @@ zbz_status zbz_writer_spool(zbz_writer *w, bool make, zbz_err *err) {
 	return ZBZ_OK;
 }
 
-static bool half_full(const zbz_writer *w) {
-	uint64_t tail, head;
-	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
-		if (zbz_ring_span(&d->ring, &tail, &head) && head - tail > d->ring.size / 2) return true;
-	return false;
-}
-
-/* Of those whose positions make sense. */
-static bool any_to_spool(const zbz_writer *w) {
-	uint64_t tail, head;
-	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
-		if (zbz_ring_span(&d->ring, &tail, &head) && tail != head) return true;
-	return false;
-}
-
+/* A ring whose positions make sense, with enough in it; not before it is known what the former writer has left, in the spool and on its way. */
 bool zbz_writer_pressed(const zbz_writer *w) {
-	if (w->spool == NULL || zbz_mono_ns() < w->spool->resume_at) return false;
-	return half_full(w) || (zbz_writer_stopping(w) && any_to_spool(w));
+	bool all = zbz_writer_stopping(w);
+	if (w->spool == NULL || !w->ready || zbz_mono_ns() < w->spool->resume_at) return false;
+	for (const zbz_drained *d = w->rings; d != NULL; d = d->next) {
+		uint64_t bytes = zbz_drained_bytes(d);
+		if (bytes != UINT64_MAX && bytes > (all ? 0 : d->ring.size / 2)) return true;
+	}
+	return false;
 }
 
 void zbz_writer_relieve(zbz_writer *w) {
 	zbz_err err;
 	zbz_status status;
 	if (w->rings_seen != atomic_load(&w->journal->page->rings)) zbz_writer_look(w);
+	for (zbz_drained *d = w->rings; d != NULL; d = d->next) zbz_drained_judge(w, d);
 	if (!zbz_writer_pressed(w)) return;
 	status = zbz_writer_spool(w, true, &err);
 	for (zbz_drained *d = w->rings; d != NULL && status == ZBZ_OK; d = d->next) {

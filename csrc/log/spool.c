@@ -71,22 +71,24 @@ static int by_number(const void *a, const void *b) {
 	return (x > y) - (x < y);
 }
 
-/* The numbers of all segments, sorted; NULL: out of memory. */
-static uint64_t *numbers(const zbz_spool *s, size_t *n) {
-	uint64_t *all = zbz_calloc(NUMBERS_MAX, sizeof *all);
-	DIR *d = all != NULL ? opendir(s->dir) : NULL;
+/* The numbers of all segments, sorted; to be freed. */
+static zbz_status numbers(const zbz_spool *s, uint64_t **all, size_t *n, zbz_err *err) {
+	DIR *d = opendir(s->dir);
 	const struct dirent *e;
 	*n = 0;
-	while (d != NULL && (e = readdir(d)) != NULL && *n < NUMBERS_MAX) {
+	if (d == NULL) return zbz_spool_fail(err, errno, s->dir, "cannot be opened");
+	*all = zbz_calloc(NUMBERS_MAX, sizeof **all);
+	while (*all != NULL && (e = readdir(d)) != NULL && *n < NUMBERS_MAX) {
 		char *end;
 		uint64_t number;
 		if (strncmp(e->d_name, NAME ".", sizeof NAME) != 0 || strlen(e->d_name) != sizeof NAME + 16) continue;
 		number = strtoull(e->d_name + sizeof NAME, &end, 16);
-		if (*end == '\0' && number > 0 && number < UINT64_MAX / 2) all[(*n)++] = number;
+		if (*end == '\0' && number > 0 && number < UINT64_MAX / 2) (*all)[(*n)++] = number;
 	}
-	if (d != NULL) closedir(d);
-	if (all != NULL) qsort(all, *n, sizeof *all, by_number);
-	return all;
+	closedir(d);
+	if (*all == NULL) return zbz_fail_nomem(err);
+	qsort(*all, *n, sizeof **all, by_number);
+	return ZBZ_OK;
 }
 
 static void drop_segment(zbz_spool *s, uint64_t number) {
@@ -117,12 +119,18 @@ static void walk(zbz_spool *s, int fd, uint64_t number, _Atomic uint64_t *damage
 	s->used += offset;
 }
 
-static void look_at(zbz_spool *s, uint64_t number, _Atomic uint64_t *aside, _Atomic uint64_t *damaged) {
+/* What cannot be looked at now must not be taken for what is not there: its number would be given to the next. */
+static zbz_status look_at(zbz_spool *s, uint64_t number, _Atomic uint64_t *aside, _Atomic uint64_t *damaged,
+                          zbz_err *err) {
 	char path[PATH_MAX];
 	int fd;
 	zbz_spool_path(s, NAME, number, path);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (fd < 0) return;
+	if (fd < 0 && errno != ENOENT && errno != ELOOP) return zbz_spool_fail(err, errno, path, "cannot be opened");
+	if (fd < 0) {
+		set_aside(s, number, aside); /* a link is none of ours */
+		return ZBZ_OK;
+	}
 	if (number < s->at.segment || unborn(fd)) {
 		unlink(path);
 	} else if (judge(fd, number) != ZBZ_OK || (s->first != 0 && number - s->first >= NUMBERS_MAX)) {
@@ -132,17 +140,20 @@ static void look_at(zbz_spool *s, uint64_t number, _Atomic uint64_t *aside, _Ato
 		walk(s, fd, number, damaged);
 	}
 	close(fd);
+	return ZBZ_OK;
 }
 
 static zbz_status survey(zbz_spool *s, _Atomic uint64_t *aside, _Atomic uint64_t *damaged, zbz_err *err) {
 	size_t n;
-	uint64_t *all = numbers(s, &n);
-	if (all == NULL) return zbz_fail_nomem(err);
+	uint64_t *all;
+	zbz_status status = numbers(s, &all, &n, err);
+	if (status != ZBZ_OK) return status;
 	s->first = s->last = s->end = s->used = s->records = s->bytes = 0;
 	s->newest = (zbz_chunk_head){ 0 };
 	if (!zbz_cursor_read(s, &s->at)) s->at = (zbz_spool_place){ .segment = 1 };
-	for (size_t i = 0; i < n; i++) look_at(s, all[i], aside, damaged);
+	for (size_t i = 0; i < n && status == ZBZ_OK; i++) status = look_at(s, all[i], aside, damaged, err);
 	zbz_free(all);
+	if (status != ZBZ_OK) return status;
 	if (s->first > s->at.segment) s->at = (zbz_spool_place){ .segment = s->first };
 	if (s->at.offset == 0) s->at.chunk = s->at.offset = sizeof(zbz_segment_head);
 	s->sealed =

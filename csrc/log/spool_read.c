@@ -34,7 +34,10 @@ static zbz_status read_body(zbz_spool *s, uint64_t at, size_t n, zbz_err *err) {
 	while (status == ZBZ_OK && s->loaded.n < n) {
 		ssize_t got = pread(s->in, s->loaded.p + s->loaded.n, n - s->loaded.n, (off_t)(at + s->loaded.n));
 		if (got < 0 && errno == EINTR) continue;
-		if (got < 0) return zbz_spool_fail(err, errno, s->dir, "cannot be read");
+		if (got < 0) {
+			s->loaded.n = 0; /* a part of a chunk is none */
+			return zbz_spool_fail(err, errno, s->dir, "cannot be read");
+		}
 		if (got == 0) memset(s->loaded.p + s->loaded.n, 0, n - s->loaded.n);
 		s->loaded.n += got == 0 ? n - s->loaded.n : (size_t)got;
 	}

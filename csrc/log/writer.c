@@ -10,6 +10,7 @@
 #define RINGS_MAX    1024
 #define LOOK_EVERY   INT64_C(1000000000) /* ns: for rings of the dead, and in case a count was missed */
 #define SYNC_EVERY   INT64_C(5000000)
+#define HELD_LONG    INT64_C(10000000) /* ns: an owner drops its oldest in microseconds */
 
 static void count(_Atomic uint64_t *counter, uint64_t n) {
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
@@ -44,23 +45,31 @@ static void set_aside(zbz_writer *w, const char *name) {
 	if (rename(from, to) == 0) count(&w->counts->set_aside, 1);
 }
 
-static void found(zbz_writer *w, const char *name) {
+/* For a moment: of descriptors or memory. */
+static bool shortage(const zbz_err *err) {
+	return err->sys_errno == EMFILE || err->sys_errno == ENFILE || err->sys_errno == ENOMEM;
+}
+
+/* false: it cannot be told now what is in it. */
+static bool found(zbz_writer *w, const char *name) {
+	zbz_err err = { .status = ZBZ_OK };
 	zbz_ring ring;
 	zbz_drained *d;
 	uint64_t tail, head;
-	zbz_status status = zbz_ring_attach(w->dir, name, &ring, NULL);
+	zbz_status status = zbz_ring_attach(w->dir, name, &ring, &err);
 	if (status == ZBZ_E_CORRUPT || status == ZBZ_E_UNSUPPORTED) set_aside(w, name);
-	if (status != ZBZ_OK) return;
+	if (status != ZBZ_OK) return !shortage(&err);
 	if (!zbz_ring_span(&ring, &tail, &head) && zbz_ring_dead(w->dir, &ring)) {
 		zbz_ring_unmap(&ring);
 		set_aside(w, name);
-		return;
+		return true;
 	}
 	d = add(w, &ring, false);
 	if (d == NULL)
 		zbz_ring_unmap(&ring); /* found again at the next look */
 	else
 		d->orphan = zbz_ring_dead(w->dir, &ring);
+	return d != NULL;
 }
 
 /* Rings whose maker has died before they were finished. */
@@ -71,24 +80,25 @@ static void sweep(const zbz_writer *w, DIR *dir, const char *name) {
 		unlinkat(dirfd(dir), name, 0);
 }
 
-void zbz_writer_look(zbz_writer *w) {
+bool zbz_writer_look(zbz_writer *w) {
 	uint32_t seen = atomic_load(&w->journal->page->rings);
 	DIR *dir;
 	const struct dirent *e;
 	size_t n = 0;
+	bool all = true;
 	w->looked = zbz_mono_ns();
 	w->rings_seen = seen;
-	w->ready = true;
-	if (w->dir == NULL) return;
+	if (w->dir == NULL) return true;
 	dir = opendir(w->dir);
-	if (dir == NULL) return;
+	if (dir == NULL) return errno == ENOENT;
 	while ((e = readdir(dir)) != NULL && n < RINGS_MAX) {
 		sweep(w, dir, e->d_name);
 		if (!zbz_ring_name_ok(e->d_name)) continue;
 		n++;
-		if (known(w, e->d_name) == NULL) found(w, e->d_name);
+		if (known(w, e->d_name) == NULL) all = found(w, e->d_name) && all;
 	}
 	closedir(dir);
+	return all;
 }
 
 /* ---- letting go ---- */
@@ -145,6 +155,31 @@ void zbz_writer_close(zbz_writer *w) {
 	w->turn = NULL;
 }
 
+/* ---- held by their owners ---- */
+
+static bool held(const zbz_drained *d) {
+	return !d->orphan && atomic_load_explicit(&d->ring.h->hold, memory_order_relaxed) == ZBZ_HOLD_OWNER;
+}
+
+uint64_t zbz_drained_bytes(const zbz_drained *d) {
+	uint64_t tail, head;
+	if (held(d)) return 0;
+	return zbz_ring_span(&d->ring, &tail, &head) ? head - tail : UINT64_MAX;
+}
+
+void zbz_drained_judge(const zbz_writer *w, zbz_drained *d) {
+	int64_t now;
+	if (!held(d)) {
+		d->held_at = 0;
+		return;
+	}
+	now = zbz_mono_ns();
+	if (d->held_at == 0) d->held_at = now;
+	if (d->own || w->dir == NULL || now - d->held_at < HELD_LONG) return;
+	d->orphan = zbz_ring_dead(w->dir, &d->ring);
+	d->held_at = now;
+}
+
 /* ---- telling ---- */
 
 static void tell(zbz_drained *d) {
@@ -192,9 +227,8 @@ void zbz_trouble_note(zbz_trouble *t, char *what, const zbz_err *err) {
 bool zbz_writer_stopping(const zbz_writer *w) { return w->stop_at != NULL && atomic_load(w->stop_at) != 0; }
 
 static bool any_records(const zbz_writer *w) {
-	uint64_t tail, head;
 	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
-		if (!zbz_ring_span(&d->ring, &tail, &head) || tail != head) return true;
+		if (zbz_drained_bytes(d) > 0) return true;
 	return false;
 }
 
@@ -275,6 +309,7 @@ static void adopt(zbz_writer *w) {
 /* The dead before the living, these in turn. */
 static void gather(zbz_writer *w) {
 	zbz_drained *d, *first;
+	for (d = w->rings; d != NULL; d = d->next) zbz_drained_judge(w, d);
 	for (d = w->rings; d != NULL && !w->full; d = d->next)
 		if (d->orphan) zbz_batch_take(w, &d->ring, true);
 	first = d = w->turn != NULL ? w->turn : w->rings;
@@ -328,16 +363,24 @@ static zbz_status fill(zbz_writer *w, zbz_err *err) {
 	return ZBZ_OK;
 }
 
+/* The batch that the former writer has left may still be in a ring as well: nothing is written before that is known. */
+static zbz_status no_look(const zbz_writer *w, zbz_err *err) {
+	zbz_fail(err, ZBZ_E_UNAVAILABLE, "the rings in %.160s cannot be looked at now", w->dir);
+	zbz_trouble_note(w->trouble, w->trouble->sink, err);
+	return ZBZ_E_UNAVAILABLE;
+}
+
 zbz_status zbz_writer_step(zbz_writer *w, zbz_call *c) {
-	bool fresh = !w->ready;
+	bool fresh = !w->ready, all = true;
 	zbz_status status = ZBZ_OK;
-	if (fresh || w->rings_seen != atomic_load(&w->journal->page->rings)) zbz_writer_look(w);
+	if (fresh || w->rings_seen != atomic_load(&w->journal->page->rings)) all = zbz_writer_look(w);
+	if (fresh && !all) return no_look(w, &c->err);
 	if (fresh) {
-		/* Its last chunk may still be in a ring as well: nothing is written before that is known. */
+		/* So may the last chunk of its spool. */
 		status = zbz_writer_spool(w, false, &c->err);
-		w->ready = status == ZBZ_OK || status == ZBZ_E_LOCKED;
-		if (!w->ready) return status;
+		if (status != ZBZ_OK && status != ZBZ_E_LOCKED) return status;
 		adopt(w);
+		w->ready = true;
 	}
 	status = fill(w, &c->err);
 	if (status < 0) return status;
@@ -348,9 +391,8 @@ zbz_status zbz_writer_step(zbz_writer *w, zbz_call *c) {
 }
 
 static bool beyond_early(const zbz_writer *w) {
-	uint64_t tail, head;
 	for (const zbz_drained *d = w->rings; d != NULL; d = d->next)
-		if (!zbz_ring_span(&d->ring, &tail, &head) || head - tail > zbz_ring_early(&d->ring)) return true;
+		if (zbz_drained_bytes(d) > zbz_ring_early(&d->ring)) return true;
 	return false;
 }
 

@@ -29,6 +29,7 @@ typedef struct zbz_drained {
 	zbz_ring ring;
 	bool own, orphan; /* own: borrowed; orphan: its process is dead */
 	uint64_t written; /* the sink has all before this */
+	int64_t held_at;  /* mono ns: when its owner was first seen to hold it, or was last looked for; 0: it does not */
 } zbz_drained;
 
 typedef struct zbz_courier zbz_courier;
@@ -56,7 +57,7 @@ typedef struct zbz_writer {
 	uint32_t rings_seen;            /* of the journal's count */
 	int64_t looked, synced_at;      /* mono ns */
 	bool ready, unsynced,
-	    batch_orphan; /* ready: the directory was looked through; batch_orphan: another writer has left the batch */
+	    batch_orphan; /* ready: it is known what the former writer has left; batch_orphan: another writer has left the batch */
 	struct zbz_writer *next; /* among those a forked child let lie */
 } zbz_writer;
 
@@ -76,15 +77,18 @@ void zbz_writer_relieve(zbz_writer *w);
 zbz_status zbz_writer_spool(zbz_writer *w, bool make, zbz_err *err);
 void zbz_writer_spool_count(const zbz_writer *w); /* what the numbers tell of it */
 bool zbz_writer_stopping(const zbz_writer *w);
-/* Finds rings that are not known yet. */
-void zbz_writer_look(zbz_writer *w);
+/* Finds rings that are not known yet; false: there may be more, which cannot be looked at now. */
+bool zbz_writer_look(zbz_writer *w);
+/* Bytes of a ring that can be taken: none while its owner drops its oldest. UINT64_MAX: its positions make no sense. */
+uint64_t zbz_drained_bytes(const zbz_drained *d);
+/* Before it is taken from: an owner that holds it may have died so. */
+void zbz_drained_judge(const zbz_writer *w, zbz_drained *d);
 /* Might the next call of it have something to do? */
 bool zbz_writer_pressed(const zbz_writer *w);
 /* Rings of dead processes go when they are empty. */
 void zbz_writer_bury(zbz_writer *w);
 /* The same once in a while, and a look for rings. */
 void zbz_writer_tidy(zbz_writer *w);
-void zbz_trouble_note(zbz_trouble *t, char *what, const zbz_err *err);
 /* Flushes the sink now and tells those that wait. */
 zbz_status zbz_writer_sync(zbz_writer *w, zbz_call *c);
 

@@ -39,7 +39,8 @@ static memory *all;
 static void enter(void) { pthread_mutex_lock(&lock); }
 static void leave(void) { pthread_mutex_unlock(&lock); }
 
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(enter, leave, leave); }
+/* Before the streams' own handlers (log/stream.c), so that a fork takes this lock after theirs, as those who close an output do. */
+__attribute__((constructor(1000))) static void watch_forks(void) { pthread_atfork(enter, leave, leave); }
 
 static memory *make(const char *name) {
 	memory *m = zbz_calloc(1, sizeof *m);

@@ -305,6 +305,47 @@ for name, spec in pairs(PROVIDERS) do
 	end)
 end
 
+describe("l1 and a hook in the middle of a hit", function()
+	--- Does fn, with what(t, c) at its n-th instruction: as a finalizer may come.
+	local function interrupted(n, what, fn, ...)
+		local left = n
+		debug.sethook(function()
+			left = left - 1
+			if left ~= 0 then return end
+			debug.sethook()
+			what()
+			collectgarbage()
+		end, "", 1)
+		local fine, v, err = pcall(fn, ...)
+		debug.sethook()
+		return fine, v, err
+	end
+
+	local jit = rawget(_G, "jit") -- what is compiled calls no hooks
+	before_each(function() if jit then jit.off() jit.flush() end end)
+	after_each(function() if jit then jit.on() end end)
+
+	for name, spec in pairs(PROVIDERS) do
+		it("that closes it on " .. name .. " gives the value, nothing, or says that it is closed", function()
+			for n = 1, 250 do -- busted has a pcall of its own, which is long
+				local c = open(spec)
+				local t = assert(c:table("t", { l1 = 10 }))
+				t:set("k", "v")
+				warm(t, "k")
+				local fine, v, err = interrupted(n, function() t:close() c:close() end, t.get, t, "k")
+				if not fine then
+					assert.matches("closed", v)
+				elseif v == nil then
+					assert.is_true(err == nil or err.code == "closed")
+				else
+					assert.are.equal("v", v)
+				end
+				pcall(c.close, c)
+			end
+		end)
+	end
+end)
+
 describe("l1 over a layer", function()
 	it("keeps what the near tier can promise", function()
 		local c = open{ provider = "multitier", l1 = { provider = "memory" }, l1_ttl = "1m",

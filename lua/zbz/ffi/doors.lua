@@ -62,7 +62,8 @@ end
 
 local function ask(self, place, base)
 	local slots = self.slots
-	if door_hit(self.bytes, place, slots[base + 1], door) == 0 then return false end
+	local stamp = slots[base + 1]
+	if stamp == nil or door_hit(self.bytes, place, stamp, door) == 0 then return false end -- nil: forgotten in the middle of a call
 	slots[base + 3] = door.n
 	return true
 end
