@@ -170,6 +170,14 @@ local function open(name, spec)
 	return out
 end
 
+--- The options of an output, as it may be written in a configuration, for C alone.
+---@return table?, zbz.Error?
+function M.options(x)
+	local spec, err = spell_out(x, "recover")
+	if not spec then return nil, err end
+	return for_core(spec)
+end
+
 --- A set of outputs under construction: takes what it can from the one before.
 ---@param before table<string, table>
 function M.set(before)
