@@ -9,6 +9,9 @@ static int home(lua_State *L) {
 	return 0;
 }
 
+/* misuse(text): raises at the line of the program, from whatever depth of ours */
+static int misuse(lua_State *L) { return zbz_raise(L, "%s", luaL_checkstring(L, 1)); }
+
 static int plugin_dir(lua_State *L) {
 	zbz_err err;
 	zbz_where at = zbz_at("plugin_dir");
@@ -111,7 +114,7 @@ static int scheme(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-	{ "plugin_dir", plugin_dir },       { "home", home },     { "providers", providers },
+	{ "plugin_dir", plugin_dir },       { "home", home },     { "misuse", misuse }, { "providers", providers },
 	{ "provider_info", provider_info }, { "scheme", scheme }, { NULL, NULL },
 };
 

@@ -90,7 +90,9 @@ local function for_core(spec)
 	if spec.rotate ~= nil then
 		if type(spec.rotate) ~= "table" then return fail("rotate", "expects {size=, every=, keep=}, got " .. type(spec.rotate)) end
 		for k, v in pairs(spec.rotate) do
-			if not ROTATE[k] then return fail("rotate", O.unknown("option", k, { "size", "every", "keep", "keep_for", "compress" })) end
+			if not ROTATE[k] then
+				core.misuse("zbz: output: rotate: " .. O.unknown("option", k, { "size", "every", "keep", "keep_for", "compress" }))
+			end
 			out[ROTATE[k]] = v
 		end
 	end
@@ -153,7 +155,7 @@ local function open(name, spec)
 	if spec.type == "function" then
 		for k in pairs(spec) do
 			if not FUNCTION[k] then
-				return fail(tostring(k), O.unknown("option of a function's output", k, { "fn", "name", "level", "format", "filter" }))
+				core.misuse("zbz: output: " .. O.unknown("option of a function's output", k, { "fn", "name", "level", "format", "filter" }))
 			end
 		end
 		if type(spec.fn) ~= "function" then return fail("fn", "an output of type function needs one") end

@@ -140,7 +140,9 @@ function M.route(r, i, level)
 		return E.fail("invalid_config", ("%s: expects {logger=, level=, where=, to=}, got %s"):format(option, type(r)), { option = "routes" })
 	end
 	O.check(r, ROUTE, "a route", level + 1)
-	if r.to == nil or type(r.to) == "table" and next(r.to) == nil then return E.fail("invalid_config", option .. ": to: names no output", { option = "routes" }) end
+	if r.to == nil or type(r.to) == "table" and next(r.to) == nil then
+		return E.fail("invalid_config", option .. ": to: names no output", { option = "routes" })
+	end
 	if r.logger ~= nil and type(r.logger) ~= "string" then
 		return E.fail("invalid_config", option .. ": logger: expects a name or a glob", { option = "routes" })
 	end

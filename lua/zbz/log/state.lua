@@ -38,7 +38,7 @@ local function limits(opts, out)
 		if type(s) ~= "table" then return fail("sampling", "expects {initial=, thereafter=}, got " .. type(s)) end
 		for name in pairs(s) do
 			if name ~= "initial" and name ~= "thereafter" then
-				return fail("sampling", O.unknown("option", name, { "initial", "thereafter" }))
+				core.misuse("zbz: log: sampling: " .. O.unknown("option", name, { "initial", "thereafter" }))
 			end
 		end
 		local first, after = s.initial or 100, s.thereafter or 0

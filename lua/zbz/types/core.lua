@@ -57,6 +57,9 @@ function core.plugin_dir(dir) end
 --- How the sources of the Lua part begin ("@/usr/share/lua/5.4/zbz/"): errors about arguments blame the first caller outside.
 ---@param source string
 function core.home(source) end
+--- Raises at the line of that caller, from whatever depth.
+---@param text string
+function core.misuse(text) end
 --- {name=, loaded=, and when it could be loaded: aliases={}, schemes={}, needs=, summary=, layer=; else error=} each
 ---@return table[]
 function core.providers() end
