@@ -25,7 +25,7 @@ local function configure(opts, ...) assert(log.configure{ level = "trace", outpu
 local function stats() return log.stats().outputs.loki end
 -- At least n pushes have come in.
 local function await_pushes(n)
-	local came = ("$(curl -s %s/stub/pushes | grep -o came...[0-9]* | grep -o [0-9]*)"):format(loki.url)
+	local came = ("$(LD_PRELOAD= curl -s %s/stub/pushes | grep -o came...[0-9]* | grep -o [0-9]*)"):format(loki.url)
 	assert.is_true(proc.wait_until(("test 0%s -ge %d"):format(came, n), 20), "no push " .. n)
 end
 local function lines(entries)

@@ -9,7 +9,7 @@ local stub = {}
 
 local function launch(self)
 	self.pid = proc.spawn({ "lua5.4", "spec/services/loki_server.lua", tostring(self.port), self.dir }, self.dir .. "/log")
-	local ask = ("{ curl -s -m 1 http://127.0.0.1:%d/ready | grep -q ^ready || ! kill -0 %d; }"):format(self.port, self.pid)
+	local ask = ("{ LD_PRELOAD= curl -s -m 1 http://127.0.0.1:%d/ready | grep -q ^ready || ! kill -0 %d; }"):format(self.port, self.pid)
 	return proc.wait_until(ask, 15) and proc.alive(self.pid)
 end
 
@@ -35,7 +35,7 @@ function stub.start(opts)
 	local function ask(method, path, body)
 		local file = self.dir .. "/request"
 		if body then write(file, body) end
-		local text, fine = proc.output(("curl -sS -m 20 -X %s %s %s/stub/%s 2>&1"):format(method,
+		local text, fine = proc.output(("LD_PRELOAD= curl -sS -m 20 -X %s %s %s/stub/%s 2>&1"):format(method,
 			body and "--data-binary @" .. file or "", self.url, path))
 		assert(fine, text)
 		return text
