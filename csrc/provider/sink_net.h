@@ -1,6 +1,6 @@
 /* A link: the connection behind an output on the network, and the promises that outputs make of it.
  *
- * A stream (TCP, TLS, a unix socket) takes a write whole or not at all, and has taken it when the other side's kernel has acknowledged its last
+ * A stream (TCP, TLS, a unix socket) takes a write whole or not at all (messages made of its records: some megabytes of them at a time), and has taken it when the other side's kernel has acknowledged its last
  * byte (TCP, TLS) or the other program has read it (unix). When the connection breaks before, all records of the write go to the next one, from the first byte of
  * the first: no line of any connection begins in the middle, some records may come twice, and of those that were written before only what the
  * receiver's kernel had acknowledged and its program had not read is lost with it.
