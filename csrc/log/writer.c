@@ -12,10 +12,6 @@
 #define SYNC_EVERY   INT64_C(5000000)
 #define HELD_LONG    INT64_C(10000000) /* ns: an owner drops its oldest in microseconds */
 
-static void count(_Atomic uint64_t *counter, uint64_t n) {
-	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
-}
-
 /* ---- finding ---- */
 
 static zbz_drained *known(const zbz_writer *w, const char *name) {
@@ -42,7 +38,7 @@ static void set_aside(zbz_writer *w, const char *name) {
 	if (snprintf(from, sizeof from, "%s/%s", w->dir, name) >= (int)sizeof from ||
 	    snprintf(to, sizeof to, "%s/aside.%s", w->dir, name) >= (int)sizeof to)
 		return;
-	if (rename(from, to) == 0) count(&w->counts->set_aside, 1);
+	if (rename(from, to) == 0) zbz_counter_add(&w->counts->set_aside, 1);
 }
 
 /* For a moment: of descriptors or memory. */
@@ -193,7 +189,7 @@ zbz_status zbz_writer_sync(zbz_writer *w, zbz_call *c) {
 	if (w->group && w->unsynced && w->ops->sync != NULL) {
 		status = w->ops->sync(w->sink, c);
 		if (status != ZBZ_OK) return status;
-		count(&w->counts->syncs, 1);
+		zbz_counter_add(&w->counts->syncs, 1);
 		w->synced_at = zbz_mono_ns();
 	}
 	w->unsynced = false;
@@ -264,8 +260,8 @@ static zbz_status deliver(zbz_writer *w, zbz_call *c) {
 	if (status != ZBZ_OK) {
 		w->failing = true;
 		zbz_trouble_note(w->trouble, w->trouble->sink, &c->err);
-		count(&w->counts->retries, 1);
-		count(&w->counts->failures, 1);
+		zbz_counter_add(&w->counts->retries, 1);
+		zbz_counter_add(&w->counts->failures, 1);
 		return status;
 	}
 	if (c->err.status < 0)
@@ -291,7 +287,7 @@ static void adopt(zbz_writer *w) {
 	zbz_drained *d;
 	if (state == ZBZ_BATCH_EMPTY) return;
 	if (!sound(w->journal, f) || state > ZBZ_BATCH_TAKEN) {
-		count(&w->counts->damaged, 1);
+		zbz_counter_add(&w->counts->damaged, 1);
 		atomic_store(&b->state, ZBZ_BATCH_EMPTY);
 		return;
 	}

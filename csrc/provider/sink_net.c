@@ -2,6 +2,7 @@
 #include "sink_net.h"
 
 #include "base/hash.h"
+#include "base/text.h"
 #include "core/registry.h"
 #include "tls.h"
 
@@ -391,17 +392,11 @@ zbz_status zbz_link_write(zbz_link *l, zbz_call *c, const zbz_framing *framing, 
 
 /* ---- messages ---- */
 
-size_t zbz_link_cut(zbz_bytes text, size_t most) {
-	size_t n = text.n < most ? text.n : most;
-	while (n > 0 && n < text.n && ((unsigned char)text.p[n] & 0xC0) == 0x80 && most - n < 3) n--;
-	return n;
-}
-
 zbz_status zbz_link_put_text(const void *ud, const zbz_record *r, bool stream, zbz_buf *out, zbz_err *err) {
 	size_t most = *(const size_t *)ud;
 	zbz_status status;
 	(void)stream;
 	if (r->text.n <= most) return zbz_buf_append(out, r->text.p, r->text.n, err);
-	status = zbz_buf_append(out, r->text.p, zbz_link_cut(r->text, most - (sizeof cut_end - 1)), err);
+	status = zbz_buf_append(out, r->text.p, zbz_utf8_cut(r->text, most - (sizeof cut_end - 1)), err);
 	return status == ZBZ_OK ? zbz_buf_append(out, cut_end, sizeof cut_end - 1, err) : status;
 }

@@ -87,7 +87,5 @@ zbz_status zbz_link_sink_identity(void *self, zbz_buf *out, zbz_err *err);
 
 /* A framing that is the text itself, cut between two characters at `*(size_t *)ud` bytes, with ... and the newline at its end. */
 zbz_status zbz_link_put_text(const void *ud, const zbz_record *r, bool stream, zbz_buf *out, zbz_err *err);
-/* How much of a text fits: not more than `most`, never half a character. */
-size_t zbz_link_cut(zbz_bytes text, size_t most);
 
 #endif
