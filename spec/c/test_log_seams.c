@@ -437,10 +437,8 @@ int main(void) {
 	if (CHILD_THREADS) RUN(no_descriptor_for_a_segment);
 	if (CHILD_THREADS) RUN(no_descriptor_for_the_spool);
 	if (CHILD_THREADS) RUN(no_descriptor_for_a_ring);
-	if (CHILD_THREADS) {
-		RUN(forks_beside_files);
-		RUN(forks_beside_buckets);
-	}
+	RUN(forks_beside_files);
+	RUN(forks_beside_buckets);
 	dirs_remove();
 	return DONE();
 }
