@@ -71,4 +71,11 @@ static inline unsigned zbz_plain_bytes(uint64_t hits) {
 #endif
 }
 
+/* How much of a text fits: not more than `most`, never half a character. */
+static inline size_t zbz_utf8_cut(zbz_bytes text, size_t most) {
+	size_t n = text.n < most ? text.n : most;
+	while (n > 0 && n < text.n && ((unsigned char)text.p[n] & 0xC0) == 0x80 && most - n < 3) n--;
+	return n;
+}
+
 #endif

@@ -3,10 +3,6 @@
 
 static zbz_batch *batch_of(const zbz_writer *w) { return &w->journal->page->batch; }
 
-static void count(_Atomic uint64_t *counter, uint64_t n) {
-	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
-}
-
 /* ---- filling ---- */
 
 bool zbz_batch_add(zbz_writer *w, zbz_batch_fill *f, const zbz_ring_record *r, bool orphan) {
@@ -75,7 +71,7 @@ static uint64_t copy_all(zbz_writer *w, zbz_batch_fill *f, const zbz_ring *ring,
 			continue;
 		}
 		pos = zbz_ring_resume(ring, pos, end);
-		count(&w->counts->damaged, 1);
+		zbz_counter_add(&w->counts->damaged, 1);
 	}
 	return pos;
 }
@@ -87,7 +83,7 @@ bool zbz_batch_take(zbz_writer *w, const zbz_ring *ring, bool orphan) {
 	uint32_t before;
 	if (!zbz_ring_span(ring, &tail, &head)) {
 		/* What is between positions that make no sense cannot be told any more; the owner, if it lives, brings its own back. */
-		count(&w->counts->damaged, 1);
+		zbz_counter_add(&w->counts->damaged, 1);
 		atomic_store(&ring->h->tail, head & ~(uint64_t)7);
 		atomic_store(&ring->h->head, head & ~(uint64_t)7);
 		return true;
@@ -179,17 +175,17 @@ static void fill_record(const zbz_journal *j, uint32_t i, zbz_record *out) {
 }
 
 static void count_done(zbz_writer *w, uint32_t first, size_t done) {
-	count(&w->counts->written, done);
+	zbz_counter_add(&w->counts->written, done);
 	for (size_t i = 0; i < done; i++) {
-		count(&w->counts->written_bytes, w->records[i].text.n);
+		zbz_counter_add(&w->counts->written_bytes, w->records[i].text.n);
 		if (w->batch_orphan || (w->journal->table[first + i].level & ZBZ_BATCH_ORPHAN) != 0)
-			count(&w->counts->recovered, 1);
+			zbz_counter_add(&w->counts->recovered, 1);
 	}
 }
 
 static void bury(zbz_writer *w, const zbz_record *r) {
-	count(&w->counts->dead_letters, 1);
-	if (!zbz_dead_letter(w->dead, r)) count(&w->counts->dead_letters_lost, 1);
+	zbz_counter_add(&w->counts->dead_letters, 1);
+	if (!zbz_dead_letter(w->dead, r)) zbz_counter_add(&w->counts->dead_letters_lost, 1);
 }
 
 /* Writes the rest of the slot. *first moves over what needs no more care. */

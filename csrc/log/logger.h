@@ -27,6 +27,8 @@ bool zbz_logger_bind(zbz_logger *l);
 zbz_bytes zbz_logger_bound_text(zbz_logger *l, zbz_format format);
 /* By name; equal ones stay in order. */
 void zbz_fields_sort(zbz_field *fields, size_t n);
+/* Of fields with one name the last counts; how many are left. */
+size_t zbz_fields_unique(zbz_field *fields, size_t n);
 /* Durations by name; and the name that goes with milliseconds. */
 void zbz_field_settle(zbz_log_view *view, zbz_field *f);
 

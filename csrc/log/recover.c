@@ -1,6 +1,8 @@
 /* What dead processes have left is written without logging anything. */
 #include "output.h"
 
+enum { FIRST_MS = 1000 }; /* how long an open may recover */
+
 /* Nothing to be looked at, nothing to be made. */
 static bool nothing_left(const char *dir) { return access(dir, F_OK) != 0 && errno == ENOENT; }
 
@@ -48,6 +50,20 @@ zbz_status zbz_recover_rings(zbz_writer *w, const char *spool_dir, zbz_call *c) 
 	w->trouble = NULL;
 	zbz_free(visit);
 	return status;
+}
+
+void zbz_recover_first(const zbz_sink_ops *ops, void *sink, const zbz_stream_options *o, const char *dir,
+                       const char *spool, const zbz_clock *clock, zbz_writer_counts *counts) {
+	zbz_dead dead = { o->dead_letter, o->dead_letter_size };
+	zbz_writer w = { .ops = ops, .sink = sink, .clock = clock, .dir = dir, .dead = &dead, .counts = counts };
+	zbz_call c = { .clock = clock, .now = zbz_wall(clock), .deadline = zbz_mono(clock) + FIRST_MS };
+	zbz_writer_set(&w, o);
+	zbz_recover_rings(&w, spool, &c);
+	/* What is of now, not of ever, is found again by the writer. */
+	atomic_store(&counts->failures, 0);
+	atomic_store(&counts->spooled, 0);
+	atomic_store(&counts->spooled_bytes, 0);
+	atomic_store(&counts->spooled_at, 0);
 }
 
 zbz_status zbz_output_recover(const zbz_config *cfg, zbz_call *c, uint64_t *records) {

@@ -108,3 +108,10 @@ zbz_status zbz_setup_open(const zbz_sink_ops *ops, const zbz_stream_setup *setup
 	zbz_buf_clear(identity);
 	return status;
 }
+
+void zbz_setup_clear(zbz_stream_setup *setup) {
+	if (setup->values != NULL && setup->list != NULL) zbz_options_clear(setup->list, setup->values);
+	zbz_free(setup->values);
+	zbz_free(setup->list);
+	*setup = (zbz_stream_setup){ NULL, NULL };
+}

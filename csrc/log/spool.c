@@ -18,10 +18,6 @@ enum { OPEN_TRIES = 100, NUMBERS_MAX = 65536, SEGMENTS = 8 };
 #define SEGMENT_LEAST ((uint64_t)1 << 16)
 #define SEGMENT_MOST  ((uint64_t)1 << 24)
 
-static void count(_Atomic uint64_t *counter, uint64_t n) {
-	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
-}
-
 zbz_spool *zbz_spool_new(const char *dir, int64_t most) {
 	zbz_spool *s = zbz_calloc(1, sizeof *s);
 	if (s == NULL) return NULL;
@@ -60,7 +56,7 @@ static void set_aside(const zbz_spool *s, uint64_t number, _Atomic uint64_t *asi
 	char from[PATH_MAX], to[PATH_MAX];
 	zbz_spool_path(s, NAME, number, from);
 	zbz_spool_path(s, "aside." NAME, number, to);
-	if (rename(from, to) == 0) count(aside, 1);
+	if (rename(from, to) == 0) zbz_counter_add(aside, 1);
 }
 
 /* A segment that was made and not begun: its maker died between. */
@@ -106,7 +102,7 @@ static void walk(zbz_spool *s, int fd, uint64_t number, _Atomic uint64_t *damage
 		uint64_t end = offset + sizeof h + h.size;
 		const zbz_spool_place *at = &s->at;
 		bool here = at->segment == number && at->chunk == offset && at->offset > offset;
-		if (skipped) count(damaged, 1);
+		if (skipped) zbz_counter_add(damaged, 1);
 		if (number > at->segment || end > at->offset) {
 			s->records += h.n > at->done || !here ? h.n - (here ? at->done : 0) : 0;
 			s->bytes += here ? end - at->offset : h.size;
@@ -338,7 +334,7 @@ static zbz_status take_chunk(zbz_spool *s, const zbz_ring *ring, int64_t now, _A
 		const zbz_ring_record *r = zbz_ring_at(ring, pos, head);
 		if (r == NULL) {
 			pos = zbz_ring_resume(ring, pos, head);
-			count(damaged, 1);
+			zbz_counter_add(damaged, 1);
 			continue;
 		}
 		if (h.n > 0 && s->chunk.n + r->size > ZBZ_SPOOL_CHUNK) break;

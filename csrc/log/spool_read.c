@@ -6,10 +6,6 @@
 
 #define NAME "seg"
 
-static void count(_Atomic uint64_t *counter, uint64_t n) {
-	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
-}
-
 static bool same(const zbz_spool_place *a, const zbz_spool_place *b) {
 	return a->segment == b->segment && a->offset == b->offset;
 }
@@ -61,10 +57,10 @@ static zbz_status load(zbz_writer *w, zbz_spool_place *p, uint64_t end, zbz_err 
 	zbz_status status = zbz_chunk_find(s->in, p->segment, end, &chunk, &s->loaded_head, &skipped);
 	s->loaded.n = 0;
 	if (status == ZBZ_END) {
-		if (p->offset < end) count(&w->counts->damaged, 1);
+		if (p->offset < end) zbz_counter_add(&w->counts->damaged, 1);
 		return ZBZ_END;
 	}
-	if (skipped) count(&w->counts->damaged, 1);
+	if (skipped) zbz_counter_add(&w->counts->damaged, 1);
 	if (skipped || p->offset <= chunk) *p = (zbz_spool_place){ p->segment, chunk, chunk + sizeof s->loaded_head, 0 };
 	s->loaded_from = *p;
 	return read_body(s, chunk + sizeof s->loaded_head, (size_t)s->loaded_head.size, err);
@@ -77,7 +73,7 @@ static zbz_status reach(zbz_writer *w, zbz_spool_place *p, zbz_err *err) {
 		zbz_status status = is_loaded(s, p) ? ZBZ_OK : open_segment(s, p->segment, err);
 		if (status == ZBZ_OK && !is_loaded(s, p)) status = load(w, p, end_of(s, p->segment), err);
 		if (status == ZBZ_OK || status < 0) return status;
-		if (status == ZBZ_MISS) count(&w->counts->damaged, 1);
+		if (status == ZBZ_MISS) zbz_counter_add(&w->counts->damaged, 1);
 		if (p->segment == s->last) {
 			p->chunk = p->offset = s->end;
 			p->done = 0;
@@ -99,7 +95,7 @@ static bool copy_chunk(zbz_writer *w, zbz_batch_fill *f, zbz_spool_place *p) {
 		const zbz_ring_record *r = zbz_ring_at(&body, pos, end);
 		if (r == NULL) {
 			pos = zbz_ring_resume(&body, pos, end);
-			count(&w->counts->damaged, 1);
+			zbz_counter_add(&w->counts->damaged, 1);
 			continue;
 		}
 		if (!zbz_batch_add(w, f, r, orphan)) {

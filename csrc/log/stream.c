@@ -6,7 +6,7 @@
 
 #define RETRY_NS INT64_C(1000000000)
 
-enum { RECOVER_MS = 1000, PATIENCE_MS = 100 }; /* beyond the linger, for a thread to come out of its sink */
+enum { PATIENCE_MS = 100 }; /* beyond the linger, for a thread to come out of its sink */
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static zbz_stream *streams;
@@ -177,13 +177,6 @@ bool zbz_stream_start(zbz_stream *s) {
 
 /* ---- opening ---- */
 
-void zbz_setup_clear(zbz_stream_setup *setup) {
-	if (setup->values != NULL && setup->list != NULL) zbz_options_clear(setup->list, setup->values);
-	zbz_free(setup->values);
-	zbz_free(setup->list);
-	*setup = (zbz_stream_setup){ NULL, NULL };
-}
-
 void zbz_stream_swap(zbz_stream *s) {
 	void *sink = s->sink;
 	zbz_stream_setup setup = s->setup;
@@ -247,21 +240,6 @@ static zbz_stream *make(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *s
 	return s;
 }
 
-/* Before the first record: with the sink that nobody uses yet. What fails is left to the writer. */
-static void recover(const zbz_sink_ops *ops, void *sink, const zbz_stream_options *o, const char *dir,
-                    const char *spool, const zbz_clock *clock, zbz_writer_counts *counts) {
-	zbz_dead dead = { o->dead_letter, o->dead_letter_size };
-	zbz_writer w = { .ops = ops, .sink = sink, .clock = clock, .dir = dir, .dead = &dead, .counts = counts };
-	zbz_call c = { .clock = clock, .now = zbz_wall(clock), .deadline = zbz_mono(clock) + RECOVER_MS };
-	zbz_writer_set(&w, o);
-	zbz_recover_rings(&w, spool, &c);
-	/* What is of now, not of ever, is found again by the writer. */
-	atomic_store(&counts->failures, 0);
-	atomic_store(&counts->spooled, 0);
-	atomic_store(&counts->spooled_bytes, 0);
-	atomic_store(&counts->spooled_at, 0);
-}
-
 zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *setup, zbz_buf *identity,
                            const zbz_clock *clock, zbz_stream **out, zbz_err *err) {
 	const zbz_stream_options *o = setup->values;
@@ -273,7 +251,7 @@ zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup
 		status = zbz_place_name(o->ring, ops->name, zbz_buf_bytes(identity), &dir, err);
 		if (status == ZBZ_OK) status = zbz_place_make(dir, err);
 		if (status == ZBZ_OK) status = zbz_place_spool(o, ops->name, zbz_buf_bytes(identity), &spool, err);
-		if (status == ZBZ_OK) recover(ops, sink, o, dir, spool, clock, &counts);
+		if (status == ZBZ_OK) zbz_recover_first(ops, sink, o, dir, spool, clock, &counts);
 	}
 	zbz_streams_lock();
 	*out = status == ZBZ_OK ? known(ops, dir, zbz_buf_bytes(identity)) : NULL;

@@ -15,6 +15,10 @@ typedef struct zbz_writer_counts {
 	_Atomic int64_t spooled_at;              /* wall ms: when the oldest of them came there; 0 none */
 } zbz_writer_counts;
 
+static inline void zbz_counter_add(_Atomic uint64_t *counter, uint64_t n) {
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
 /* What went wrong last. */
 typedef struct zbz_trouble {
 	zbz_latch latch;

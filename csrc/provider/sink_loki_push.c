@@ -1,6 +1,7 @@
 /* Which records go into one push, and the parts each of them consists of. */
 #include "sink_loki.h"
 
+#include "base/text.h"
 #include "log/line.h"
 
 void zbz_loki_push_clear(zbz_loki_push *p) {
@@ -16,8 +17,7 @@ zbz_bytes zbz_loki_line(const zbz_loki_push *p, const zbz_record *r, bool *cut) 
 	if (line.n > 0 && line.p[line.n - 1] == '\n') line.n--;
 	*cut = line.n > p->max_line;
 	if (!*cut) return line;
-	line.n = p->max_line - mark;
-	for (int i = 0; i < 3 && line.n > 0 && ((unsigned char)line.p[line.n] & 0xC0) == 0x80; i++) line.n--;
+	line.n = zbz_utf8_cut(line, p->max_line - mark);
 	return line;
 }
 

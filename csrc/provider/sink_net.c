@@ -2,6 +2,7 @@
 #include "sink_net.h"
 
 #include "base/hash.h"
+#include "base/text.h"
 #include "core/registry.h"
 #include "tls.h"
 
@@ -16,7 +17,7 @@
 #include <sys/un.h>
 #include <time.h>
 
-enum { HEAR_BYTES = 4096, HEAR_TIMES = 16, OUT_MAX = 1 << 26 };
+enum { HEAR_BYTES = 4096, HEAR_TIMES = 16, PART_BYTES = 1 << 22 };
 
 #define FIRST_REST_NS 50000
 #define MOST_REST_NS  20000000
@@ -103,7 +104,6 @@ zbz_status zbz_link_open(zbz_link *l, zbz_link_kind kind, const zbz_link_options
 		return zbz_fail_option(err, "address", "is needed: %s", local(kind) ? "the path of a socket" : "host:port");
 	l->kind = kind;
 	l->timeout = o->timeout;
-	l->out.max = OUT_MAX;
 	if (local(kind)) {
 		status = take_path(l, o->address, err);
 	} else {
@@ -252,15 +252,19 @@ static zbz_status push(zbz_link *l, zbz_bytes run, int64_t deadline, zbz_err *er
 	return await_taken(l, deadline, err);
 }
 
-static zbz_status stream_run(zbz_link *l, const zbz_framing *framing, const zbz_record *records, size_t n,
+/* What goes out as one: the texts as they are, or the messages of the first of them, which may be larger than those by far. *n comes out as how
+ * many; from the same records the same. */
+static zbz_status stream_run(zbz_link *l, const zbz_framing *framing, const zbz_record *records, size_t *n,
                              zbz_bytes *run, zbz_err *err) {
 	zbz_status status = ZBZ_OK;
-	*run = zbz_record_run(records, n);
+	size_t i = 0;
+	*run = zbz_record_run(records, *n);
 	if (!framing->streams) return ZBZ_OK;
 	zbz_buf_reset(&l->out);
-	for (size_t i = 0; i < n && status == ZBZ_OK; i++)
+	for (; i < *n && l->out.n < PART_BYTES && status == ZBZ_OK; i++)
 		status = framing->put(framing->ud, &records[i], true, &l->out, err);
 	*run = zbz_buf_bytes(&l->out);
+	*n = i;
 	return status;
 }
 
@@ -345,10 +349,16 @@ static zbz_status write_datagrams(zbz_link *l, zbz_call *c, const zbz_framing *f
 
 static zbz_status write_stream(zbz_link *l, zbz_call *c, const zbz_framing *framing, const zbz_record *records,
                                size_t n, int64_t deadline, size_t *done) {
-	zbz_bytes run;
-	zbz_status status = stream_run(l, framing, records, n, &run, &c->err);
-	if (status == ZBZ_OK) status = push(l, run, deadline, &c->err);
-	if (status == ZBZ_OK) *done = n;
+	zbz_status status = ZBZ_OK;
+	while (*done < n && status == ZBZ_OK) {
+		size_t part = n - *done;
+		zbz_bytes run;
+		status = stream_run(l, framing, records + *done, &part, &run, &c->err);
+		if (status == ZBZ_OK) status = push(l, run, deadline, &c->err);
+		if (status != ZBZ_OK) break;
+		*done += part;
+		l->sent = 0;
+	}
 	return status;
 }
 
@@ -376,23 +386,17 @@ zbz_status zbz_link_write(zbz_link *l, zbz_call *c, const zbz_framing *framing, 
 		l->sent = 0;
 		return ZBZ_OK;
 	}
-	l->mark = mark_of(records, n);
+	l->mark = mark_of(records + *done, n - *done);
 	return put_off(l, c, status);
 }
 
 /* ---- messages ---- */
-
-size_t zbz_link_cut(zbz_bytes text, size_t most) {
-	size_t n = text.n < most ? text.n : most;
-	while (n > 0 && n < text.n && ((unsigned char)text.p[n] & 0xC0) == 0x80 && most - n < 3) n--;
-	return n;
-}
 
 zbz_status zbz_link_put_text(const void *ud, const zbz_record *r, bool stream, zbz_buf *out, zbz_err *err) {
 	size_t most = *(const size_t *)ud;
 	zbz_status status;
 	(void)stream;
 	if (r->text.n <= most) return zbz_buf_append(out, r->text.p, r->text.n, err);
-	status = zbz_buf_append(out, r->text.p, zbz_link_cut(r->text, most - (sizeof cut_end - 1)), err);
+	status = zbz_buf_append(out, r->text.p, zbz_utf8_cut(r->text, most - (sizeof cut_end - 1)), err);
 	return status == ZBZ_OK ? zbz_buf_append(out, cut_end, sizeof cut_end - 1, err) : status;
 }

@@ -1,6 +1,6 @@
 /* A link: the connection behind an output on the network, and the promises that outputs make of it.
  *
- * A stream (TCP, TLS, a unix socket) takes a write whole or not at all, and has taken it when the other side's kernel has acknowledged its last
+ * A stream (TCP, TLS, a unix socket) takes a write whole or not at all (messages made of its records: some megabytes of them at a time), and has taken it when the other side's kernel has acknowledged its last
  * byte (TCP, TLS) or the other program has read it (unix). When the connection breaks before, all records of the write go to the next one, from the first byte of
  * the first: no line of any connection begins in the middle, some records may come twice, and of those that were written before only what the
  * receiver's kernel had acknowledged and its program had not read is lost with it.
@@ -87,7 +87,5 @@ zbz_status zbz_link_sink_identity(void *self, zbz_buf *out, zbz_err *err);
 
 /* A framing that is the text itself, cut between two characters at `*(size_t *)ud` bytes, with ... and the newline at its end. */
 zbz_status zbz_link_put_text(const void *ud, const zbz_record *r, bool stream, zbz_buf *out, zbz_err *err);
-/* How much of a text fits: not more than `most`, never half a character. */
-size_t zbz_link_cut(zbz_bytes text, size_t most);
 
 #endif

@@ -1,6 +1,7 @@
 /* RFC 5424 and RFC 6587. The text goes without a byte order mark: it is MSG-ANY then, and what receivers store is the text alone. */
 #include "syslog_frame.h"
 
+#include "base/text.h"
 #include "log/line.h"
 
 #include <stdio.h>
@@ -108,8 +109,7 @@ static zbz_status put_text(zbz_bytes text, size_t end, zbz_buf *out, zbz_err *er
 	zbz_status status;
 	if (text.n > 0 && text.p[text.n - 1] == '\n') text.n--;
 	if (text.n <= room) return zbz_buf_append(out, text.p, text.n, err);
-	n = room > MARK_N ? room - MARK_N : 0;
-	while (n > 0 && ((unsigned char)text.p[n] & 0xC0) == 0x80) n--;
+	n = zbz_utf8_cut(text, room > MARK_N ? room - MARK_N : 0);
 	status = zbz_buf_append(out, text.p, n, err);
 	return status == ZBZ_OK ? zbz_buf_append(out, mark, MARK_N, err) : status;
 }

@@ -364,6 +364,12 @@ static void a_disk_that_fails_at_times(void) {
 
 /* ---- forks while outputs open and close: what a sink takes in its close comes after what its output holds then ---- */
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FORKS 20 /* slow there */
+#else
+#define FORKS 300
+#endif
+
 static _Atomic bool enough;
 static const char *churned; /* type of the outputs */
 
@@ -406,9 +412,9 @@ static void forks_beside(const char *type) {
 	void *fine;
 	churned = type;
 	enough = false;
-	alarm(12);
+	alarm(60);
 	for (int i = 0; i < 2; i++) CHECK(pthread_create(&threads[i], NULL, churn, &names[i]) == 0);
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < FORKS; i++) {
 		pid_t pid = fork();
 		if (pid == 0) _exit(0);
 		waitpid(pid, NULL, 0);

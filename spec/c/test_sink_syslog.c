@@ -290,8 +290,58 @@ static void understood(void) {
 	zbz_buf_clear(&side);
 }
 
+/* Counts what comes and keeps nothing. */
+static void *swallow(void *ud) {
+	static char bytes[1 << 16];
+	int fd = accept(*(int *)ud, NULL, NULL);
+	int64_t *all = zbz_calloc(1, sizeof *all);
+	ssize_t n;
+	while ((n = read(fd, bytes, sizeof bytes)) > 0) *all += n;
+	close(fd);
+	return all;
+}
+
+/* The largest batch there can be, of the smallest records: its messages are more than twice as large as its texts. */
+static void many_small_ones(void) {
+	enum { N = (1 << 26) / 128, EACH = 128 };
+	zbz_record *records = zbz_calloc(N, sizeof *records);
+	char *texts = zbz_malloc((size_t)N * EACH), line[100];
+	int listener = bound(AF_INET, SOCK_STREAM, 0, NULL), tries = 0;
+	size_t all = 0;
+	pthread_t thread;
+	void *bytes;
+	rig g;
+	CHECK(records != NULL && texts != NULL && listen(listener, 1) == 0);
+	memset(texts, 'x', (size_t)N * EACH);
+	for (size_t i = 0; i < N; i++) {
+		texts[i * EACH + EACH - 1] = '\n';
+		records[i].head.level = ZBZ_LEVEL_INFO;
+		records[i].head.at = (int64_t)i;
+		records[i].text = zbz_b(texts + i * EACH, EACH);
+	}
+	snprintf(line, sizeof line, "syslog address=127.0.0.1:%d protocol=tcp", port_of(listener));
+	CHECK(pthread_create(&thread, NULL, swallow, &listener) == 0);
+	CHECK(rig_open(&g, line) == ZBZ_OK);
+	for (; all < N && tries < 6; tries++) {
+		g.c = log_call(10000);
+		g.done = 0;
+		CHECK(g.ops->write(g.self, &g.c, records + all, N - all, &g.done) == ZBZ_OK || g.c.err.status == ZBZ_E_TIMEOUT);
+		all += g.done;
+	}
+	CHECK(all == N);
+	rig_close(&g);
+	shutdown(listener, SHUT_RDWR);
+	pthread_join(thread, &bytes);
+	CHECK(*(int64_t *)bytes > (int64_t)N * EACH * 3 / 2);
+	zbz_free(bytes);
+	close(listener);
+	zbz_free(records);
+	zbz_free(texts);
+}
+
 int main(void) {
 	if (!dirs_make()) return 2;
+	RUN(many_small_ones);
 	RUN(wrong_options);
 	RUN(identities);
 	RUN(messages);
