@@ -37,10 +37,13 @@ local function keep(self, k, what, place, stamp, word, seq)
 	index[k] = place
 end
 
+local teach
+
 --- Keeps what was just read; a table as its bytes, for the next reader to decode for good.
 local function keep_read(self, k, v, bytes, ...)
 	if type(v) == "table" then v = { false, bytes } end
 	keep(self, k, v, ...)
+	if teach and type(v) ~= "table" then teach(self, k) end
 end
 
 --- What is kept, its hit counted, as the caller's own.
@@ -144,6 +147,15 @@ function L1:fetch(k, opts, loader, ...)
 		end
 	end
 	return base_fetch(self, k, opts, loader, ...)
+end
+
+-- LuaJIT compiles what it meets first, and with a miss, which calls C, a trace of `get` would end: loops link to such a one, where
+-- they take in one that returns. So it meets hits first, of the first value that is kept.
+if doors.l1_teach then
+	function teach(self, k)
+		teach = nil
+		doors.l1_teach(self.bytes, L1.get, self, k)
+	end
 end
 
 -- ---- life ------------------------------------------------------------------------------------------------------------------------
