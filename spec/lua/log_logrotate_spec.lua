@@ -23,7 +23,8 @@ describe("a log file that logrotate moves away", function()
 		local f = assert(io.open(dir .. "/conf", "w"))
 		f:write(("%s {\nsu %s\nrotate 50\nmissingok\n%s\n}\n"):format(path, (proc.output("echo $(id -un) $(id -gn)")), how))
 		f:close()
-		local said, ok = proc.output(("chmod 644 %s/conf && LD_PRELOAD= PATH=$PATH:/usr/sbin logrotate -f -s %s/state %s/conf 2>&1"):format(dir, dir, dir))
+		local run = "cd %s && chmod 644 conf && LD_PRELOAD= PATH=$PATH:/usr/sbin logrotate -f -s $PWD/state conf 2>&1"
+		local said, ok = proc.output(run:format(dir))
 		assert(ok, said)
 	end
 
