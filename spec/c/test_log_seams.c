@@ -1,5 +1,5 @@
 /* Where the parts of the log meet: who holds a ring and dies, what is known before anything is written, what an error in the middle leaves. */
-#include "log_help.h"
+#include "spool_rig.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,38 +7,8 @@
 #include <stdarg.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 #include "log/journal.h"
-
-static char spool[128], line[1024];
-
-/* A line of 200 bytes with a number in it. */
-static const char *numbered(int i) {
-	int n = snprintf(line, sizeof line, "%06d ", i);
-	memset(line + n, 'x', (size_t)(199 - n));
-	memcpy(line + 199, "\n", 2);
-	return line;
-}
-
-static zbz_output *opened(const char *options) {
-	zbz_output *o = NULL;
-	zbz_err err;
-	zbz_status status = log_open(options, &o, &err);
-	if (status != ZBZ_OK) fprintf(stderr, "%s: %s\n", check_name, err.text);
-	CHECK(status == ZBZ_OK);
-	return o;
-}
-
-#define AWAIT(cond)                                                 \
-	do {                                                            \
-		struct timespec tick = { 0, 1000000 };                      \
-		int turns_left = 10000;                                     \
-		while (!(cond) && turns_left-- > 0) nanosleep(&tick, NULL); \
-		CHECK(cond);                                                \
-	} while (0)
-
-static int lines(void) { return (int)told_lines(); }
 
 static int64_t cpu_ms(void) {
 	struct timespec t;

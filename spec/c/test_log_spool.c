@@ -1,5 +1,5 @@
 /* Batches that wait, the spool on disk, limits of retries: with a sink that fails, hangs and comes back when told to. */
-#include "log_help.h"
+#include "spool_rig.h"
 
 #include "faults.h"
 
@@ -10,28 +10,8 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 enum { HUGE_N = 1000000 };
-
-static char spool[128], line[1024];
-
-/* A line of 200 bytes with a number in it. */
-static const char *numbered(int i) {
-	int n = snprintf(line, sizeof line, "%06d ", i);
-	memset(line + n, 'x', (size_t)(199 - n));
-	memcpy(line + 199, "\n", 2);
-	return line;
-}
-
-static zbz_output *opened(const char *options) {
-	zbz_output *o = NULL;
-	zbz_err err;
-	zbz_status status = log_open(options, &o, &err);
-	if (status != ZBZ_OK) fprintf(stderr, "%s: %s\n", check_name, err.text);
-	CHECK(status == ZBZ_OK);
-	return o;
-}
 
 /* Small batches: what is on its way is in no ring, and so does not come into the spool. */
 static zbz_output *spooling(const char *name, const char *more) {
@@ -40,15 +20,6 @@ static zbz_output *spooling(const char *name, const char *more) {
 	         "type=told name=%s ring_size=64KB max_retry_delay=5ms batch_size=4000B spool=%s %s", name, spool, more);
 	return opened(options);
 }
-
-/* Waits for what the numbers tell, which the writer is on its way to: the condition itself is the event. */
-#define AWAIT(cond)                                                 \
-	do {                                                            \
-		struct timespec tick = { 0, 1000000 };                      \
-		int turns_left = 10000;                                     \
-		while (!(cond) && turns_left-- > 0) nanosleep(&tick, NULL); \
-		CHECK(cond);                                                \
-	} while (0)
 
 static int64_t ms_now(void) {
 	struct timespec t;
@@ -61,8 +32,6 @@ static void say_all(zbz_output *o, int from, int to) {
 	for (int i = from; i < to; i++) said += say(o, numbered(i));
 	CHECK(said == to - from);
 }
-
-static int lines(void) { return (int)told_lines(); }
 
 /* Exactly the lines from .. to, in their order. */
 static bool told_numbers(int from, int to) {

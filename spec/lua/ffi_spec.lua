@@ -18,40 +18,9 @@ if not jit then
 	return
 end
 
-local util = require("jit.util")
-local traceerr = require("jit.vmdef").traceerr
+local traces = require("spec.lua.jit_traces")
 
---- Not that something cannot be compiled: recording began at the wrong end of a loop, and begins again.
-local RETRIED = { ["leaving loop in root trace"] = true, ["inner loop in root trace"] = true }
-
---- What the compiler did while fn ran: how many traces end how, and every abort with its place (but for those in busted itself).
-local function traces(fn)
-	local links, aborts = {}, {}
-	local function note(what, trace, func, pc, why, detail)
-		if what == "stop" then
-			local link = util.traceinfo(trace).linktype
-			links[link] = (links[link] or 0) + 1
-		elseif what == "abort" then
-			local at, text = util.funcinfo(func, pc), traceerr[why] or tostring(why)
-			if not RETRIED[text] and not (at.source or ""):find("/busted/", 1, true) then
-				aborts[#aborts + 1] = ("%s: %s (%s)"):format(at.loc or "?", text, tostring(detail))
-			end
-		end
-	end
-	jit.flush()
-	jit.attach(note, "trace")
-	local ok, err = pcall(fn)
-	jit.attach(note)
-	assert(ok, err)
-	return links, aborts
-end
-
-local function compiles(fn)
-	local links, aborts = traces(fn)
-	assert.are.same({}, aborts)
-	assert.is_nil(links.stitch)
-	assert.is_true((links.loop or 0) >= 1)
-end
+local function compiles(fn) traces.compile(fn, traces.RETRIED) end
 
 --- Kilobytes that fn leaves to the collector, once it is warm.
 local function garbage(fn)
@@ -114,7 +83,7 @@ for _, name in ipairs({ "memory", "shared" }) do
 		end)
 		it("are what the C API is not", function()
 			doors.remove()
-			local links = traces(function() for i = 1, N do must(t:get(keys[i % KEYS + 1])) end end)
+			local links = traces.anew(function() for i = 1, N do must(t:get(keys[i % KEYS + 1])) end end, traces.RETRIED)
 			doors.install()
 			assert.is_nil(links.loop) -- or the two tests before could not fail
 		end)

@@ -16,8 +16,7 @@ if not rawget(_G, "jit") or not jit.status() then
 end
 
 local ffi = require("ffi")
-local util = require("jit.util")
-local traceerr = require("jit.vmdef").traceerr
+local traces = require("spec.lua.jit_traces")
 
 local function configure(more)
 	local opts = { level = "info", outputs = { { type = "memory", name = "m", size = "64MB" } } }
@@ -33,41 +32,16 @@ end
 
 -- ---- what the compiler makes of it ---------------------------------------------------------------------------------------------------
 
---- Not that something cannot be compiled: recording began at the wrong end of a loop, or in a function that was hot before the loop
---- around it, and begins again.
-local RETRIED = { ["leaving loop in root trace"] = true, ["inner loop in root trace"] = true, ["loop unroll limit reached"] = true }
-local NONE = {}
-
-local function traces(fn, again)
-	local links, aborts, retried = {}, {}, again and NONE or RETRIED
-	local function note(what, trace, func, pc, why, detail)
-		if what == "stop" then
-			local link = util.traceinfo(trace).linktype
-			links[link] = (links[link] or 0) + 1
-		elseif what == "abort" then
-			local at, text = util.funcinfo(func, pc), traceerr[why] or tostring(why)
-			if not retried[text] and not (at.source or ""):find("/busted/", 1, true) then
-				aborts[#aborts + 1] = ("%s: %s (%s)"):format(at.loc or "?", text, tostring(detail))
-			end
-		end
-	end
-	if not again then jit.flush() end
-	jit.attach(note, "trace")
-	local ok, err = pcall(fn)
-	jit.attach(note)
-	assert(ok, err)
-	return links, aborts
-end
+--- A function that was hot before the loop around it is no failure either, at first.
+local AT_FIRST = { ["loop unroll limit reached"] = true }
+for text in pairs(traces.RETRIED) do AT_FIRST[text] = true end
 
 local function compiles(fn)
 	jit.off()
 	fn() -- the first records of every shape go through C, to be learnt
 	jit.on()
-	local links, aborts = traces(fn)
-	assert.are.same({}, aborts)
-	assert.is_nil(links.stitch)
-	assert.is_true((links.loop or 0) >= 1)
-	links, aborts = traces(fn, true) -- from then on nothing is tried in vain
+	traces.compile(fn, AT_FIRST)
+	local links, aborts = traces.of(fn, {}) -- from then on nothing is tried in vain
 	assert.are.same({}, aborts)
 	assert.is_nil(links.stitch)
 	assert.is_true(#lines() > 0)
@@ -101,7 +75,9 @@ describe("the log's doors", function()
 			end
 		end)
 		l:set_level("error")
-		local links, aborts = traces(function() for i = 1, N do l:info("off", { a = i }); ev("u", "login", i, 1, true) end end)
+		local links, aborts = traces.anew(function()
+			for i = 1, N do l:info("off", { a = i }); ev("u", "login", i, 1, true) end
+		end, AT_FIRST)
 		assert.are.same({}, aborts)
 		assert.is_true(links.loop >= 1)
 		l:set_level("info")
@@ -110,7 +86,7 @@ describe("the log's doors", function()
 	it("are what the C API is not", function()
 		doors.remove()
 		configure()
-		local links = traces(function() for i = 1, N do l:info("through C", { n = i }) end end)
+		local links = traces.anew(function() for i = 1, N do l:info("through C", { n = i }) end end, AT_FIRST)
 		assert.is_nil(links.loop) -- or the test before could not fail
 	end)
 

@@ -1,0 +1,39 @@
+/* What tests of spools share: numbered lines of 200 bytes, outputs that must open, and waiting for what the writer is on its way to. */
+#ifndef SPEC_SPOOL_RIG_H
+#define SPEC_SPOOL_RIG_H
+
+#include "log_help.h"
+
+#include <time.h>
+
+static char spool[128], line[1024];
+
+/* A line of 200 bytes with a number in it. */
+static const char *numbered(int i) {
+	int n = snprintf(line, sizeof line, "%06d ", i);
+	memset(line + n, 'x', (size_t)(199 - n));
+	memcpy(line + 199, "\n", 2);
+	return line;
+}
+
+static zbz_output *opened(const char *options) {
+	zbz_output *o = NULL;
+	zbz_err err;
+	zbz_status status = log_open(options, &o, &err);
+	if (status != ZBZ_OK) fprintf(stderr, "%s: %s\n", check_name, err.text);
+	CHECK(status == ZBZ_OK);
+	return o;
+}
+
+/* Waits for what the numbers tell: the condition itself is the event. */
+#define AWAIT(cond)                                                 \
+	do {                                                            \
+		struct timespec tick = { 0, 1000000 };                      \
+		int turns_left = 10000;                                     \
+		while (!(cond) && turns_left-- > 0) nanosleep(&tick, NULL); \
+		CHECK(cond);                                                \
+	} while (0)
+
+static int lines(void) { return (int)told_lines(); }
+
+#endif
