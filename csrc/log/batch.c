@@ -3,6 +3,10 @@
 
 static zbz_batch *batch_of(const zbz_writer *w) { return &w->journal->page->batch; }
 
+static const zbz_batch_slot *slot_now(const zbz_batch *b) {
+	return &b->slots[atomic_load_explicit(&b->slot, memory_order_acquire) & 1];
+}
+
 /* ---- filling ---- */
 
 bool zbz_batch_add(zbz_writer *w, zbz_batch_fill *f, const zbz_ring_record *r, bool orphan) {
@@ -44,7 +48,7 @@ void zbz_batch_commit(zbz_writer *w, zbz_batch_fill *f) {
 
 void zbz_batch_seal(zbz_writer *w) {
 	zbz_batch *b = batch_of(w);
-	b->slots[0] = (zbz_batch_slot){ .n = zbz_batch_now(b)->n };
+	b->slots[0] = (zbz_batch_slot){ .n = zbz_batch_now(b)->n, .mark = slot_now(b)->mark };
 	atomic_store_explicit(&b->slot, 0, memory_order_relaxed);
 	atomic_store_explicit(&b->state, ZBZ_BATCH_FILLED, memory_order_release);
 	w->filling_since = 0;
@@ -111,11 +115,11 @@ bool zbz_batch_take(zbz_writer *w, const zbz_ring *ring, bool orphan) {
 
 /* ---- to the sink ---- */
 
-/* One store makes it count: a death before it leaves the former slot, whole. */
+/* One store makes it count: a death before it leaves the former slot, whole. mark NULL: the last one stays known, and does not count. */
 static void set_slot(zbz_batch *b, uint32_t first, uint32_t n, const zbz_sink_mark *mark) {
 	uint32_t other = 1 - (atomic_load_explicit(&b->slot, memory_order_relaxed) & 1);
 	b->slots[other] = (zbz_batch_slot){ .first = first, .n = n, .marked = mark != NULL };
-	if (mark != NULL) b->slots[other].mark = *mark;
+	b->slots[other].mark = mark != NULL ? *mark : slot_now(b)->mark;
 	atomic_store_explicit(&b->slot, other, memory_order_release);
 }
 
@@ -123,7 +127,7 @@ static void set_slot(zbz_batch *b, uint32_t first, uint32_t n, const zbz_sink_ma
 static zbz_status locate(zbz_writer *w, zbz_call *c, uint32_t *first, size_t *skip) {
 	const zbz_batch *b = batch_of(w);
 	const zbz_batch_record *table = w->journal->table;
-	const zbz_batch_slot *slot = &b->slots[atomic_load_explicit(&b->slot, memory_order_acquire) & 1];
+	const zbz_batch_slot *slot = slot_now(b);
 	uint32_t n = zbz_batch_now(b)->n, i = slot->first < n ? slot->first : n;
 	uint32_t end = slot->n < n - i ? i + slot->n : n;
 	uint64_t bytes = 0;
@@ -153,7 +157,7 @@ static zbz_status begin_slot(zbz_writer *w, zbz_call *c, uint32_t first) {
 	zbz_batch *b = batch_of(w);
 	const zbz_batch_fill *f = zbz_batch_now(b);
 	const zbz_batch_record *r = &w->journal->table[first];
-	zbz_sink_mark mark = { 0, 0, 0 };
+	zbz_sink_mark mark = slot_now(b)->mark;
 	uint64_t room = f->texts - r->text;
 	zbz_status status;
 	if (w->ops->mark == NULL) {
@@ -191,7 +195,7 @@ static void bury(zbz_writer *w, const zbz_record *r) {
 /* Writes the rest of the slot. *first moves over what needs no more care. */
 static zbz_status write_slot(zbz_writer *w, zbz_call *c, uint32_t *first, size_t skip) {
 	zbz_batch *b = batch_of(w);
-	const zbz_batch_slot *slot = &b->slots[atomic_load_explicit(&b->slot, memory_order_relaxed) & 1];
+	const zbz_batch_slot *slot = slot_now(b);
 	uint32_t all = zbz_batch_now(b)->n, n = slot->first + slot->n - *first;
 	size_t done = 0;
 	zbz_status status;

@@ -34,7 +34,7 @@ typedef struct zbz_batch_record {
 	uint8_t logger_n, level;
 } zbz_batch_record;
 
-/* Records first .. first+n are being written, at `mark` when marked; what is before is done. */
+/* Records first .. first+n are being written, at `mark` when marked, else that is the last one known; what is before is done. */
 typedef struct zbz_batch_slot {
 	uint32_t first, n, marked;
 	zbz_sink_mark mark;

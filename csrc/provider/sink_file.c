@@ -126,6 +126,8 @@ static zbz_status file_identity(void *self, zbz_buf *out, zbz_err *err) {
 
 /* ---- the file under the path ---- */
 
+static const zbz_sink_mark unknown = { 0, 0, 0 };
+
 static zbz_status trouble(const zbz_log_file *f, zbz_call *c, const char *what) {
 	int e = errno;
 	zbz_fail_errno(&c->err, ZBZ_E_UNAVAILABLE, e, "%s %.120s", what, f->path);
@@ -141,22 +143,36 @@ static bool make_directory(const zbz_log_file *f) {
 
 static bool refused(int e) { return e == EACCES || e == EPERM || e == EROFS; }
 
-/* The kept file may have been moved: it is written to as long as it has a name, as any program does that was not told. */
-static int open_file(zbz_log_file *f) {
+/* What was kept may have been moved since: then the writer before this one knows best, by its mark. A moved file is written to as long as it has a
+ * name, as any program does that was not told. */
+static int open_kept(const zbz_log_file *f, const zbz_sink_mark *last) {
+	struct stat here, kept;
+	int fd = zbz_log_kept_fd(f->kept), found = -1;
+	if (fd >= 0 && stat(f->path, &here) == 0 && fstat(fd, &kept) == 0 && here.st_dev == kept.st_dev &&
+	    here.st_ino == kept.st_ino)
+		return fd;
+	if (last->inode != 0) found = zbz_log_file_find(f, last);
+	if (found < 0) return fd;
+	if (fd >= 0) close(fd);
+	return found;
+}
+
+static int open_file(zbz_log_file *f, const zbz_sink_mark *last) {
 	const int how = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 	int fd = open(f->path, how, f->mode), e;
 	if (fd < 0 && errno == ENOENT && make_directory(f)) fd = open(f->path, how, f->mode);
+	if (fd < 0 && refused(errno) && f->kept != NULL) {
+		e = errno;
+		fd = open_kept(f, last);
+		errno = e;
+	}
 	if (fd >= 0) zbz_log_kept_renew(f->kept, fd);
-	if (fd >= 0 || !refused(errno)) return fd;
-	e = errno;
-	fd = zbz_log_kept_fd(f->kept);
-	errno = e;
 	return fd;
 }
 
-static zbz_status open_path(zbz_log_file *f, zbz_call *c) {
+static zbz_status open_path(zbz_log_file *f, zbz_call *c, const zbz_sink_mark *last) {
 	struct stat st;
-	f->fd = open_file(f);
+	f->fd = open_file(f, last);
 	if (f->fd < 0) return trouble(f, c, "opening");
 	if (fstat(f->fd, &st) != 0) return trouble(f, c, "opening");
 	f->device = st.st_dev;
@@ -168,10 +184,10 @@ static zbz_status open_path(zbz_log_file *f, zbz_call *c) {
 }
 
 /* Whatever is at the path now is the file: logrotate, a mount or somebody's rm may have changed it. */
-static zbz_status look(zbz_log_file *f, zbz_call *c) {
+static zbz_status look(zbz_log_file *f, zbz_call *c, const zbz_sink_mark *last) {
 	struct stat st;
 	if (f->fd >= 0 && (stat(f->path, &st) != 0 || st.st_dev != f->device || st.st_ino != f->inode)) shut(f);
-	if (f->fd < 0) return open_path(f, c);
+	if (f->fd < 0) return open_path(f, c, last);
 	if (!f->regular) return ZBZ_OK;
 	if ((uint64_t)st.st_size < f->size) f->began = c->now; /* emptied in place */
 	f->size = (uint64_t)st.st_size;
@@ -179,13 +195,13 @@ static zbz_status look(zbz_log_file *f, zbz_call *c) {
 }
 
 /* To a new file, when it is time. Who may not rename goes on in the old one: c->err tells why, the records are worth more than the limit. */
-static zbz_status turn(zbz_log_file *f, zbz_call *c, uint64_t least) {
+static zbz_status turn(zbz_log_file *f, zbz_call *c, uint64_t least, const zbz_sink_mark *last) {
 	zbz_status status;
 	if (c->now < f->stuck_until && f->stuck_until - c->now <= STUCK_MS) return ZBZ_OK;
 	f->stuck_until = 0;
 	if (!zbz_log_rotate_due(f, c->now, least)) return ZBZ_OK;
 	status = zbz_log_rotate(f, c);
-	if (status == ZBZ_OK) return look(f, c);
+	if (status == ZBZ_OK) return look(f, c, last);
 	if (status != ZBZ_REFUSED) return status;
 	f->stuck_until = c->now + STUCK_MS;
 	return ZBZ_OK;
@@ -193,10 +209,10 @@ static zbz_status turn(zbz_log_file *f, zbz_call *c, uint64_t least) {
 
 static zbz_status file_mark(void *self, zbz_call *c, uint64_t least, zbz_sink_mark *mark, uint64_t *room) {
 	zbz_log_file *f = self;
-	zbz_status status = look(f, c);
+	zbz_status status = look(f, c, mark);
 	if (status == ZBZ_OK && !f->looked) zbz_log_pack(f); /* what the process before this one did not finish */
 	f->looked = true;
-	if (status == ZBZ_OK) status = turn(f, c, least);
+	if (status == ZBZ_OK) status = turn(f, c, least, mark);
 	if (status != ZBZ_OK) return status;
 	if (f->rotate_size > 0 && f->regular && f->stuck_until == 0 && *room > (uint64_t)f->rotate_size - f->size)
 		*room = f->size < (uint64_t)f->rotate_size ? (uint64_t)f->rotate_size - f->size : 0;
@@ -232,7 +248,7 @@ static zbz_status file_write(void *self, zbz_call *c, const zbz_record *records,
 	zbz_log_file *f = self;
 	zbz_bytes run = zbz_record_run(records, n);
 	size_t sent = 0;
-	zbz_status status = f->fd < 0 ? open_path(f, c) : ZBZ_OK;
+	zbz_status status = f->fd < 0 ? open_path(f, c, &unknown) : ZBZ_OK;
 	while (status == ZBZ_OK && sent < run.n) {
 		ssize_t put = write(f->fd, run.p + sent, run.n - sent);
 		if (put > 0)
@@ -254,7 +270,7 @@ static zbz_status file_sync(void *self, zbz_call *c) {
 static zbz_status file_reopen(void *self, zbz_call *c) {
 	zbz_log_file *f = self;
 	shut(f);
-	return look(f, c);
+	return look(f, c, &unknown);
 }
 
 const zbz_sink_ops zbz_sink_file = {

@@ -86,10 +86,10 @@ typedef struct zbz_sink_ops {
 	 * Takes records[0..*done) for good, in order. OK: all. A retryable error: the rest is offered again after a back-off. Another error: the record
 	 * at *done can never be taken; it goes to the dead letters and the rest is offered again. */
 	zbz_status (*write)(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done);
-	/* Optional, both or none. Before each write: where it begins. `least` is the size of its first text, *room comes in as that of all of them and goes
-	 * out as how much may be written (the first text always may): the place to rotate, so that no write goes over two files. After an error or a death:
-	 * how many bytes of the write that began at `mark` are there, texts laid end to end; the next write without a mark before it is the rest,
-	 * from the middle of a text if need be, and belongs where the mark is. */
+	/* Optional, both or none. Before each write: where it begins; *mark comes in as the last one of whoever wrote before, all 0 when none is known.
+	 * `least` is the size of its first text, *room comes in as that of all of them and goes out as how much may be written (the first text always may):
+	 * the place to rotate, so that no write goes over two files. After an error or a death: how many bytes of the write that began at `mark` are there,
+	 * texts laid end to end; the next write without a mark before it is the rest, from the middle of a text if need be, and belongs where the mark is. */
 	zbz_status (*mark)(void *self, zbz_call *c, uint64_t least, zbz_sink_mark *mark, uint64_t *room);
 	zbz_status (*landed)(void *self, zbz_call *c, const zbz_sink_mark *mark, uint64_t *bytes);
 	zbz_status (*sync)(void *self, zbz_call *c);   /* on stable storage; NULL: nothing to do */
