@@ -23,11 +23,14 @@ local dict, board, workers
 local shared, shared_json, lru, lru_ttl
 
 function M.init()
-	local cache = assert(zbz.cache.new{ provider = assert(zbz.cache.provider("shared", { size = "96MB", entry_size = "128B" })) })
+	local function segment()
+		return assert(zbz.cache.new{ provider = assert(zbz.cache.provider("shared", { size = "96MB", entry_size = "128B" })) })
+	end
+	local cache, behind_l1 = segment(), segment() -- the first holds what the dictionary holds, and no more
 	shared = {
 		get = assert(cache:table("plain", { serializer = "bytes", ttl = 0 })),
-		l1 = assert(cache:table("l1", { serializer = "bytes", ttl = 0, l1 = KEYS * 2 })),
-		l1_ttl = assert(cache:table("l1_ttl", { serializer = "bytes", ttl = "1h", l1 = KEYS * 2 })),
+		l1 = assert(behind_l1:table("l1", { serializer = "bytes", ttl = 0, l1 = KEYS * 2 })),
+		l1_ttl = assert(behind_l1:table("l1_ttl", { serializer = "bytes", ttl = "1h", l1 = KEYS * 2 })),
 	}
 	shared_json = assert(cache:table("json", { serializer = "json", ttl = 0, l1 = KEYS * 2 }))
 end
