@@ -25,21 +25,23 @@ static zbz_status run_seen(zbz_request *r) {
 	return s == ZBZ_OK && r->entry.negative && r->entry.stale ? ZBZ_MISS : s;
 }
 
-/* value, state, age, left, place, stamp, word, seq; place 0: not to be kept; word 0: none, else its address. */
+/* value, state, age, left, place, stamp, word, seq, expire_at; place 0: not to be kept; word 0: none, else its address; expire_at: wall ms, or infinite. */
 static int push_seen(lua_State *L, zbz_bind *b, zbz_request *r) {
 	uint32_t place = 0, stamp = 0, seq = 0;
+	int64_t expire_at = ZBZ_NO_EXPIRY;
 	const volatile uint32_t *word = NULL;
 	int n = zbz_entry_push(L, r);
 	if (n == 4 && r->box->l1 != NULL) place = zbz_l1_keep(r->box->l1, &r->kept, &stamp);
 	zbz_kept_clear(&r->kept);
 	r->undo = NULL;
 	if (n < 4) return n;
-	if (place > 0) word = zbz_l1_word(r->box->l1, place, &seq);
+	if (place > 0) word = zbz_l1_word(r->box->l1, place, &seq, &expire_at);
 	zbz_push_int(L, place);
 	zbz_push_int(L, stamp);
 	lua_pushnumber(L, (lua_Number)(uintptr_t)word);
 	zbz_push_int(L, seq);
-	return 8;
+	lua_pushnumber(L, expire_at != ZBZ_NO_EXPIRY ? (lua_Number)expire_at : (lua_Number)HUGE_VAL);
+	return 9;
 }
 static const zbz_verb seen_verb = { "get_seen", parse_seen, run_seen,  push_seen, ZBZ_READS,
 	                                false,      false,      ZBZ_ALONE, true };

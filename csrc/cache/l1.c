@@ -110,6 +110,8 @@ _Static_assert(sizeof(atomic_uint) == sizeof(uint32_t), "the epoch of a cache is
 zbz_status zbz_l1_new(zbz_table *t, uint32_t places, zbz_l1 **out, zbz_err *err) {
 	zbz_store *store = zbz_cache_store(t->cache);
 	zbz_status s = ZBZ_OK;
+	zbz_l1 *l1;
+	uint8_t *used;
 	*out = NULL;
 	if (store == NULL) return zbz_fail(err, ZBZ_E_CLOSED, "the cache is closed");
 	if (!zbz_store_promises(store))
@@ -118,11 +120,20 @@ zbz_status zbz_l1_new(zbz_table *t, uint32_t places, zbz_l1 **out, zbz_err *err)
 		             zbz_store_ops(store)->name);
 	zbz_store_unref(store);
 	if (s != ZBZ_OK) return s;
-	*out = zbz_calloc(1, sizeof **out);
-	if (*out == NULL) return zbz_fail_nomem(err);
-	(*out)->t = zbz_table_ref(t);
-	(*out)->face.cache_epoch = (const volatile uint32_t *)&t->cache->epoch;
-	(*out)->most = places > 0 ? places : 1;
+	if (places == 0) places = 1;
+	l1 = zbz_calloc(1, sizeof *l1);
+	used =
+	    zbz_calloc(places, 1); /* all of them, since the face's users keep its address; untouched ones cost nothing */
+	if (l1 == NULL || used == NULL) {
+		zbz_free(l1);
+		zbz_free(used);
+		return zbz_fail_nomem(err);
+	}
+	l1->t = zbz_table_ref(t);
+	l1->face.cache_epoch = (const volatile uint32_t *)&t->cache->epoch;
+	l1->face.used = used;
+	l1->most = places;
+	*out = l1;
 	return ZBZ_OK;
 }
 
@@ -187,7 +198,6 @@ static bool grow(zbz_l1 *l1) {
 	uint32_t room = l1->room == 0 ? 16 : l1->room * 2;
 	place *places;
 	behind *rest;
-	uint8_t *used;
 	if (room > l1->most || room < l1->room) room = l1->most;
 	places = zbz_realloc(l1->places, room * sizeof *places);
 	if (places == NULL) return false;
@@ -195,9 +205,6 @@ static bool grow(zbz_l1 *l1) {
 	rest = zbz_realloc(l1->rest, room * sizeof *rest);
 	if (rest == NULL) return false;
 	l1->rest = rest;
-	used = zbz_realloc(l1->face.used, room);
-	if (used == NULL) return false;
-	l1->face.used = used;
 	l1->room = room;
 	return true;
 }
@@ -245,12 +252,15 @@ uint32_t zbz_l1_keep(zbz_l1 *l1, zbz_kept *kept, uint32_t *stamp) {
 	return i;
 }
 
-const volatile uint32_t *zbz_l1_word(const zbz_l1 *l1, uint32_t i, uint32_t *seq) {
+const volatile uint32_t *zbz_l1_word(const zbz_l1 *l1, uint32_t i, uint32_t *seq, int64_t *expire_at) {
 	const place *p;
+	*expire_at = ZBZ_NO_EXPIRY;
 	if (i - 1 >= l1->n) return NULL;
 	p = &l1->places[i - 1];
 	*seq = p->seq;
-	return p->expire_at == ZBZ_NO_EXPIRY && !p->marked ? p->word : NULL;
+	*expire_at = p->expire_at;
+	if (p->expire_at != ZBZ_NO_EXPIRY && l1->t->clock != zbz_clock_system()) return NULL;
+	return p->marked ? NULL : p->word;
 }
 
 void zbz_l1_times(const zbz_l1 *l1, uint32_t i, int64_t *expire_at, int64_t *stored_at) {

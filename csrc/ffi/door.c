@@ -68,8 +68,9 @@ int32_t zbz_door_entry(void *self, const char *key, uint32_t n, zbz_door *d) {
 /* Leaves in n what the place's word holds now. */
 int32_t zbz_door_l1_hit(void *self, uint32_t place, uint32_t stamp, zbz_door *d) {
 	const zbz_table_box *box = box_of(self, d);
+	int64_t expire_at;
 	if (box == NULL || box->l1 == NULL || !zbz_l1_hit(box->l1, place, stamp)) return false;
-	zbz_l1_word(box->l1, place, &d->n);
+	zbz_l1_word(box->l1, place, &d->n, &expire_at);
 	return true;
 }
 

@@ -7,8 +7,9 @@ local copy = require("zbz.copy")
 local doors = require("zbz.ffi.doors")
 
 --- Is what is kept at that place still good? Counts a hit.
-local hit = doors.l1_hit or function(self, place) return core.l1_hit(self.bytes, place, self.slots[4 * place + 1]) end
+local hit = doors.l1_hit or function(self, place) return core.l1_hit(self.bytes, place, self.stamps[place]) end
 local generation_of = doors.l1_generation or function() return 0 end
+local face = doors.l1_face or function() end
 
 ---@class zbz.L1Table : zbz.LuaTable
 local L1 = {}
@@ -19,21 +20,22 @@ local base_fetch = L1.fetch
 
 -- ---- what is kept ----------------------------------------------------------------------------------------------------------------
 
--- index[k] is the place of a key and keys[i] the key of a place. slots[4i] is what is kept there, slots[4i + 1] its stamp, slots[4i + 2]
--- and slots[4i + 3] the address of its word and what that holds, or 0 (side by side: one line of a processor's cache). What is kept is
--- the value itself, or for tables { false, bytes } until somebody reads it again, and then a mould (see copy.lua).
+-- index[k] is the place of a key, keys[i] the key of a place and stamps[i] its stamp. slots[4i] is what is kept there, slots[4i + 1]
+-- when it expires (wall ms, or infinite), slots[4i + 2] the address of its word over four, or 0, and slots[4i + 3] what that holds
+-- (side by side: one line of a processor's cache). What is kept is the value itself, or for tables { false, bytes } until somebody
+-- reads it again, and then a mould (see copy.lua).
 
 --- The place was another key's before.
-local function keep(self, k, what, place, stamp, word, seq)
-	local generation = generation_of(self.bytes)
+local function keep(self, k, what, place, stamp, word, seq, expire_at)
+	local generation = generation_of(self)
 	if generation ~= self.generation then
-		self.index, self.keys, self.slots, self.generation = {}, {}, {}, generation
+		self.index, self.keys, self.stamps, self.slots, self.generation = {}, {}, {}, {}, generation
 	end
 	local index, keys, slots = self.index, self.keys, self.slots
 	local before, at = keys[place], 4 * place
 	if before ~= nil and index[before] == place then index[before] = nil end
-	slots[at], slots[at + 1], slots[at + 2], slots[at + 3] = what, stamp, word, seq
-	keys[place] = k
+	slots[at], slots[at + 1], slots[at + 2], slots[at + 3] = what, expire_at, word / 4, seq
+	keys[place], self.stamps[place] = k, stamp
 	index[k] = place
 end
 
@@ -81,7 +83,7 @@ local function read(self, k, opts)
 		if v == nil then return nil, err end
 		return v
 	end
-	local bytes, state, _, _, place, stamp, word, seq = handle:get_seen(k, o and o.deadline_ms or nil)
+	local bytes, state, _, _, place, stamp, word, seq, expire_at = handle:get_seen(k, o and o.deadline_ms or nil)
 	if bytes == nil then
 		if state == nil then return nil end
 		state.op = "get"
@@ -89,7 +91,7 @@ local function read(self, k, opts)
 	end
 	local v, err = self:take("get", k, bytes)
 	if v == nil then return nil, err end
-	if place > 0 then keep_read(self, k, v, bytes, place, stamp, word, seq) end
+	if place > 0 then keep_read(self, k, v, bytes, place, stamp, word, seq, expire_at) end
 	return v
 end
 
@@ -122,7 +124,7 @@ function L1:entry(k, deadline_ms)
 		if v == nil then return nil, nil, err end
 		return v, "hit", times(self, i)
 	end
-	local bytes, state, age, left, place, stamp, word, seq = self.bytes:get_seen(k, deadline_ms, true)
+	local bytes, state, age, left, place, stamp, word, seq, expire_at = self.bytes:get_seen(k, deadline_ms, true)
 	if type(state) == "table" then
 		state.op = "entry"
 		return nil, nil, state
@@ -130,7 +132,7 @@ function L1:entry(k, deadline_ms)
 	if state ~= "hit" and state ~= "stale" then return nil, state, age, left end
 	local v, err = self:take("fetch", k, bytes)
 	if v == nil then return nil, nil, err end
-	if place > 0 then keep_read(self, k, v, bytes, place, stamp, word, seq) end
+	if place > 0 then keep_read(self, k, v, bytes, place, stamp, word, seq, expire_at) end
 	return v, state, age, left
 end
 
@@ -154,7 +156,7 @@ end
 if doors.l1_teach then
 	function teach(self, k)
 		teach = nil
-		doors.l1_teach(self.bytes, L1.get, self, k)
+		doors.l1_teach(self, L1.get, k)
 	end
 end
 
@@ -162,12 +164,13 @@ end
 
 --- Nothing is kept any more.
 function L1:forget()
-	self.index, self.keys, self.slots = {}, {}, {}
+	self.index, self.keys, self.stamps, self.slots = {}, {}, {}, {}
 	if self.bytes then core.l1_clear(self.bytes) end
 end
 
 function L1:close()
 	self:forget()
+	face(self)
 	return Table.close(self)
 end
 L1.__close = L1.close
@@ -177,8 +180,11 @@ local M = {}
 --- bytes: a handle over bytes that was opened with l1; env: see instance.lua.
 function M.new(bytes, env)
 	local o = env.fetch
-	return setmetatable({ bytes = bytes, env = env, index = {}, keys = {}, slots = {}, generation = generation_of(bytes),
-		trees = env.serializer.source == nil, plain = not o.refresh_at and (o.deadline_ms or 0) <= 0 }, L1)
+	local self = { bytes = bytes, env = env, index = {}, keys = {}, stamps = {}, slots = {}, trees = env.serializer.source == nil,
+		plain = not o.refresh_at and (o.deadline_ms or 0) <= 0 }
+	face(self, bytes)
+	self.generation = generation_of(self)
+	return setmetatable(self, L1)
 end
 
 return M

@@ -268,8 +268,8 @@ ZBZ_API zbz_status zbz_table_get_kept(zbz_table *t, zbz_call *c, zbz_bytes key, 
 
 typedef struct zbz_l1 zbz_l1;
 
-/* Heads a zbz_l1. An owner that compiles its own loads (FFI) may answer a hit itself, while generation is the one in which the value was kept and
- * *cache_epoch is `epoch`: if the word of zbz_l1_word still holds its seq, it sets used[place - 1] and adds one to hits. */
+/* Heads a zbz_l1, whose addresses here hold until zbz_l1_free. An owner that compiles its own loads (FFI) may answer a hit itself, while generation is the one in which the value was kept and
+ * *cache_epoch is `epoch`: if the word of zbz_l1_word still holds its seq, and its time has not come, it sets used[place - 1] and adds one to hits. */
 typedef struct zbz_l1_face {
 	double hits; /* exact */
 	const volatile uint32_t *cache_epoch;
@@ -284,8 +284,9 @@ ZBZ_API void zbz_l1_free(zbz_l1 *l1); /* NULL allowed */
 ZBZ_API bool zbz_l1_hit(zbz_l1 *l1, uint32_t place, uint32_t stamp);
 /* A place for a value just read, perhaps another's that was not hit for a while. 0: not to be kept. */
 ZBZ_API uint32_t zbz_l1_keep(zbz_l1 *l1, zbz_kept *kept, uint32_t *stamp);
-/* Of a place just given or hit: the word that alone tells whether its value is still good, and what it holds then; NULL: zbz_l1_hit must be asked. */
-ZBZ_API const volatile uint32_t *zbz_l1_word(const zbz_l1 *l1, uint32_t place, uint32_t *seq);
+/* Of a place just given or hit: the word that tells, before *expire_at (of the system's clock; ZBZ_NO_EXPIRY), whether its value is still good, and what it
+ * holds then; NULL: zbz_l1_hit must be asked. */
+ZBZ_API const volatile uint32_t *zbz_l1_word(const zbz_l1 *l1, uint32_t place, uint32_t *seq, int64_t *expire_at);
 /* Of a place just hit: logical end and birth, as in zbz_entry (-1 and 0 for what is no place). */
 ZBZ_API void zbz_l1_times(const zbz_l1 *l1, uint32_t place, int64_t *expire_at, int64_t *stored_at);
 /* All places are empty; holds no store any more. */

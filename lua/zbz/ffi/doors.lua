@@ -26,6 +26,8 @@ if not pcall(ffi.typeof, "zbz_door") then
 		typedef struct zbz_table_shell { zbz_table_box *box; } zbz_table_shell;
 		typedef int32_t (*zbz_door_read)(void *self, const char *key, uint32_t n, zbz_door *door);
 		typedef int32_t (*zbz_door_hit)(void *self, uint32_t place, uint32_t stamp, zbz_door *door);
+		typedef struct zbz_door_time { long s, ns; } zbz_door_time;
+		int zbz_door_clock(int, zbz_door_time *) __asm__("clock_gettime");
 	]])
 end
 
@@ -44,57 +46,60 @@ local behind = {}
 local function is_handle(self) return type(self) == "userdata" and getmetatable(self) == HANDLE end
 
 local TAUGHT = 200 -- more than the calls after which it begins
-local SHELL, WORD = ffi.typeof("zbz_table_shell *"), ffi.typeof("const volatile uint32_t *")
-local cast = ffi.cast
+local SHELL = ffi.typeof("zbz_table_shell *")
+local cast, tonumber = ffi.cast, tonumber
+local C, time, REALTIME_COARSE, NEVER = ffi.C, ffi.new("zbz_door_time"), 5, math.huge
+local words = ffi.new("const volatile uint32_t *") -- all there are: from address 0
 
---- The C face of a handle's L1; nil when there is none any more.
-local function face_of(handle)
-	if door.closed or not handle then return nil end
-	local box = cast(SHELL, handle).box
-	if box == nil then return nil end
-	return box.l1
+--- Notes in an L1 what its C face is, or that it has none any more (handle nil): what is reached through it lives while the handle does.
+function M.l1_face(self, handle)
+	self.face = handle and cast(SHELL, handle).box.l1
+	self.used, self.cache_epoch = handle and self.face.used, handle and self.face.cache_epoch
 end
 
---- The generation of a handle's L1: what was kept in another is gone.
-function M.l1_generation(handle)
-	local face = face_of(handle)
-	return face ~= nil and face.generation or 0
+--- The generation of an L1: what was kept in another is gone.
+function M.l1_generation(self)
+	return self.face and not door.closed and self.face.generation or 0
 end
 
 local function ask(self, place, base)
-	local slots = self.slots
-	local stamp = slots[base + 1]
+	local stamp = self.stamps[place]
 	if stamp == nil or door_hit(self.bytes, place, stamp, door) == 0 then return false end -- nil: forgotten in the middle of a call
-	slots[base + 3] = door.n
+	self.slots[base + 3] = door.n
 	return true
 end
 
---- Is what is kept at that place (see zbz/l1.lua) still good? Where a word alone tells, it is looked at from here: no call, so a
---- processor has several such looks under way at once. A plain load, right where loads keep their order.
+--- Wall milliseconds, of the clock that the core reads (csrc/base/clock.c).
+local function wall()
+	C.zbz_door_clock(REALTIME_COARSE, time)
+	return tonumber(time.s) * 1000 + tonumber(time.ns) / 1e6
+end
+
+--- Is what is kept at that place (see zbz/l1.lua) still good? Where a word and the time tell, they are looked at from here: no call into
+--- the core, so a processor has several such looks under way at once. A plain load, right where loads keep their order.
+--- Once the time is known nothing here makes an object, interpreted neither: a finalizer that came might close the table, and the
+--- addresses would be worth nothing.
 function M.l1_hit(self, place)
 	local base = 4 * place
-	local slots = self.slots
+	local now = self.slots[base + 1] == NEVER and 0 or wall()
+	local slots, face = self.slots, self.face
 	local word = slots[base + 2]
-	local face = face_of(self.bytes)
-	if word ~= 0 and face ~= nil and face.generation == self.generation and face.cache_epoch[0] == face.epoch
-		and cast(WORD, word)[0] == slots[base + 3] then
-		face.used[place - 1] = 1
+	if face and not door.closed and word and word ~= 0 and face.generation == self.generation and self.cache_epoch[0] == face.epoch
+		and words[word] == slots[base + 3] and now < slots[base + 1] then
+		self.used[place - 1] = 1
 		face.hits = face.hits + 1
 		return true
 	end
 	return ask(self, place, base)
 end
 
---- Calls fn(...), while it gives something, so often that LuaJIT compiles it; hits of this handle's L1 are not counted.
-function M.l1_teach(handle, fn, ...)
-	local face = face_of(handle)
-	if face == nil then return end
-	local hits = face.hits
+--- Calls fn(self, k), while it gives something, so often that LuaJIT compiles it; hits of this L1 are not counted.
+function M.l1_teach(self, fn, k)
+	local hits = self.face.hits
 	for _ = 1, TAUGHT do
-		if fn(...) == nil then break end
+		if fn(self, k) == nil then break end
 	end
-	face = face_of(handle)
-	if face ~= nil then face.hits = hits end
+	if self.face then self.face.hits = hits end
 end
 jit.off(M.l1_teach) -- or it would compile this loop, and not fn
 

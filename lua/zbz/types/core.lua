@@ -152,8 +152,8 @@ function Table:get_raw(k, opts) end
 function Table:set_raw(k, bytes, ttl_or_opts) end
 function Table:prefix() end                     -- full key prefix
 function Table:counters() end                   -- zbz_table_stats as a table (times in seconds)
---- A read whose value may be kept: value, state, age_ms, left_ms, place, stamp, word, seq; nil, err. place 0: not to be kept; word: an
---- address, or 0. whole: as entry, else as get.
+--- A read whose value may be kept: value, state, age_ms, left_ms, place, stamp, word, seq, expire_at; nil, err. place 0: not to be kept;
+--- word: an address, or 0; expire_at: wall ms, or infinite. whole: as entry, else as get.
 function Table:get_seen(k, deadline_ms, whole) end
 --- Is what got that place and stamp still what the provider has? Only on tables made with { l1 = places }.
 ---@return boolean
