@@ -89,6 +89,8 @@ local function scrub()
 	local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z -- luacheck: ignore 211 221
 	return nil
 end
+local jit = rawget(_G, "jit")
+if jit then jit.off(scrub) end -- compiled it would be nothing at all
 
 -- ---- a loader ------------------------------------------------------------------------------------------------------------
 

@@ -133,6 +133,20 @@ describe("nginx, what was abandoned", function()
 	it("a leader whose request ended by ngx.exit", function() waiters_go_on("exit", "/exit", function() end) end)
 	it("a leader that ends itself by ngx.on_abort", function() waiters_go_on("on_abort", "/on_abort", function(l) l.abort() end) end)
 
+	it("leaders again and again, when all of this is compiled", function()
+		for round = 1, 6 do
+			local leaders, followers = {}, {}
+			for i = 1, 10 do
+				local key = ("%d.%d"):format(round, i)
+				leaders[i] = support.background(web, "/request?k=" .. key, "leader-" .. key)
+				eventually("1", function() return server.cli("EXISTS a:t:" .. key) end)
+				followers[i] = support.background(web, "/follow?k=" .. key, "follower-" .. key)
+			end
+			for _, l in ipairs(leaders) do l.abort() end
+			for i, f in ipairs(followers) do assert.is_true(f.finished(10), ("round %d: waiter %d stays"):format(round, i)) end
+		end
+	end)
+
 	it("waiters that have gone", function()
 		local leader = support.background(web, "/lead?k=alone", "leader-alone")
 		eventually("1", function() return server.cli("EXISTS a:t:alone") end)
