@@ -9,7 +9,7 @@ local pages
 function app.init()
 	local url = os.getenv("REDIS_URL")
 	assert(zbz.cache.configure{ provider = url or "shared:", key_prefix = "example:" })
-	pages = assert(zbz.table("pages", { ttl = "5s", neg_ttl = "2s", stale_ttl = "1h", deadline = "3s", lock = "host" }))
+	pages = assert(zbz.table("pages", { ttl = "30s", neg_ttl = "10s", stale_ttl = "1h", deadline = "3s", lock = "host" }))
 end
 
 -- Runs once per key, whatever the number of requests and workers; it may yield.
