@@ -3,34 +3,14 @@ local zbz = require("zbz")
 local core = require("zbz.core")
 local proc = require("spec.services.proc")
 local testkit = require("zbz.testkit")
-local unpack = table.unpack or unpack -- luacheck: ignore 113
-
-local LUA = rawget(_G, "jit") and "luajit" or "lua5.4"
-local serial = 0
-
-local function open(spec)
-	serial = serial + 1
-	local opts = { key_prefix = ("l1.%d:"):format(serial) }
-	for k, v in pairs(spec) do opts[k] = v end
-	return assert(zbz.cache.new(opts))
-end
+local support = require("spec.lua.l1_support")
+local open, warm, PROVIDERS = support.open, support.warm, support.PROVIDERS
 
 local function fails(code, v, err)
 	assert.is_nil(v)
 	assert.are.equal(code, err and err.code)
 	return err
 end
-
---- Twice: from the provider, then from here.
-local function warm(t, k)
-	t:get(k)
-	return t:get(k)
-end
-
-local PROVIDERS = {
-	memory = { provider = "memory" }, ristretto = { provider = "ristretto", max_cost = "1MB" },
-	shared = { provider = "shared", size = "4MB", zone = "l1-spec" },
-}
 
 for name, spec in pairs(PROVIDERS) do
 	describe("l1 on " .. name, function()
@@ -297,77 +277,13 @@ for name, spec in pairs(PROVIDERS) do
 			off:set("k", 1)
 			warm(off, "k")
 			assert.is_nil(off:stats().l1_hits)
-			local c = assert(zbz.cache.contract("c" .. serial, cache.provider, { l1 = 5, key_prefix = "c:" }))
+			local c = assert(zbz.cache.contract("c-" .. name, cache.provider, { l1 = 5, key_prefix = "c:" }))
 			c:set("k", 1)
 			warm(c, "k")
 			assert.are.equal(1, c:stats().l1_hits)
 		end)
 	end)
 end
-
-describe("l1 and a hook in the middle of a hit", function()
-	local inside = require("zbz.ffi.doors").l1_hit -- where no finalizer can come, see there, and below
-
-	--- Does fn, with what(t, c) at its n-th instruction: as a finalizer may come.
-	local function interrupted(n, what, fn, ...)
-		local left = n
-		debug.sethook(function()
-			left = left - 1
-			if left > 0 or inside and debug.getinfo(2, "f").func == inside then return end
-			debug.sethook()
-			what()
-			collectgarbage()
-		end, "", 1)
-		local fine, v, err = pcall(fn, ...)
-		debug.sethook()
-		return fine, v, err
-	end
-
-	local jit = rawget(_G, "jit") -- what is compiled calls no hooks
-	before_each(function() if jit then jit.off() jit.flush() end end)
-	after_each(function() if jit then jit.on() end end)
-
-	for name, spec in pairs(PROVIDERS) do
-		it("that closes it on " .. name .. " gives the value, nothing, or says that it is closed", function()
-			for n = 1, 250 do -- busted has a pcall of its own, which is long
-				local c = open(spec)
-				local t = assert(c:table("t", { l1 = 10 }))
-				t:set("k", "v")
-				warm(t, "k")
-				local fine, v, err = interrupted(n, function() t:close() c:close() end, t.get, t, "k")
-				if not fine then
-					assert.matches("closed", v)
-				elseif v == nil then
-					assert.is_true(err == nil or err.code == "closed")
-				else
-					assert.are.equal("v", v)
-				end
-				pcall(c.close, c)
-			end
-		end)
-	end
-
-	if not jit then return end
-
-	it("cannot be a finalizer while the words are looked at: interpreted, too, nothing is made there", function()
-		local c = open(PROVIDERS.shared)
-		local t = assert(c:table("t", { l1 = 10, ttl = 0 }))
-		t:set("k", "v")
-		warm(t, "k")
-		local place, hits = t.index.k, t:stats().l1_hits
-		assert.is_true(inside(t, place))
-		collectgarbage()
-		collectgarbage("stop")
-		local before = collectgarbage("count")
-		for _ = 1, 1000 do inside(t, place) end
-		local after = collectgarbage("count")
-		collectgarbage("restart")
-		assert.are.equal(before, after)
-		assert.are.equal(hits + 1001, t:stats().l1_hits)
-		assert.is_true(t.slots[4 * place + 2] ~= 0)
-		c:close()
-	end)
-end)
 
 describe("l1 over a layer", function()
 	it("keeps what the near tier can promise", function()
@@ -425,129 +341,5 @@ describe("l1 is refused", function()
 		t:set("k", 3)
 		for _ = 1, 3 do assert.are.equal(3, t:get("k")) end
 		c:close()
-	end)
-end)
-
--- ---- other processes ---------------------------------------------------------------------------------------------------------------
-
---- Lua text for another process: `c` is a cache on the segment, `t` its table "t".
-local function program(segment, text)
-	return { LUA, "-e", ([[local zbz = require("zbz")
-		local c = assert(zbz.cache.new{ provider = "shared", name = %q, size = "1MB", key_prefix = "x:" })
-		local t = c:table("t")
-		%s]]):format(segment, text) }
-end
-
-local function quote(argv)
-	local words = {}
-	for i, w in ipairs(argv) do words[i] = "'" .. w:gsub("'", "'\\''") .. "'" end
-	return table.concat(words, " ")
-end
-
-describe("l1 and other processes", function()
-	local segment, cache, t, folder
-	before_each(function()
-		folder = proc.folder()
-		segment = "l1-" .. folder:match("%w+$")
-		cache = assert(zbz.cache.new{ provider = "shared", name = segment, size = "1MB", key_prefix = "x:" })
-		t = assert(cache:table("t", { l1 = 1000 }))
-	end)
-	after_each(function()
-		cache:close()
-		os.execute("rm -f /dev/shm/zbz-" .. segment .. ".*")
-		proc.remove(folder)
-	end)
-
-	it("sees what each of them does, at once", function()
-		for _, step in ipairs({ { "t:set('k', { 2 })", { 2 } }, { "t:delete('k')", nil }, { "t:set('k', 4)", 4 }, { "t:clear()", nil },
-			{ "t:set('k', 'five')", "five" }, { "c:clear()", nil } }) do
-			t:set("k", { 1 })
-			assert.are.same({ 1 }, warm(t, "k"))
-			assert.are.same({ 1 }, t:get("k"))
-			local out, ok = proc.output(quote(program(segment, "assert(" .. step[1] .. ")")) .. " 2>&1")
-			assert.is_true(ok, out)
-			assert.are.same(step[2], t:get("k"))
-		end
-	end)
-
-	it("never steps back while another writes", function()
-		local log = folder .. "/log"
-		local pid = proc.spawn(program(segment, [[local i, till = 0, os.time() + 90 -- should nobody be there any more
-			repeat
-				i = i + 1
-				t:set("n", i)
-			until i % 16 == 0 and (t:get("enough") or os.time() > till)
-			repeat until t:set("done", i) or os.time() > till]]), log)
-		local last, hits, seen, ends, done = 0, 0, 0, os.time() + 60
-		repeat
-			assert.is_true(os.time() < ends, "the writer does not come to its end: " .. proc.output("cat " .. log))
-			local before = t:stats().l1_hits
-			for _, read in ipairs({ "get", "get_raw", "get" }) do
-				local n = tonumber((t[read](t, "n"))) -- nil: the writer was stopped in the middle; counted as lost_reads
-				assert.is_true(n == nil or n >= last, ("%s: %s after %d"):format(read, tostring(n), last))
-				if n and n > last then seen, last = seen + 1, n end
-			end
-			hits = hits + t:stats().l1_hits - before
-			if seen >= 50 and hits > 0 then t:set("enough", true) end
-			done = t:get("done")
-		until done
-		assert.is_true(proc.wait_until(("! kill -0 %d 2>/dev/null"):format(pid), 5))
-		assert.are.equal(done, t:get("n"))
-	end)
-
-	it("holds nothing of a shard whose writer was killed", function()
-		for i = 1, 300 do t:set("k" .. i, { i }) end
-		for round = 1, 15 do
-			for i = 1, 300 do
-				if t:get("k" .. i) == nil then t:set("k" .. i, { i }) end
-				warm(t, "k" .. i)
-			end
-			local mark = folder .. "/go" .. round
-			local pid = proc.spawn(program(segment, ([[t:set("alive%d", 1) local f = io.open(%q, "w") f:close()
-				while true do for i = 1, 300 do t:set("k" .. i, { i + 1000 * %d }) end end]]):format(round, mark, round)), folder .. "/log")
-			assert.is_true(proc.wait_until("test -e " .. mark, 10), proc.output("cat " .. folder .. "/log"))
-			assert.is_true(proc.kill(pid))
-			local there = 0
-			for i = 1, 300 do
-				local kept = t:get("k" .. i)
-				local raw = t:get_raw("k" .. i)
-				assert.are.equal(raw, kept and ("[%d]"):format(kept[1]))
-				assert.are.same(kept, t:get("k" .. i))
-				there = there + (kept and 1 or 0)
-			end
-			assert.is_true(there > 0)
-		end
-	end)
-end)
-
-describe("copies", function()
-	local copy = require("zbz.copy")
-	it("are equal and apart, whatever the shape", function()
-		local mt = { __name = "some" }
-		for _, v in ipairs({ {}, { {} }, { 1, nil, 3 }, { [2] = "sparse" }, { [1.5] = 1 }, { [true] = { 1 } }, setmetatable({ a = 1 }, mt),
-			{ a = setmetatable({}, core.array_mt) }, { unpack((function() local t = {} for i = 1, 64 do t[i] = i end return t end)()) } }) do
-			local mould = copy.mould(v)
-			for _ = 1, 2 do
-				local c = mould[1](mould)
-				assert.are.same(v, c)
-				assert.are_not.equal(v, c)
-				assert.are.equal(getmetatable(v), getmetatable(c))
-				if type(v.a) == "table" then
-					assert.are_not.equal(v.a, c.a)
-					assert.are.equal(core.array_mt, getmetatable(c.a))
-				end
-			end
-		end
-	end)
-	it("of one shape share their function, and there is an end to shapes", function()
-		local function maker(v) return copy.mould(v)[1] end
-		assert.are.equal(maker{ b = 1, a = { 1, 2 } }, maker{ a = { 3, 4 }, b = 2 })
-		assert.are_not.equal(maker{ b = 1 }, maker{ b = { 1 } })
-		for i = 1, 400 do
-			local v = { ["field" .. i] = { i } }
-			assert.are.same(v, maker(v)(copy.mould(v)))
-		end
-		assert.are_not.equal(maker{ last = 1, of = 1, many = 1 }, maker{ b = 1, a = { 1, 2 } })
-		assert.are.equal(maker{ last = 1, of = 1, many = 1 }, maker{ last = 1, of = 1, many = { 2 } }) -- that for any tree
 	end)
 end)

@@ -1,4 +1,5 @@
 -- What the specs of watches share: waiting for events, and who was told what.
+local assert = require("luassert")
 local zbz = require("zbz")
 
 local M = {}
@@ -38,6 +39,37 @@ function M.write(path, text)
 	local f = assert(io.open(path, "w"))
 	assert(f:write(text))
 	f:close()
+end
+
+--- A source whose value the test sets.
+function M.box(value)
+	local made = { value = value, gets = 0, subscribed = 0, name = "box" }
+	function made:get(key)
+		assert(type(key) == "string")
+		self.gets = self.gets + 1
+		if self.fails then return nil, self.fails end
+		return self.value
+	end
+	function made:subscribe(_, changed)
+		self.subscribed, self.changed = self.subscribed + 1, changed
+		return self.subscribed
+	end
+	function made:unsubscribe(id)
+		assert(id == self.subscribed)
+		self.changed = nil
+	end
+	function made.put(v, err)
+		made.value, made.fails = v, err
+		if made.changed then made.changed() end
+	end
+	return made
+end
+
+--- nil, and an error of that code.
+function M.fails(code, v, err)
+	assert.is_nil(v)
+	assert.are.equal(code, err and err.code, tostring(err))
+	return err
 end
 
 return M
