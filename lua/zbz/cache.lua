@@ -8,6 +8,7 @@ local env = require("zbz.env")
 local host = require("zbz.host")
 local providers = require("zbz.providers")
 local serializer = require("zbz.serializer")
+require("zbz.instance_info")
 require("zbz.swap")
 
 local M = {}
