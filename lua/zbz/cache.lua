@@ -11,6 +11,7 @@ local serializer = require("zbz.serializer")
 require("zbz.instance_info")
 require("zbz.swap")
 
+---@class zbz.cache
 local M = {}
 
 local default
@@ -22,7 +23,7 @@ local function both(a, b) return a, b end
 
 --- An independent cache. opts: provider (a name with its options beside it, a URL, or a provider object), key_prefix,
 --- default_ttl ("1h"), serializer ("json"), deadline; further defaults for its tables: stale_ttl neg_ttl refresh_at jitter lock.
----@param opts table|string|zbz.Provider  a name or URL alone is a provider without options
+---@param opts zbz.CacheOptions|string|zbz.Provider  a name or URL alone is a provider without options
 ---@return zbz.Cache?, zbz.Error?
 function M.new(opts)
 	if type(opts) == "string" or P.is(opts) then opts = { provider = opts } end
@@ -50,6 +51,8 @@ local function configure(provider, opts, level)
 end
 
 --- Makes the default cache. A former one is closed once the new one stands; a failure changes nothing.
+---@param provider zbz.CacheOptions|string|zbz.Provider  the options, or the provider with its options after it
+---@param opts zbz.CacheOptions?
 ---@return zbz.Cache?, zbz.Error?
 function M.configure(provider, opts) return both(configure(provider, opts, 2)) end
 
@@ -73,6 +76,7 @@ end
 ---@return zbz.Cache?
 function M.default() return default end
 
+--- Is there a default cache that is open?
 ---@return boolean
 function M.is_configured() return default ~= nil and not default.closed end
 
@@ -80,7 +84,9 @@ local function not_configured(op)
 	return E.fail("not_configured", "no default cache: call zbz.cache.configure first", { op = op })
 end
 
---- A table of the default cache.
+--- A table of the default cache; nil, not_configured without one.
+---@param name string
+---@param opts zbz.TableOptions?
 ---@return zbz.Table?, zbz.Error?
 function M.table(name, opts)
 	if not M.is_configured() then return not_configured("table") end
@@ -98,6 +104,7 @@ for _, op in ipairs({ "get", "set", "add", "delete", "exists", "ttl", "expire", 
 end
 
 --- Closes the default cache; there is none afterwards.
+---@return true?, zbz.Error?
 function M.close()
 	local before = default
 	default = nil
@@ -106,6 +113,9 @@ function M.close()
 end
 
 --- The table behind cache://NAME/...: one that is open already keeps its options.
+---@param name string
+---@param op string  for errors
+---@return zbz.Table?, zbz.Error?
 function M.table_for_uri(name, op)
 	if not M.is_configured() then return not_configured(op) end
 	local known = default.tables[name]
@@ -117,6 +127,7 @@ end
 
 --- Opens a provider that several caches may share. opts: its own, and key_prefix, deadline, clock for its raw operations.
 ---@param name string|table  a name, a URL, or { provider = name, ... }
+---@param opts table?
 ---@return zbz.Provider?, zbz.Error?
 function M.provider(name, opts)
 	if opts ~= nil and type(opts) ~= "table" then error("zbz: provider: expects a table of options, got " .. type(opts), 2) end
@@ -127,23 +138,46 @@ end
 
 ---@return string[] names of all providers
 function M.providers() return providers.names() end
---- Options, summary and package of one provider.
+--- { name=, layer=, summary=, options = { {name=, alias=, type=, default=, choices=, help=} ... } }; unknown_provider, or unsupported
+--- where its library is not here.
+---@param name string
+---@return table?, zbz.Error?
 function M.provider_info(name) return both(providers.info(name)) end
+--- Makes a provider written in Lua known: factory(opts) gives it, or nil, err. options: the names that it takes; others raise then.
+---@param name string
+---@param factory fun(opts: table): zbz.LuaProvider?, any
+---@param options string[]?
+---@return true?, zbz.Error?
 function M.register_provider(name, factory, options) return both(providers.register(name, factory, options)) end
+--- Loads the plug-in or module of that name; unknown_provider, unsupported.
+---@param name string
+---@return true?, zbz.Error?
 function M.load_provider(name) return both(providers.load(name)) end
+--- Makes a serializer known by a name; invalid_config where another has it.
+---@param name string
+---@param s zbz.Serializer
+---@return true?, zbz.Error?
 function M.register_serializer(name, s) return both(serializer.register(name, s)) end
----@return string[]
+---@return string[] names of all serializers
 function M.serializers() return serializer.names() end
 
 -- ---- contracts --------------------------------------------------------------------------------------------------------------
 
 --- A cache and one table in one step: keys under prefix .. key, prefix is name .. ":" unless given.
+---@param name string
+---@param provider string|zbz.Provider|zbz.CacheOptions
+---@param opts zbz.TableOptions|table|nil  and key_prefix, alias
 ---@return zbz.Contract?, zbz.Error?
 function M.contract(name, provider, opts) return both(host.told(contract.new(name, provider, opts, 2))) end
+--- The contract that is registered under that alias, or nil.
+---@param alias string
 ---@return zbz.Contract?
 function M.lookup(alias) return contract.lookup(alias) end
 
 --- A contract named after its provider: "redis-cache".
+---@param provider string
+---@param opts table?        of the provider
+---@param table_opts table?  of the contract
 ---@return zbz.Contract?, zbz.Error?
 function M.service(provider, opts, table_opts)
 	if type(provider) ~= "string" then error("zbz: service: expects the name of a provider, got " .. type(provider), 2) end
@@ -167,6 +201,7 @@ local function from_config(c, level)
 end
 
 --- A contract from { name=, provider=, settings={}, key_prefix=, default_ttl= }; what is absent keeps its default.
+---@param c table
 ---@return zbz.Contract?, zbz.Error?
 function M.from_config(c)
 	if type(c) ~= "table" then error("zbz: from_config: expects a table, got " .. type(c), 2) end
@@ -202,6 +237,9 @@ end
 
 --- A contract whose provider depends on the environment: for_env("users", { development = "memory", production = "redis://..." }).
 --- The variable APP_ENV chooses (or ZBZ_ENV); development when neither is set.
+---@param name string
+---@param choices table<string, string|zbz.Provider|zbz.CacheOptions>
+---@param opts table?
 ---@return zbz.Contract?, zbz.Error?
 function M.for_env(name, choices, opts)
 	if type(choices) ~= "table" then error("zbz: for_env: expects a table of providers by environment, got " .. type(choices), 2) end
@@ -216,6 +254,8 @@ function M.for_env(name, choices, opts)
 end
 
 --- The older calling style over a provider or a cache.
+---@param x zbz.Provider|zbz.Cache
+---@return table
 function M.legacy(x) return require("zbz.legacy").new(x) end
 
 return M

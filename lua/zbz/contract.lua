@@ -19,6 +19,7 @@ for name in pairs(T.KNOWN) do OPTIONS[name] = true end
 local aliases = {}
 
 --- The table, made on first use, and anew after a with_*.
+---@return zbz.Table?, zbz.Error?
 function Contract:handle()
 	if self.table_ then return self.table_ end
 	if self.cache_.closed then return E.fail("closed", "the contract is closed", { table = self.name_ }) end
@@ -57,12 +58,16 @@ local function with(self, name, value, level)
 end
 
 --- Chainable; a wrong value raises.
+---@param ttl zbz.Ttl
 ---@return zbz.Contract
 function Contract:with_default_ttl(ttl) return (with(self, "ttl", ttl, 2)) end
+---@param s string|zbz.Serializer
 ---@return zbz.Contract
 function Contract:with_serializer(s) return (with(self, "serializer", s, 2)) end
+---@param s table|string|zbz.Schema
 ---@return zbz.Contract
 function Contract:with_schema(s) return (with(self, "schema", s, 2)) end
+---@param prefix string
 ---@return zbz.Contract
 function Contract:with_key_prefix(prefix)
 	if type(prefix) ~= "string" then error("zbz: with_key_prefix: expects text, got " .. type(prefix), 2) end
@@ -133,6 +138,10 @@ MT.__close = Contract.close
 local M = {}
 
 --- name, provider (name, URL, object, or { provider=, ... }), opts: key_prefix (default name .. ":") and the options of a table.
+---@param name string
+---@param provider string|zbz.Provider|zbz.CacheOptions
+---@param opts table?
+---@param level integer
 ---@return zbz.Contract?, zbz.Error?
 function M.new(name, provider, opts, level)
 	if type(name) ~= "string" or name == "" then error("zbz: contract: the name must be text", level + 1) end
@@ -159,6 +168,7 @@ function M.new(name, provider, opts, level)
 end
 
 --- The contract of that alias, or nil.
+---@param alias string
 ---@return zbz.Contract?
 function M.lookup(alias) return aliases[alias] end
 function M.is(x) return getmetatable(x) == MT end

@@ -12,10 +12,14 @@ local host = require("zbz.host")
 ---@class zbz
 ---@field VERSION string
 ---@field null lightuserdata  explicit null, the same as cjson.null
----@field cache table
+---@field cache zbz.cache
 ---@field log zbz.log
----@field watch table         zbz.watch.sync(source, key, fn, opts), and sources
----@field schema table        zbz.schema(spec), zbz.schema.rule(name, fn)
+---@field watch zbz.watch
+---@field schema zbz.schema     zbz.schema(spec), zbz.schema.rule(name, fn)
+---@field secret fun(v: any, how: string?): table  zbz.log.secret
+---@field pii fun(v: any, how: string?): table     zbz.log.pii
+---@field nearest fun(word: string, known: string[]): string?  as the messages about unknown options use it
+---@field zlog zbz.log        its former name
 ---@field on_error fun(err: any)?  gets what callbacks and background work throw; else it goes to stderr
 local zbz = {
 	VERSION = core.VERSION,
@@ -39,9 +43,14 @@ function zbz.array(t)
 end
 
 --- A value for set_multi with its own TTL: zbz.item(v, { ttl = "5m" }).
+---@param v any
+---@param opts zbz.Ttl|{ttl: zbz.Ttl?}
+---@return table
 function zbz.item(v, opts) return core.item(v, opts) end
 
 --- A table of the default cache; nil, not_configured without one.
+---@param name string
+---@param opts zbz.TableOptions?
 ---@return zbz.Table?, zbz.Error?
 function zbz.table(name, opts)
 	local default = zbz.cache.default()
@@ -50,6 +59,7 @@ function zbz.table(name, opts)
 end
 
 --- An entry of the default cache by address: zbz.uri("cache://users/123"):get().
+---@param text string
 ---@return zbz.Uri?, zbz.Error?
 function zbz.uri(text)
 	local uri, err = require("zbz.uri").new(text, 2)
@@ -57,13 +67,15 @@ function zbz.uri(text)
 end
 
 --- Is it an error of ours?
+---@param x any
 ---@return boolean
 function zbz.is_error(x) return E.is(x) end
 
 -- ---- durations and sizes ---------------------------------------------------------------------------------------------------
 
 --- Seconds of "1h30m", 90 or "250ms"; nil and a message for anything else.
----@return number?, string?
+---@param x zbz.Duration
+---@return number? seconds, string? why
 function zbz.duration(x)
 	local ms, why = core.duration(x)
 	if not ms then return nil, why end
@@ -71,13 +83,25 @@ function zbz.duration(x)
 end
 
 --- Bytes of "50MB" or 4096 (1 MB = 1 048 576); nil and a message for anything else.
----@return integer?, string?
+---@param x zbz.Size
+---@return integer? bytes, string? why
 function zbz.size(x) return core.size(x) end
 
+--- Seconds of n milliseconds; and so on.
+---@param n number
+---@return number seconds
 function zbz.ms(n) return n / 1000 end
+---@param n number
+---@return number seconds
 function zbz.seconds(n) return n end
+---@param n number
+---@return number seconds
 function zbz.minutes(n) return n * 60 end
+---@param n number
+---@return number seconds
 function zbz.hours(n) return n * 3600 end
+---@param n number
+---@return number seconds
 function zbz.days(n) return n * 86400 end
 
 --- A value that no log ever shows; personal data, shown as zbz.log.redact{pii=} says.
@@ -87,13 +111,15 @@ zbz.secret, zbz.pii = zbz.log.secret, zbz.log.pii
 -- ---- running it ---------------------------------------------------------------------------------------------------------------
 
 --- Delivers messages and runs background work; waits up to `timeout` seconds when there is nothing. Number of things done.
----@param timeout number|string?
+---@param timeout zbz.Duration?  0
 ---@return integer
 function zbz.poll(timeout) return host.poll(timeout) end
---- Polls until zbz.stop(), or for `seconds`.
----@return boolean stopped
+--- Polls until zbz.stop(), or for `seconds`; a signal ends it, too.
+---@param seconds number?
+---@return boolean stopped, string? signal  "SIGINT", "SIGTERM"
 function zbz.run(seconds) return host.run(seconds) end
-function zbz.stop() return host.stop() end
+--- Ends zbz.run().
+function zbz.stop() host.stop() end
 
 --- Readable when zbz.poll(0) has work.
 ---@return integer?, zbz.Error?

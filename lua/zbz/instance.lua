@@ -13,7 +13,7 @@ local l1 = require("zbz.l1") -- after the methods that it inherits
 local lua_table = require("zbz.table")
 local providers = require("zbz.providers")
 
----@class zbz.Cache
+---@class zbz.Cache: zbz.Values
 ---@field provider zbz.Provider  the provider in use; changes with swap_provider
 local Cache = {}
 Cache.__index = Cache
@@ -90,6 +90,8 @@ local function attach(self, p)
 end
 
 --- A new cache. Unknown options raise at `level`; wrong values are nil, err.
+---@param opts zbz.CacheOptions
+---@param level integer
 ---@return zbz.Cache?, zbz.Error?
 function Cache.new(opts, level)
 	level = level + 1
@@ -147,6 +149,10 @@ local function open_handle(self, env, prefix, codec)
 end
 
 --- A table with an explicit key prefix.
+---@param name string
+---@param o table  options as table_options.lua reads them
+---@param prefix string
+---@return zbz.Table?, zbz.Error?
 function Cache:open_table(name, o, prefix)
 	local env = make_env(self, name, o)
 	local wrong = lock.check(o.lock, name, self)
@@ -167,10 +173,15 @@ end
 --- The table of that name: keys lie under key_prefix .. name .. ":". The same name gives the same table; options that differ
 --- from those it was made with raise.
 ---@param name string
----@param opts table?  ttl serializer schema deadline stale_ttl neg_ttl refresh_at jitter lock strict_utf8 l1
+---@param opts zbz.TableOptions?
 ---@return zbz.Table?, zbz.Error?
 function Cache:table(name, opts) return self:table_at(name, opts, 2) end
 
+--- The same; what is wrong raises at `level`.
+---@param name string
+---@param opts zbz.TableOptions?
+---@param level integer
+---@return zbz.Table?, zbz.Error?
 function Cache:table_at(name, opts, level)
 	if type(name) ~= "string" or name == "" then error("zbz: table: the name must be text", level) end
 	if name:find(":", 1, true) then error(("zbz: table: the name '%s' must not hold ':'"):format(name), level) end
@@ -191,6 +202,7 @@ function Cache:table_at(name, opts, level)
 end
 
 --- The window of the cache itself: key_prefix .. key.
+---@return zbz.Table?, zbz.Error?
 function Cache:root()
 	if self.closed then return closed(self, "get") end
 	if not self.root_ then
@@ -215,7 +227,8 @@ end
 
 --- Removes this cache's keys and no others. With a key_prefix (or a provider of its own): all under it. Without, on a shared
 --- server: the keys of the tables opened through this cache.
----@return boolean?, zbz.Error|integer?
+---@param opts zbz.ReadOptions?
+---@return true?, integer|zbz.Error|nil removed_or_err
 function Cache:clear(opts)
 	if self.closed then return closed(self, "clear") end
 	local caps = self:capabilities()
@@ -242,12 +255,20 @@ function Cache:native(kind)
 	return require("zbz.native").open(self, kind)
 end
 
+--- What native handles send through.
+---@param commands (string|number)[][]
+---@param deadline_ms integer?
+---@return any[]? replies, zbz.Error?
 function Cache:command(commands, deadline_ms)
 	if self.closed then return closed(self, "command") end
 	if not self.core then return self.owner.store:command(commands) end
 	return self.core:command(commands, deadline_ms)
 end
 
+---@param channels string[]
+---@param is_pattern boolean
+---@param fn fun(channel: string, payload: string?)
+---@return zbz.Subscription?, zbz.Error?
 function Cache:subscribe(channels, is_pattern, fn)
 	if self.closed then return closed(self, "subscribe") end
 	if not self.core then return self.provider:subscribe(channels, is_pattern, fn) end

@@ -13,7 +13,7 @@ local SUMS = { "hits", "misses", "sets", "deletes", "errors", "lost_writes", "lo
 
 --- Sums over the tables of this cache, and what the provider tells of itself. In an event loop also the writes queued where nothing
 --- can wait, of all caches: queued_writes (under way), queue_failed, queue_refused.
----@return table?, zbz.Error?
+---@return zbz.CacheStats?, zbz.Error?
 function Cache:stats()
 	if self.closed then return closed(self, "stats") end
 	local s = { provider = self:provider_name(), tables = 0 }
@@ -41,13 +41,17 @@ function Cache:stats()
 	return s
 end
 
+--- What the provider tells of itself: keys memory connections evictions expired retries, where known.
+---@return table?, zbz.Error?
 function Cache:provider_stats()
 	if self.closed then return closed(self, "stats") end
 	if not self.core then return self.owner.store:stats() end
 	return self.core:provider_stats()
 end
 
----@return boolean?, zbz.Error?
+--- Does the provider answer? unavailable, timeout, denied.
+---@param deadline zbz.Duration?
+---@return true?, zbz.Error?
 function Cache:ping(deadline)
 	if self.closed then return closed(self, "ping") end
 	local ms = O.duration_arg(deadline, "deadline", 2)
@@ -55,6 +59,7 @@ function Cache:ping(deadline)
 	return self.core:ping(ms)
 end
 
+--- The backend's own version text.
 ---@return string?, zbz.Error?
 function Cache:version()
 	if self.closed then return closed(self, "version") end
@@ -63,6 +68,8 @@ function Cache:version()
 end
 
 --- The store in use, closed again by the caller when it is the core's.
+---@param fn fun(store: any): any, any
+---@return any, any
 function Cache:with_store(fn)
 	if not self.core then return fn(self.owner.store) end
 	local store, err = self.core:store()
@@ -73,12 +80,13 @@ function Cache:with_store(fn)
 end
 
 --- What the provider can do, with its limits.
----@return table?, zbz.Error?
+---@return zbz.Capabilities?, zbz.Error?
 function Cache:capabilities()
 	if self.closed then return closed(self, "capabilities") end
 	return self:with_store(function(store) return store:caps() end)
 end
 
+--- Is that among its capabilities?
 ---@param what string  "incr" "keys" "native" ...
 ---@return boolean
 function Cache:supports(what)
@@ -90,9 +98,13 @@ end
 ---@return string
 function Cache:provider_name() return self.kind_ end
 
+---@return boolean
 function Cache:is_closed() return self.closed end
+---@return number seconds
 function Cache:default_ttl() return self.base.ttl_ms / 1000 end
+---@return string
 function Cache:key_prefix() return self.key_prefix_ end
+---@return string
 function Cache:prefix() return self.key_prefix_ end
 
 --- Every option in force: the provider's (secrets "***"), then the cache's own.
@@ -121,10 +133,13 @@ function Cache:info()
 	}
 end
 
----@return table  { status = "healthy"|"degraded"|"unhealthy", message, latency, version, metrics }
+--- One ping, and what it tells.
+---@return zbz.Health
 function Cache:health() return require("zbz.health")(self) end
 
---- Details of one key (without the cache's prefix) on providers that tell.
+--- Details of one key (without the cache's prefix) on providers that tell; nil: there is no such key.
+---@param key string
+---@return table?, zbz.Error?
 function Cache:inspect(key)
 	if type(key) ~= "string" then error("zbz: inspect: the key must be a string, got " .. type(key), 2) end
 	if self.closed then return closed(self, "inspect") end

@@ -8,7 +8,7 @@ local multi = require("zbz.fetch_multi")
 local schema = require("zbz.schema")
 local Lua = require("zbz.table").Table
 
----@class zbz.Table
+---@class zbz.Values
 local Methods = {}
 
 local function env_of(t)
@@ -19,9 +19,12 @@ end
 --- Get or compute: `value, nil, how`; how is hit, stale, loaded, negative or waited. A miss that the loader confirms is nil.
 --- The loader gets the extra arguments, or the key when there are none; it returns value [, opts], nil, or nil, err.
 ---@param k string
----@param opts table|function   ttl neg_ttl stale_ttl refresh_at jitter fresh lock deadline; may be left out
----@param loader function
----@return any value, zbz.Error? err, string? how
+---@param opts zbz.FetchOptions|function  may be left out
+---@param loader fun(...): any, table|any  value [, {ttl=, store=false}]; nil; or nil, err: the code is loader then
+---@param ... any
+---@return any value
+---@return zbz.Error? err
+---@return "hit"|"stale"|"loaded"|"negative"|"waited"|nil how
 function Methods:fetch(k, opts, loader, ...)
 	A.key(k, "fetch", 2)
 	local env = env_of(self)
@@ -42,9 +45,11 @@ end
 
 --- The map of all keys there are or that the loader found; it is called once with the list of the missing ones.
 ---@param keys string[]
----@param opts table|function
+---@param opts zbz.FetchOptions|function  may be left out
 ---@param loader fun(missing: string[]): table<string, any>
----@return table<string, any>? map, zbz.Error? err, table<string, zbz.Error>? errs
+---@return table<string, any>? map
+---@return zbz.Error? err
+---@return table<string, zbz.Error>? errs
 function Methods:fetch_multi(keys, opts, loader)
 	A.keys(keys, "fetch_multi", 2)
 	local env = env_of(self)
@@ -56,8 +61,12 @@ function Methods:fetch_multi(keys, opts, loader)
 end
 
 --- Fills the table from an iterator of `key, value [, ttl]`, or from a map, a hundred at a time. The number stored.
----@param source table|fun(): string?, any, any
----@return integer? stored, zbz.Error? err
+---@param source table<string, any>|fun(state: any, k: any): string?, any, zbz.Ttl?
+---@param state any  these two: as for a generic for
+---@param start any
+---@return integer? stored
+---@return zbz.Error? err
+---@return integer? stored_before_it
 function Methods:warm(source, state, start)
 	local iterate, s, k = source, state, start
 	if type(source) == "table" then iterate, s, k = pairs(source) end
@@ -93,7 +102,7 @@ end
 
 --- Counters of this table (hits misses sets deletes errors lost_writes loads load_failures waits stale_served fenced lock_waits
 --- unlocked uptime last_access), and what the provider tells of the whole store (provider keys memory connections evictions expired).
----@return table
+---@return zbz.TableStats
 function Methods:stats()
 	local env = env_of(self)
 	local s = self:counters()
@@ -106,6 +115,7 @@ function Methods:stats()
 	return s
 end
 
+--- As cache:table was given it.
 ---@return string
 function Methods:name() return env_of(self).name end
 
@@ -135,26 +145,47 @@ local function same_schema(self, op, k, opts)
 		{ op = op, table = env.name, key = k, provider = env.cache:provider_name() })
 end
 
---- get, with the record type checked when { schema = } is given.
+--- get; { schema = } among the options must be the table's own, else nil, type_mismatch.
+---@param k string
+---@param opts table?  zbz.ReadOptions, and schema
+---@return any value
+---@return zbz.Error? err
 function Methods:get_struct(k, opts)
 	local rest, err = same_schema(self, "get_struct", k, opts)
 	if err then return nil, err end
 	return self:get(k, rest)
 end
 
---- set; the older name.
+--- set, likewise.
+---@param k string
+---@param v any
+---@param how table|zbz.Ttl|nil  zbz.WriteOptions, and schema
+---@return boolean? stored
+---@return zbz.Error? err
 function Methods:set_struct(k, v, how)
 	local rest, err = same_schema(self, "set_struct", k, how)
 	if err then return nil, err end
 	return self:set(k, v, rest)
 end
 
+--- get_multi, likewise.
+---@param keys string[]
+---@param opts table?
+---@return table<string, any>? map
+---@return zbz.Error? err
+---@return table<string, zbz.Error>? errs
 function Methods:get_struct_multi(keys, opts)
 	local rest, err = same_schema(self, "get_struct_multi", nil, opts)
 	if err then return nil, err end
 	return self:get_multi(keys, rest)
 end
 
+--- set_multi, likewise.
+---@param map table<string, any>
+---@param how table|zbz.Ttl|nil
+---@return true?
+---@return zbz.Error? err
+---@return table<string, zbz.Error>? errs
 function Methods:set_struct_multi(map, how)
 	local rest, err = same_schema(self, "set_struct_multi", nil, how)
 	if err then return nil, err end

@@ -48,12 +48,14 @@ local function send(self, words)
 	return reply_of(replies[1])
 end
 
---- One command; its reply.
----@return any, zbz.Error?
+--- One command; its reply, nil for a null. An error of the server is nil, err.
+---@param ... string|number
+---@return any reply, zbz.Error?
 function Native:command(...) return send(self, words_of({ n = select("#", ...), ... }, 2)) end
 
 --- Several commands in one round trip: the list of replies; zbz.null for a null, an error value for a failed one.
----@return any[]?, zbz.Error?
+---@param ... (string|number)[]
+---@return any[]? replies, zbz.Error?
 function Native:pipeline(...)
 	local given, commands = { ... }, {}
 	if #given == 1 and type(given[1]) == "table" and type(given[1][1]) == "table" then given = given[1] end
@@ -76,28 +78,51 @@ local function subscribe(self, channels, fn, is_pattern, level)
 	return source:subscribe(channels, is_pattern, fn)
 end
 
---- fn(channel, payload) for every message, from zbz.poll; payload nil: messages may have been lost. Returns { close }.
+--- fn(channel, payload) for every message, from zbz.poll; payload nil: messages may have been lost.
+---@param channels string|string[]
+---@param fn fun(channel: string, payload: string?)
+---@return zbz.Subscription?, zbz.Error?
 function Native:subscribe(channels, fn)
 	local sub, err = subscribe(self, channels, fn, false, 2)
 	return sub, err
 end
 --- The same for channel patterns.
+---@param patterns string|string[]
+---@param fn fun(channel: string, payload: string?)
+---@return zbz.Subscription?, zbz.Error?
 function Native:psubscribe(patterns, fn)
 	local sub, err = subscribe(self, patterns, fn, true, 2)
 	return sub, err
 end
 
---- Number of receivers.
+---@param channel string
+---@param message string|number
+---@return integer? receivers, zbz.Error?
 function Native:publish(channel, message) return send(self, words_of({ "PUBLISH", channel, message, n = 3 }, 2)) end
 
 --- Lists as queues (pushed at the tail, popped at the head), and sets.
+---@param key string
+---@param ... string|number
+---@return integer? length, zbz.Error?
 function Native:list_push(key, ...) return send(self, words_of({ "RPUSH", key, n = select("#", ...) + 2, ... }, 2)) end
+---@param key string
+---@return string?, zbz.Error?
 function Native:list_pop(key) return send(self, words_of({ "LPOP", key, n = 2 }, 2)) end
+---@param key string
+---@param first integer?  0
+---@param last integer?  -1: the last
+---@return string[]?, zbz.Error?
 function Native:list_range(key, first, last) return send(self, words_of({ "LRANGE", key, first or 0, last or -1, n = 4 }, 2)) end
+---@param key string
+---@param ... string|number
+---@return integer? added, zbz.Error?
 function Native:set_add(key, ...) return send(self, words_of({ "SADD", key, n = select("#", ...) + 2, ... }, 2)) end
+---@param key string
+---@return string[]?, zbz.Error?
 function Native:set_members(key) return send(self, words_of({ "SMEMBERS", key, n = 2 }, 2)) end
 
 --- Name of the provider this handle is for.
+---@return string
 function Native:provider_name() return rawget(self, "kind") end
 
 local M = {}

@@ -16,6 +16,7 @@ Provider.__name = "zbz.Provider"
 
 local M = { Provider = Provider }
 
+---@param x any
 ---@return boolean
 function M.is(x) return getmetatable(x) == Provider end
 
@@ -30,6 +31,7 @@ local function closed(self, op)
 end
 
 --- The window for raw operations, made on first use: prefix as configured, no TTL, bytes.
+---@return zbz.Table?, zbz.Error?
 function Provider:window()
 	if self.raw then return self.raw end
 	if self.closed then return closed(self) end
@@ -67,7 +69,8 @@ local function handle(self, op)
 	return self.cache
 end
 
----@return boolean?, zbz.Error?
+--- Does it answer? unavailable, timeout, denied.
+---@return true?, zbz.Error?
 function Provider:ping()
 	if self.closed then return closed(self, "ping") end
 	if self.lua then return self.store:ping() end
@@ -96,7 +99,8 @@ function Provider:provider_stats()
 	return cache:provider_stats()
 end
 
----@return table?, zbz.Error?
+--- Counters of the raw operations, and what the provider tells of itself.
+---@return zbz.TableStats?, zbz.Error?
 function Provider:stats()
 	local told, err = self:provider_stats()
 	if not told then return nil, err end
@@ -122,7 +126,8 @@ function Provider:config()
 	return out
 end
 
----@return table?, zbz.Error?
+--- What it can do, with its limits.
+---@return zbz.Capabilities?, zbz.Error?
 function Provider:capabilities()
 	if self.closed then return closed(self, "capabilities") end
 	return self.store:caps()
@@ -136,7 +141,8 @@ function Provider:supports(what)
 	return caps ~= nil and caps[what] == true
 end
 
---- Details of one entry of the memory provider: size, hits, age, idle time.
+--- Details of one entry of the memory provider: size, hits, age, idle time; nil: there is no such key.
+---@param key string
 ---@return table?, zbz.Error?
 function Provider:inspect(key)
 	if type(key) ~= "string" then error("zbz: inspect: the key must be a string, got " .. type(key), 2) end
@@ -147,13 +153,18 @@ function Provider:inspect(key)
 	return cache:inspect(self.key_prefix .. key)
 end
 
---- The backend's own client; see zbz.native.
+--- The backend's own client; provider_mismatch, unsupported.
+---@param kind string?
+---@return zbz.Native?, zbz.Error?
 function Provider:native(kind)
 	if self.closed then return closed(self, "native") end
 	return require("zbz.native").open(self, kind)
 end
 
 --- What native handles send through; changes with no swap, a provider object stays what it is.
+---@param commands (string|number)[][]
+---@param deadline_ms integer?
+---@return any[]? replies, zbz.Error?
 function Provider:command(commands, deadline_ms)
 	if self.lua then return self.store:command(commands) end
 	local cache, err = handle(self, "command")
@@ -161,6 +172,10 @@ function Provider:command(commands, deadline_ms)
 	return cache:command(commands, deadline_ms)
 end
 
+---@param channels string[]
+---@param is_pattern boolean
+---@param fn fun(channel: string, payload: string?)
+---@return zbz.Subscription?, zbz.Error?
 function Provider:subscribe(channels, is_pattern, fn)
 	if self.lua then return E.fail("unsupported", "a provider written in Lua has no subscriptions", { provider = self.name_ }) end
 	local cache, err = handle(self, "subscribe")
@@ -168,9 +183,12 @@ function Provider:subscribe(channels, is_pattern, fn)
 	return cache:subscribe(channels, is_pattern, fn)
 end
 
+--- Name of the provider at the bottom of the layers.
 ---@return string
 function Provider:provider_name() return self.kind_ end
 
+--- One ping, and what it tells.
+---@return zbz.Health
 function Provider:health() return require("zbz.health")(self) end
 
 --- Gives up this handle. Caches that share the provider keep it; the last user closes it. Twice is fine.

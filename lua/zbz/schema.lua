@@ -209,6 +209,9 @@ end
 
 --- True, or nil and a type_mismatch whose `field` is the path of the wrong value. lenient: unknown fields are let through
 --- (records read back may come from a newer program).
+---@param v any
+---@param lenient boolean?
+---@return true?, zbz.Error?
 function Schema:check(v, lenient)
 	local wrong = walk(self.node, v, "", lenient)
 	if not wrong then return true end
@@ -264,11 +267,12 @@ function Schema:from_stored(v)
 end
 function Schema:__tostring() return "schema " .. (self.name or "without a name") end
 
+---@class zbz.schema
 local M = {}
 
 --- Compiles a schema; a wrong one raises and says where.
 ---@param name string|table  a name for messages, or the schema itself
----@param spec table|string|nil
+---@param spec table|string|zbz.Schema|nil
 ---@param level integer? of the caller to blame, 2
 ---@return zbz.Schema
 function M.compile(name, spec, level)
@@ -283,6 +287,8 @@ function M.compile(name, spec, level)
 	return setmetatable({ name = name, node = node, source = spec }, Schema)
 end
 
+--- Is it a compiled schema?
+---@param x any
 ---@return boolean
 function M.is(x) return getmetatable(x) == Schema end
 

@@ -6,6 +6,7 @@ local O = require("zbz.options")
 local P = require("zbz.provider")
 local providers = require("zbz.providers")
 
+---@class zbz.Cache
 local Cache = I.Cache
 local OPTIONS = { deadline = true }
 
@@ -90,10 +91,11 @@ local function swap_lua(self, p, owned)
 	end)
 end
 
---- Replaces the provider under a cache in use.
+--- Replaces the provider under a cache in use: pings the new one, switches, drains, closes the old one. A failure before the switch changes
+--- nothing; one after it has err.switched. locked: another swap is under way.
 ---@param spec string|zbz.Provider|table  a name, URL, provider object, or { provider = name, ... }
----@param opts table?  { deadline = }
----@return boolean?, zbz.Error?
+---@param opts zbz.ReadOptions?
+---@return true?, zbz.Error?
 function Cache:swap_provider(spec, opts)
 	O.check(opts, OPTIONS, "swap_provider", 2)
 	local deadline = O.duration_arg(opts and opts.deadline, "deadline", 2)

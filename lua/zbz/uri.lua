@@ -38,6 +38,7 @@ for _, op in ipairs({ "get", "set", "delete", "exists", "ttl", "expire", "add", 
 end
 
 --- An iterator over the keys that match.
+---@return (fun(): string?, zbz.Error?)?, zbz.Error?
 function Uri:keys()
 	local t, err = self:table_of("keys")
 	if not t then return nil, err end

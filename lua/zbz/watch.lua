@@ -10,18 +10,25 @@ local parser = require("zbz.watch.parser")
 local schema = require("zbz.schema")
 local sources = require("zbz.watch.source")
 
+---@class zbz.watch
 local M = {}
 
 local MAX_SIZE, DEADLINE_MS = 10 * 1024 * 1024, 5000
 
+---@class zbz.LuaSource
+---@field get fun(self, key: string): any, any  bytes (or any value, taken as it is); nil: there is none; nil, err
+---@field subscribe nil|fun(self, key: string, changed: fun()): any, any  an id; changed() says "look again". Without it: polled
+---@field unsubscribe nil|fun(self, id: any)
+---@field name string|(fun(self): string)|nil  for messages
+
 ---@class zbz.WatchOptions
----@field schema table?             what the value must look like (zbz.schema)
+---@field schema table|zbz.Schema|nil  what the value must look like (zbz.schema)
 ---@field parser string|function?   "json" "lua" "text" "bytes", a registered one, or fn(bytes, key); default: by the key's extension
 ---@field validate function?        fn(value) -> true, or false, why
----@field debounce number|string?   the pause between reads while changes keep coming; default 100ms, 0: none
----@field poll number|string?       the longest time between two looks; default 2s where nobody tells of changes, else 60s
----@field max_size number|string?   of the value in bytes; default 10MB
----@field deadline number|string?   of one read; default 5s
+---@field debounce zbz.Duration?   the pause between reads while changes keep coming; default 100ms, 0: none
+---@field poll zbz.Duration?       the longest time between two looks; default 2s where nobody tells of changes, else 60s
+---@field max_size zbz.Size?       of the value; default 10MB, at most 1GB
+---@field deadline zbz.Duration?   of one read; default 5s
 ---@field skip_initial boolean?     the first value is there in value(), without a call
 ---@field allow_empty boolean?      an empty value is a value, not a file half written
 local OPTIONS = { schema = true, parser = true, validate = true, debounce = true, poll = true, max_size = true, deadline = true,
@@ -88,7 +95,8 @@ end
 
 --- Reads the key, gives its value to fn(nil, value, {}) before it returns, and from then on calls fn(old, new, changed) once for every
 --- change; `changed` lists the paths that differ. An equal value never calls back; an invalid one keeps the last good one, w:error()
---- tells, zbz.on_error is told once. nil, err when there is no valid first value.
+--- tells, zbz.on_error is told once. nil, err when there is no valid first value: unavailable, decode, type_mismatch, too_large, denied,
+--- invalid_key, invalid_config.
 ---@param source zbz.Source|table  zbz.watch.file(dir), zbz.watch.redis(cache), or a table with get (and subscribe, unsubscribe, name)
 ---@param key string
 ---@param fn fun(old: any, new: any, changed: string[])?
@@ -100,7 +108,7 @@ function M.sync(source, key, fn, opts)
 end
 
 --- Files of a directory; keys are paths below it. Editor saves, exchanged links (Kubernetes ConfigMaps) and a directory that is removed
---- and made anew are followed.
+--- and made anew are followed. It need not be there yet; invalid_config for an empty name.
 ---@param dir string
 ---@param opts { polling: boolean? }?  polling: never ask the system to tell of changes, only look
 ---@return zbz.Source?, zbz.Error?
@@ -113,7 +121,7 @@ function M.file(dir, opts)
 end
 
 --- Keys of a cache, written below its key_prefix as cache:table and others write them: "users:123" is the key 123 of table users.
---- Redis tells of changes by itself; a cache on another provider is polled.
+--- Redis tells of changes by itself; a cache on another provider is polled. closed for one that is.
 ---@param cache zbz.Cache
 ---@return zbz.Source?, zbz.Error?
 function M.redis(cache)
@@ -123,13 +131,14 @@ function M.redis(cache)
 	return source, err
 end
 
---- A source written in Lua: { get =, subscribe =, unsubscribe =, name = }; sync takes the plain table, too.
+--- A source written in Lua; sync takes the plain table, too.
+---@param impl zbz.LuaSource
 ---@return zbz.Source
 function M.source(impl) return sources.of(impl, 2) end
 
 --- A parser for keys that end in `extension`: fn(bytes, key) -> value, or nil, why.
 ---@param extension string  ".toml"
----@param fn fun(bytes: string, key: string): any, any
+---@param fn fun(bytes: string, key: string): any, any  the value; nil, why
 function M.register_parser(extension, fn) parser.register(extension, fn, 2) end
 
 --- Begins the watches that were made before this process was forked (in init_by_lua); they begin by themselves when first asked.

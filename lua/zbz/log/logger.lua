@@ -103,7 +103,8 @@ end
 
 --- A named logger; the same name gives the same one, options given again take the place of the former ones.
 ---@param name string
----@param opts table?  level, format, outputs, parent, sampling, rate_limit, dedup, caller, traceback
+---@param opts zbz.LoggerOptions?
+---@param level integer  of the caller to blame
 ---@return zbz.Logger?, zbz.Error?
 function M.get(name, opts, level)
 	if type(name) ~= "string" then error("zbz: log.logger: expects a name, got " .. type(name), level + 1) end
@@ -144,21 +145,31 @@ function M.set_option(name, option, v, op)
 	return both(S.apply(S.with{ loggers = all }, op))
 end
 
---- At run time, for this logger and those that inherit from it.
+--- At run time, for this logger and those that inherit from it. nil: as its parent; invalid_config for what is no level.
+---@param level zbz.LogLevel|"off"|nil
 ---@return boolean?, zbz.Error?
 function Logger:set_level(level) return M.set_option(name_of(self, "set_level", 2), "level", level, "set_level") end
+--- Likewise.
+---@param format zbz.LogFormat?
+---@return boolean?, zbz.Error?
 function Logger:set_format(format) return M.set_option(name_of(self, "set_format", 2), "format", format, "set_format") end
----@return string
+--- The one in force.
+---@return zbz.LogLevel|"off"
 function Logger:level() return select(2, core.log_mask(self)) end
+--- "" for the root.
 ---@return string
 function Logger:name() return core.log_name(self) end
 --- Would a record of this level reach an output?
+---@param level zbz.LogLevel
 ---@return boolean
 function Logger:enabled(level)
 	local rank = core.log_level(level)
 	return rank and bit_set(core.log_mask(self), rank) or false
 end
 --- A logger below this one: ("a"):logger("b") is "a.b".
+---@param name string
+---@param opts zbz.LoggerOptions?
+---@return zbz.Logger?, zbz.Error?
 function Logger:logger(name, opts)
 	local own = name_of(self, "logger", 2)
 	return both(M.get(own == ROOT and name or own .. "." .. name, opts, 2))
@@ -203,7 +214,9 @@ end
 --- A function of the values of some fields, their names compiled once:
 ---   local ev = l:event("user action", "user_id", "action");  ev(id, "login")
 ---   local ev = l:event{ level = "warn", "disk is filling", "path", "free" }
----@return fun(...)
+---@param msg string|table  or { level =, msg, names... }; level: info
+---@param ... string  names of fields
+---@return fun(...)  a value for each name
 function Logger:event(msg, ...)
 	local class = class_of(name_of(self, "event", 2))
 	return switchable(class, event(self, 2, msg, ...))

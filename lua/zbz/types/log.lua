@@ -1,5 +1,5 @@
 ---@meta zbz.log
--- The log, as programs see it.
+-- The log, as programs see it. Outputs: log_output.lua. A call that logs never raises and never yields.
 
 ---@alias zbz.LogLevel "trace"|"debug"|"info"|"warn"|"error"|"fatal"
 ---@alias zbz.LogFormat "json"|"logfmt"|"console"|"text"
@@ -18,113 +18,26 @@
 ---@field format zbz.LogFormat?
 ---@field outputs string|zbz.LogOutput|(string|zbz.LogOutput)[]|nil
 ---@field output string|zbz.LogOutput|nil
----@field parent string?
----@field sampling {initial: integer, thereafter: integer?}|false|nil
----@field rate_limit integer|string|{rate: integer, burst: integer?}|false|nil
----@field dedup number|string|boolean|nil
----@field caller boolean?
----@field traceback zbz.LogLevel|boolean|nil
+---@field parent string?  the logger to inherit from; default the dotted one, "a" of "a.b"
+---@field sampling {initial: integer, thereafter: integer?}|false|nil  in each second the first of a level, then each n-th; per Lua state
+---@field rate_limit integer|string|{rate: integer, burst: integer?}|false|nil  records in a second: 100, "100/s"; per Lua state
+---@field dedup number|string|boolean|nil  equal records in a row become one within that time, seconds or text; per Lua state
+---@field caller boolean?  field caller: the place of the call
+---@field traceback zbz.LogLevel|boolean|nil  from that level on; true: error
 
 ---@class zbz.LogOptions: zbz.LoggerOptions
 ---@field loggers table<string, zbz.LoggerOptions>?
 ---@field routes zbz.LogRoute[]|table<string, string|string[]>|nil
 ---@field redact zbz.LogRedaction|false|nil
----@field max_record integer|string|nil
----@field durations string[]|false|nil  names whose numbers are seconds
----@field duration_format "text"|"ms"|nil
-
----@class zbz.LogOutput  and the options of its type
----@field type string
----@field name string?
----@field level zbz.LogLevel?
----@field format zbz.LogFormat|(fun(record: zbz.LogRecord): string)|nil
----@field filter zbz.LogWhere|zbz.LogPredicate|nil
----@field color "auto"|"always"|"never"|boolean|nil
----@field metadata string[]?  fields that travel beside the text, for outputs that have a use for them
----@field policy "block"|"drop_newest"|"drop_oldest"|nil
----@field batch_size integer|string|nil  most bytes in one write
----@field batch_wait number|string|nil  how long a batch may fill
----@field spool string?  directory on disk for records while the output fails or hangs
----@field spool_size integer|string|nil
----@field retry_timeout number|string|nil  age at which a failing output is given up on: to the dead letters
----@field max_retry_delay number|string|nil
----@field dead_letter string?  file
----@field bucket zbz.BucketOptions|string|nil  of type storage
----@field prefix string?  of type storage: of the objects' names, as strftime has it
----@field compress "none"|"gzip"|nil  of types storage and file
----@field fn (fun(line: string, record: zbz.LogRecord))?  of type function
-
----@class zbz.LogOutputLoki: zbz.LogOutput
----@field type "loki"
----@field url string  http://host:3100, https://user:password@host
----@field labels table<string, string|number>?  of its streams: few, the same for every record
----@field level_as "label"|"metadata"|"none"|nil
----@field logger_as "label"|"metadata"|"none"|nil
----@field encoding "protobuf"|"json"|nil
----@field tenant string?
----@field username string?
----@field password string?
----@field bearer_token string?
----@field timeout string|number|nil
----@field max_line string|integer|nil
----@field tls_ca string?
----@field tls_cert string?
----@field tls_key string?
----@field tls_server_name string?
----@field tls_verify boolean?
-
----@class zbz.LogNetOutput: zbz.LogOutput  tcp, udp, unix, syslog
----@field type "tcp"|"udp"|"unix"|"syslog"
----@field address string?  host:port, [::1]:port; of unix and syslog also the absolute path of a socket (syslog: /dev/log)
----@field timeout number|string|nil  of one attempt to connect and write; 5s
----@field max_message integer|string|nil  udp, syslog 8KB, unix 64KB: longer datagrams and messages are cut
----@field kind "auto"|"stream"|"datagram"|nil  unix
----@field protocol "auto"|"unix"|"udp"|"tcp"|nil  syslog
----@field facility string?  syslog: kern user mail daemon auth ... local0 to local7; user
----@field app string?  syslog: APP-NAME
----@field hostname string?  syslog: HOSTNAME
----@field element string?  syslog: NAME@ENTERPRISE-NUMBER of the structured data; zbz@32473
----@field tls boolean?  tcp, syslog over tcp
----@field tls_ca string?
----@field tls_cert string?
----@field tls_key string?
----@field tls_server_name string?
----@field tls_verify boolean?
----@class zbz.BucketOptions
----@field provider "memory"|"filesystem"
----@field base_dir string?  of filesystem
----@field mode string?  of filesystem: of new files, octal
----@field sync boolean?  of filesystem: on stable storage before it counts as written
----@field name string?  of memory: buckets of one name share their objects
----@field max_size integer|string|nil  of memory
-
----@class zbz.LogOutputStats  of one output, in log.stats().outputs by its name
----@field records integer  by this process
----@field bytes integer
----@field written integer  taken by the output, of all processes this one writes for
----@field written_bytes integer
----@field dropped_full integer
----@field dropped_large integer
----@field dropped_closed integer
----@field retries integer
----@field failures integer  attempts in a row that have failed, up to now
----@field last_error string?  of the last attempt that failed
----@field dead_letters integer
----@field dead_letters_lost integer  of them, not in the file: none is named, it is full or cannot be written
----@field spooled integer  records in the spool now
----@field spooled_bytes integer
----@field spool_age number  seconds since the oldest of them came there
----@field spool_error string?  why the spool takes nothing now
----@field recovered integer
----@field syncs integer
----@field damaged integer
----@field set_aside integer
----@field lag integer  bytes that the output does not have yet
----@field writer boolean  does this process write for all?
+---@field max_record zbz.Size?  64KB, from 4KB to 1000KB; a longer record is cut and says truncated
+---@field durations string[]|false|nil  names whose numbers are seconds; latency *_latency duration elapsed took; false: none
+---@field duration_format "text"|"ms"|nil  "42ms", the default, or 42 under NAME_ms
 
 ---@alias zbz.LogWhere table<string, string|number|boolean|(string|number|boolean)[]|{min: number?, max: number?, exists: boolean?}>
 
----@alias zbz.LogPredicate fun(fields: table<string, any>, level: zbz.LogLevel, logger: string): boolean?  an error keeps the record
+--- In the call that logs, before redaction, on a copy of the fields (bound secrets are "***"); at most 48. One that fails or yields keeps
+--- the record and is counted; for records that a predicate logs itself all are true.
+---@alias zbz.LogPredicate fun(fields: table<string, any>, level: zbz.LogLevel, logger: string): boolean?
 
 ---@class zbz.LogRoute
 ---@field logger string?  glob
@@ -136,12 +49,12 @@
 ---@field [integer] string  names to mask, globs in any case
 ---@field keys string[]?
 ---@field scan ("ssn"|"card"|"email")[]?
----@field pattern string|string[]|nil  Lua patterns
----@field mask_ip boolean?
----@field hash string[]?
----@field partial string[]?
+---@field pattern string|string[]|nil  Lua patterns; bound fields are searched when they are bound
+---@field mask_ip boolean?  ip client_ip remote_addr: 10.1.2.0
+---@field hash string[]?  HMAC-SHA256 under key, 16 digits
+---@field partial string[]?  first and last characters
 ---@field key string?  for hashes, at least 16 bytes
----@field encrypt string[]?
+---@field encrypt string[]?  AES-256-GCM under encryption; tables as their JSON, values above 16 KiB are masked. Plug-in aes
 ---@field encryption {id: string, key: string}?  key: 32 bytes, 64 hexadecimal digits or 44 of base64
 ---@field secret "mask"|"hash"|"partial"|"encrypt"|nil
 ---@field pii "mask"|"hash"|"partial"|"encrypt"|nil
@@ -169,3 +82,152 @@ function Logger:fatal(msg, fields) end
 ---@param fields table<string, any>
 ---@return zbz.Logger
 function Logger:with(fields) end
+
+---@class zbz.LogStats
+---@field records table<zbz.LogLevel, integer>  that their loggers let pass
+---@field sampled integer   not written, by sampling
+---@field limited integer   by rate_limit; a record tells of them, its field limited
+---@field repeated integer  by dedup; likewise
+---@field failed_tostring integer
+---@field outputs table<string, zbz.LogOutputStats>
+---@field functions {calls: integer, errors: integer, last_error: string?}  functions of outputs, formats, predicates, processors, listeners
+
+---@class zbz.log
+local log = {}
+---@param msg string
+---@param fields zbz.LogFields?
+function log.trace(msg, fields) end
+---@param msg string
+---@param fields zbz.LogFields?
+function log.debug(msg, fields) end
+---@param msg string
+---@param fields zbz.LogFields?
+function log.info(msg, fields) end
+---@param msg string
+---@param fields zbz.LogFields?
+function log.warn(msg, fields) end
+---@param msg string
+---@param fields zbz.LogFields?
+function log.error(msg, fields) end
+---@param msg string
+---@param fields zbz.LogFields?
+function log.fatal(msg, fields) end
+--- The root with further fields on every record; traceparent (W3C) becomes trace_id and span_id.
+---@param fields table<string, any>
+---@return zbz.Logger
+function log.with(fields) end
+---@param msg string|table  or { level =, msg, names... }
+---@param ... string  names of fields
+---@return fun(...)  a value for each name
+function log.event(msg, ...) end
+--- invalid_config for what is no level.
+---@param level zbz.LogLevel|"off"|nil
+---@return boolean?, zbz.Error?
+function log.set_level(level) end
+---@param format zbz.LogFormat?
+---@return boolean?, zbz.Error?
+function log.set_format(format) end
+---@return zbz.LogLevel|"off"
+function log.level() end
+---@param level zbz.LogLevel
+---@return boolean
+function log.enabled(level) end
+--- The same name gives the same one; options given again take the place of the former ones. invalid_config; too_large after 10 000 names.
+---@param name string  at most 255 bytes
+---@param opts zbz.LoggerOptions?
+---@return zbz.Logger?, zbz.Error?
+function log.logger(name, opts) end
+--- All at once or not at all: invalid_config names the option, unsupported the package of an output.
+---@param opts zbz.LogOptions
+---@return boolean?, zbz.Error?
+function log.configure(opts) end
+---@param opts zbz.LogOptions?  in place of the preset's
+---@return boolean?, zbz.Error?
+function log.development(opts) end
+---@param opts zbz.LogOptions?
+---@return boolean?, zbz.Error?
+function log.production(opts) end
+--- Beside those there are.
+---@param map table<string, string|zbz.LogOutput|false>  false takes one away, if no route or logger names it
+---@return boolean?, zbz.Error?
+function log.outputs(map) end
+--- In place of those there are.
+---@param list zbz.LogRoute[]|table<string, string|string[]>  a list, or outputs by loggers
+---@return boolean?, zbz.Error?
+function log.routes(list) end
+--- In place of what there is; false: none.
+---@param opts zbz.LogRedaction|false
+---@return boolean?, zbz.Error?
+function log.redact(opts) end
+--- The value behind "enc:KEYID:..."; invalid_argument without that key, corrupt for a damaged text or another key.
+---@param text string
+---@param key string|table<string, string>  the key, or keys by their ids
+---@return string?, zbz.Error?
+function log.decrypt(text, key) end
+--- Sees every field of that type before any output; bound fields when they are bound. One that fails hides the value.
+---@param kind "string"|"number"|"boolean"|"table"|"error"|"secret"|"pii"|"time"|"duration"|"bytes"
+---@param fn (fun(value: any, name: string): any)?  nil takes it away; a nil that it gives, the field
+---@return boolean?, zbz.Error?
+function log.processor(kind, fn) end
+---@return string[]  the types that have one
+function log.processors() end
+--- Hears every record that its logger lets pass, redacted.
+---@param fn (fun(record: zbz.LogRecord))?  nil: nobody
+---@return boolean?, zbz.Error?
+function log.on_event(fn) end
+--- Until everything logged so far is written: nil, timeout when it is not by then.
+---@param deadline zbz.Duration?  5 seconds
+---@return boolean?, zbz.Error?
+function log.flush(deadline) end
+--- Opens files anew, after logrotate has moved them; timeout.
+---@param deadline zbz.Duration?  5 seconds
+---@return boolean?, zbz.Error?
+function log.reopen(deadline) end
+--- The lines of an output of type memory, and forgets them; invalid_argument where there is none.
+---@param name string?  "memory"
+---@return string[]?, zbz.Error?
+function log.drain(name) end
+---@return zbz.LogStats
+function log.stats() end
+--- What is set, secrets aside.
+---@return table  level, outputs (types by name), routes (how many), loggers (names)
+function log.config() end
+---@return string[]  of outputs
+function log.types() end
+--- Writes what dead processes of an output left, without opening it for logging.
+---@param spec string|zbz.LogOutput  as it was configured: ring, path and labels name it
+---@param deadline zbz.Duration?  60 seconds
+---@return integer? records, zbz.Error?
+function log.recover(spec, deadline) end
+--- Flushes and closes the outputs and forgets the configuration. Twice is fine.
+---@param deadline zbz.Duration?  5 seconds
+---@return boolean?, zbz.Error?
+function log.close(deadline) end
+
+-- Values with a type; misuse raises.
+
+--- A value that no output ever sees, only "***" or what redact{secret=} says; without the key that it takes it is masked.
+---@param v any
+---@param how "mask"|"hash"|"partial"|"encrypt"|nil  this one otherwise
+---@return table
+function log.secret(v, how) end
+--- Personal data: as redact{pii=} says, masked unless told.
+---@param v any
+---@param how "mask"|"hash"|"partial"|"encrypt"|nil
+---@return table
+function log.pii(v, how) end
+--- Shown as 2026-01-31T12:00:00.5Z.
+---@param seconds number  since 1970
+---@return table
+function log.time(seconds) end
+--- Shown as "42ms".
+---@param x zbz.Duration
+---@return table
+function log.duration(x) end
+---@param n number  milliseconds
+---@return table
+function log.ms(n) end
+--- Bytes that are no text, shown as base64.
+---@param s string
+---@return table
+function log.bytes(s) end

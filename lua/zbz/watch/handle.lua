@@ -11,6 +11,7 @@ local turns = require("zbz.watch.turn")
 local apply, report, turn = turns.apply, turns.report, turns.turn
 
 ---@class zbz.Watch
+---@field close fun(self: zbz.Watch)  the same as stop
 local Watch = {}
 Watch.__index = Watch
 Watch.__name = "zbz.Watch"
@@ -196,6 +197,7 @@ end
 -- ---- the handle ------------------------------------------------------------------------------------------------------------------
 
 --- The last good value; a copy: changing it changes nothing here.
+---@return any
 function Watch:value()
 	ensure(self)
 	return diff.copy(self.current)

@@ -1,0 +1,174 @@
+---@meta zbz.cache
+-- Caches, provider objects and contracts, and the calls of zbz.cache that act on the default cache. Arguments and errors of the calls on
+-- keys: types/table.lua.
+
+---@class zbz.CacheOptions  the options of its provider stand beside these (README, or zbz.cache.provider_info(name).options)
+---@field provider string|zbz.Provider  a name, a URL ("redis://127.0.0.1:6379/0", "memory:"), or an object, which has no options
+---@field key_prefix string?            begins every key; default none
+---@field default_ttl zbz.Ttl?          default 1h; ttl is the same
+---@field serializer string|zbz.Serializer|nil  of its tables; default json
+---@field deadline zbz.Duration?        of calls that name none; default none
+---@field stale_ttl zbz.Ttl?            these five: defaults of its tables, see zbz.TableOptions
+---@field neg_ttl zbz.Ttl?
+---@field refresh_at number?
+---@field jitter number?
+---@field lock "process"|"host"|"cluster"|nil
+---@field name string?                  for info(); of a shared segment, too
+---@field clock userdata?               a virtual one, of zbz.testkit
+
+---@class zbz.Capabilities  each true or false unless said otherwise
+---@field ttl boolean
+---@field expire boolean
+---@field add boolean
+---@field present boolean        writes with only = "present"
+---@field version boolean        if_version, and a fence among processes
+---@field incr boolean
+---@field keys boolean
+---@field clear boolean
+---@field batch boolean
+---@field native boolean
+---@field shared boolean         other processes see the entries
+---@field exclusive boolean      nothing else lives in the store
+---@field inline boolean         answers without waiting
+---@field emulated string[]      what is built from several steps
+---@field lock "process"|"host"|"cluster"  the farthest
+---@field lock_wake boolean      who waits for a cluster lock is told, and need not look again
+---@field ttl_resolution_ms integer
+---@field max_key integer        bytes
+---@field max_value integer      bytes
+
+---@class zbz.Health
+---@field status "healthy"|"degraded"|"unhealthy"  degraded: the ping took more than a second
+---@field message string
+---@field latency number   of the ping, seconds
+---@field provider string
+---@field version string?
+---@field metrics table?   stats()
+---@field error zbz.Error?
+
+---@class zbz.Subscription
+---@field close fun(self: zbz.Subscription)
+---@field closed fun(self: zbz.Subscription): boolean
+
+--- The calls on the default cache: nil, not_configured where there is none.
+---@class zbz.cache
+---@field get fun(k: string, opts: zbz.ReadOptions?): any, zbz.Error?
+---@field set fun(k: string, v: any, ttl_or_opts: zbz.Ttl|zbz.WriteOptions|nil): boolean?, zbz.Error?
+---@field add fun(k: string, v: any, ttl_or_opts: zbz.Ttl|zbz.TtlOptions|nil): boolean?, zbz.Error?
+---@field delete fun(k: string, opts: zbz.ReadOptions?): true?, zbz.Error?
+---@field exists fun(k: string, opts: zbz.ReadOptions?): boolean?, zbz.Error?
+---@field ttl fun(k: string, opts: zbz.ReadOptions?): number?, zbz.Error?
+---@field expire fun(k: string, ttl: zbz.Ttl, opts: zbz.ReadOptions?): true?, zbz.Error?
+---@field incr fun(k: string, n: integer?, opts: zbz.CounterOptions?): integer?, zbz.Error?
+---@field decr fun(k: string, n: integer?, opts: zbz.CounterOptions?): integer?, zbz.Error?
+---@field get_with fun(k: string, opts: zbz.ReadOptions?): any, zbz.EntryInfo|zbz.Error|nil
+---@field get_multi fun(keys: string[], opts: zbz.ReadOptions?): table<string, any>?, zbz.Error?, table<string, zbz.Error>?
+---@field set_multi fun(map: table<string, any>, how: zbz.Ttl|zbz.TtlOptions|nil): true?, zbz.Error?, table<string, zbz.Error>?
+---@field delete_multi fun(keys: string[], opts: zbz.ReadOptions?): true?, zbz.Error?, table<string, zbz.Error>?
+---@field fetch fun(k: string, opts: zbz.FetchOptions|function, loader: function?, ...: any): any, zbz.Error?, string?
+---@field fetch_multi fun(keys: string[], opts: zbz.FetchOptions|function, loader: function?): table<string, any>?, zbz.Error?, table?
+---@field keys fun(pattern: string?, opts: zbz.ReadOptions?): (fun(): string?, zbz.Error?)?, zbz.Error?
+---@field invalidate fun(k: string, opts: zbz.ReadOptions?): true?, zbz.Error?
+---@field get_raw fun(k: string, opts: zbz.ReadOptions?): string?, zbz.Error?
+---@field set_raw fun(k: string, bytes: string, ttl_or_opts: zbz.Ttl|zbz.TtlOptions|nil): true?, zbz.Error?
+---@field warm fun(source: table|function, state: any, start: any): integer?, zbz.Error?
+---@field get_struct fun(k: string, opts: table?): any, zbz.Error?
+---@field set_struct fun(k: string, v: any, how: table|zbz.Ttl|nil): boolean?, zbz.Error?
+---@field get_struct_multi fun(keys: string[], opts: table?): table<string, any>?, zbz.Error?, table<string, zbz.Error>?
+---@field set_struct_multi fun(map: table<string, any>, how: table|zbz.Ttl|nil): true?, zbz.Error?, table<string, zbz.Error>?
+---@field clear fun(opts: zbz.ReadOptions?): true?, integer|zbz.Error|nil
+---@field stats fun(): zbz.CacheStats?, zbz.Error?
+---@field ping fun(deadline: zbz.Duration?): true?, zbz.Error?
+---@field version fun(): string?, zbz.Error?
+---@field capabilities fun(): zbz.Capabilities?, zbz.Error?
+---@field supports fun(what: string): boolean?, zbz.Error?
+---@field info fun(): table?, zbz.Error?
+---@field config fun(): table<string, any>?, zbz.Error?
+---@field health fun(): zbz.Health?, zbz.Error?
+---@field inspect fun(key: string): table?, zbz.Error?
+---@field native fun(kind: string?): zbz.Native?, zbz.Error?
+---@field swap_provider fun(spec: string|zbz.Provider|table, opts: zbz.ReadOptions?): true?, zbz.Error?
+---@field default_ttl fun(): number?, zbz.Error?
+---@field key_prefix fun(): string?, zbz.Error?
+---@field provider_name fun(): string?, zbz.Error?
+
+---@class zbz.CacheStats: zbz.TableStats  sums over its tables
+---@field tables integer
+---@field queued_writes integer?  in event loops, of all caches: under way where nothing can wait
+---@field queue_failed integer?
+---@field queue_refused integer?
+---@field provider_counters table?  further counters, by provider
+
+--- Raw operations of a provider object: full keys (after its own key_prefix) and bytes; no TTL unless given.
+---@class zbz.Provider
+---@field get fun(self, k: string, opts: zbz.ReadOptions?): string?, zbz.Error?
+---@field set fun(self, k: string, bytes: string, ttl_or_opts: zbz.Ttl|zbz.WriteOptions|nil): boolean?, zbz.Error?
+---@field add fun(self, k: string, bytes: string, ttl_or_opts: zbz.Ttl|zbz.TtlOptions|nil): boolean?, zbz.Error?
+---@field delete fun(self, k: string, opts: zbz.ReadOptions?): true?, zbz.Error?
+---@field exists fun(self, k: string, opts: zbz.ReadOptions?): boolean?, zbz.Error?
+---@field ttl fun(self, k: string, opts: zbz.ReadOptions?): number?, zbz.Error?
+---@field expire fun(self, k: string, ttl: zbz.Ttl, opts: zbz.ReadOptions?): true?, zbz.Error?
+---@field incr fun(self, k: string, n: integer?, opts: zbz.CounterOptions?): integer?, zbz.Error?
+---@field decr fun(self, k: string, n: integer?, opts: zbz.CounterOptions?): integer?, zbz.Error?
+---@field get_with fun(self, k: string, opts: zbz.ReadOptions?): string?, zbz.EntryInfo|zbz.Error|nil
+---@field get_multi fun(self, keys: string[], opts: zbz.ReadOptions?): table<string, string>?, zbz.Error?, table<string, zbz.Error>?
+---@field set_multi fun(self, map: table<string, string>, how: zbz.Ttl|zbz.TtlOptions|nil): true?, zbz.Error?, table<string, zbz.Error>?
+---@field delete_multi fun(self, keys: string[], opts: zbz.ReadOptions?): true?, zbz.Error?, table<string, zbz.Error>?
+---@field keys fun(self, pattern: string?, opts: zbz.ReadOptions?): (fun(): string?, zbz.Error?)?, zbz.Error?
+---@field clear fun(self, opts: zbz.ReadOptions?): true?, integer|zbz.Error|nil
+
+--- A table and the cache that it alone has; the calls on the whole cache are those of zbz.Cache.
+---@class zbz.Contract
+---@field ping fun(self, deadline: zbz.Duration?): true?, zbz.Error?
+---@field version fun(self): string?, zbz.Error?
+---@field capabilities fun(self): zbz.Capabilities?, zbz.Error?
+---@field supports fun(self, what: string): boolean
+---@field native fun(self, kind: string?): zbz.Native?, zbz.Error?
+---@field swap_provider fun(self, spec: string|zbz.Provider|table, opts: zbz.ReadOptions?): true?, zbz.Error?
+---@field provider_name fun(self): string
+---@field config fun(self): table<string, any>?, zbz.Error?
+---@field health fun(self): zbz.Health
+
+--- An entry of the default cache: the calls of a table without the key.
+---@class zbz.Uri
+---@field get fun(self, opts: zbz.ReadOptions?): any, zbz.Error?
+---@field set fun(self, v: any, ttl_or_opts: zbz.Ttl|zbz.WriteOptions|nil): boolean?, zbz.Error?
+---@field add fun(self, v: any, ttl_or_opts: zbz.Ttl|zbz.TtlOptions|nil): boolean?, zbz.Error?
+---@field delete fun(self, opts: zbz.ReadOptions?): true?, zbz.Error?
+---@field exists fun(self, opts: zbz.ReadOptions?): boolean?, zbz.Error?
+---@field ttl fun(self, opts: zbz.ReadOptions?): number?, zbz.Error?
+---@field expire fun(self, ttl: zbz.Ttl, opts: zbz.ReadOptions?): true?, zbz.Error?
+---@field incr fun(self, n: integer?, opts: zbz.CounterOptions?): integer?, zbz.Error?
+---@field decr fun(self, n: integer?, opts: zbz.CounterOptions?): integer?, zbz.Error?
+---@field fetch fun(self, opts: zbz.FetchOptions|function, loader: function?, ...: any): any, zbz.Error?, string?
+---@field invalidate fun(self, opts: zbz.ReadOptions?): true?, zbz.Error?
+
+--- A provider written in Lua: methods over full keys and bytes. TTLs in seconds, 0: no expiry; a miss is nil, a failure nil, err.
+---@class zbz.LuaProvider
+---@field get fun(self, key: string): string?, any, {ttl: number?, version: string?}?
+---@field set fun(self, key: string, bytes: string, ttl: number): true?, any
+---@field delete fun(self, key: string): true?, any
+---@field exists nil|fun(self, key: string): boolean?, any
+---@field ttl nil|fun(self, key: string): number?, any  seconds, math.huge, or nil
+---@field expire nil|fun(self, key: string, ttl: number): true?, any
+---@field add nil|fun(self, key: string, bytes: string, ttl: number): boolean?, any      atomic
+---@field replace nil|fun(self, key: string, bytes: string, ttl: number): boolean?, any  atomic
+---@field cas nil|fun(self, key: string, bytes: string, ttl: number, version: string): boolean?, any
+---@field incr nil|fun(self, key: string, delta: integer, initial: integer?, ttl: number): integer?, any  atomic
+---@field get_multi nil|fun(self, keys: string[]): table<string, string>?, any
+---@field set_multi nil|fun(self, items: {key: string, value: string, ttl: number}[]): true?, any
+---@field delete_multi nil|fun(self, keys: string[]): true?, any
+---@field keys nil|fun(self, prefix: string): function|string[]|nil, any
+---@field clear nil|fun(self, prefix: string): integer?, any
+---@field ping nil|fun(self): true?, any
+---@field version nil|fun(self): string?, any
+---@field stats nil|fun(self): table?, any
+---@field inspect nil|fun(self, key: string): table?, any
+---@field command nil|fun(self, words: (string|number)[]): any, any
+---@field close nil|fun(self)
+---@field no_expiry boolean?        it cannot expire entries: zbz keeps the end of life inside the value
+---@field max_key integer?          bytes
+---@field max_value integer?        bytes
+---@field ttl_resolution number?    seconds
+---@field shared boolean?           other processes see the entries
+---@field exclusive boolean?        nothing else lives in it

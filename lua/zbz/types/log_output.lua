@@ -1,0 +1,129 @@
+---@meta zbz.log.output
+-- Outputs of the log: what each takes, with defaults, and what it tells of itself.
+
+---@class zbz.LogOutput  and the options of its type
+---@field type "console"|"file"|"storage"|"loki"|"tcp"|"unix"|"udp"|"syslog"|"memory"|"null"|"function"
+---@field name string?  default its type; two outputs of one name must be the same
+---@field level zbz.LogLevel?
+---@field format zbz.LogFormat|(fun(record: zbz.LogRecord): string)|nil  default that of the logger; a function that fails: JSON
+---@field filter zbz.LogWhere|zbz.LogPredicate|nil
+---@field color "auto"|"always"|"never"|boolean|nil  auto: on a terminal, without NO_COLOR
+---@field metadata string[]?  at most 16 fields that travel beside the text, for outputs that have a use for them; trace_id, span_id
+
+---@class zbz.LogRingOutput: zbz.LogOutput  all but function: what stands between a record and the output
+---@field policy "block"|"drop_newest"|"drop_oldest"|nil  when the ring is full; block. In nginx no call waits
+---@field block_for zbz.Duration?  the longest wait of one record; 1s
+---@field ring string?  directory of the rings that outlive a crash; /dev/shm. All that log to one file name the same
+---@field ring_size zbz.Size?  4MB, for one process; a record larger than half of it is dropped
+---@field sync "none"|"group"|nil  group: on stable storage a few milliseconds later; none
+---@field batch_size zbz.Size?  most bytes in one write, a larger record goes alone; 256KB, storage 4MB
+---@field batch_wait zbz.Duration?  how long a batch may fill; 0, storage 60s. flush, reopen and closing do not wait for it
+---@field spool string?  directory on disk for records while the output fails or hangs; processes of one output name the same
+---@field spool_size zbz.Size?  1GB; when it is full, records stay in the ring and policy decides
+---@field retry_timeout zbz.Duration?  age at which a failing output is given up on: to the dead letters; never
+---@field max_retry_delay zbz.Duration?  30s: pauses double from 20ms up to it, less up to half by chance
+---@field dead_letter string?  file for what is refused for good; without it they are only counted
+---@field dead_letter_size zbz.Size?  16MB
+---@field linger zbz.Duration?  how long closing waits; 2s. What is left is in the ring, for the next
+
+---@class zbz.LogOutputConsole: zbz.LogRingOutput
+---@field type "console"
+---@field stream "stdout"|"stderr"|nil  stdout
+
+---@class zbz.LogOutputFile: zbz.LogRingOutput
+---@field type "file"
+---@field path string  former files are PATH.YYYYMMDD-HHMMSS (UTC)
+---@field mode string?  of a new file, octal text, as the umask allows; "0640"
+---@field rotate_size zbz.Size?  these five also as rotate = { size=, every=, keep=, keep_for=, compress= }; default never
+---@field rotate_every zbz.Duration?  at multiples of it since midnight of 1970-01-01 (UTC)
+---@field keep integer?  so many former files; 0, the default: all
+---@field keep_for zbz.Duration?  0, the default: for ever
+---@field compress "none"|"gzip"|boolean|nil  of former files; none
+---@field early boolean?  opened when it is configured, with the rights of that moment, for processes that have less; in init_by_lua
+
+---@class zbz.LogOutputStorage: zbz.LogRingOutput
+---@field type "storage"
+---@field bucket zbz.BucketOptions|string
+---@field prefix string?  of the objects' names, as strftime has it, UTC; "%Y/%m/%d/"
+---@field compress "none"|"gzip"|boolean|nil
+
+---@class zbz.LogOutputMemory: zbz.LogRingOutput
+---@field type "memory"
+---@field size zbz.Size?  1MB: the last records, for log.drain
+
+---@class zbz.LogOutputFunction: zbz.LogOutput
+---@field type "function"
+---@field fn fun(line: string, record: zbz.LogRecord)  in the call that logs; what it throws is counted: stats().functions
+
+---@class zbz.LogOutputLoki: zbz.LogRingOutput
+---@field type "loki"
+---@field url string  http://host:3100, https://user:password@host; the path is /loki/api/v1/push unless there is one
+---@field labels table<string, string|number>?  of its streams, the same for every record; at most 14 with level and logger; . - become _
+---@field level_as "label"|"metadata"|"none"|nil  label
+---@field logger_as "label"|"metadata"|"none"|nil  label
+---@field encoding "protobuf"|"json"|nil  protobuf, with snappy
+---@field tenant string?  sent as X-Scope-OrgID
+---@field username string?  never shown in an error
+---@field password string?  no part of what names the output: with a new one, the records of the old one are found
+---@field bearer_token string?  likewise
+---@field timeout zbz.Duration?  of a push; 10s
+---@field max_line zbz.Size?  256KB: a longer line is cut at a character and ends with " [cut]"
+---@field tls_ca string?  file of trusted certificates; default the system's
+---@field tls_cert string?
+---@field tls_key string?  default in tls_cert's file
+---@field tls_server_name string?  default the host
+---@field tls_verify boolean?  true
+-- sync has no meaning there. Proxies of the environment are not used. Log queries show a record once; count_over_time of Loki 3.4.6 may
+-- count a push that was sent again twice until its chunk is flushed, and a few entries at the edges of blocks after that.
+
+---@class zbz.LogNetOutput: zbz.LogRingOutput  tcp, udp, unix, syslog
+---@field type "tcp"|"udp"|"unix"|"syslog"
+---@field address string?  host:port, [::1]:port; of unix and syslog also the absolute path of a socket (syslog: /dev/log)
+---@field timeout zbz.Duration?  of one attempt to connect and write; 5s
+---@field max_message zbz.Size?  udp, syslog 8KB, unix 64KB: longer ones are cut between two characters and end with "..."
+---@field kind "auto"|"stream"|"datagram"|nil  unix; auto
+---@field protocol "auto"|"unix"|"udp"|"tcp"|nil  syslog; auto: a path is a unix socket, else TCP (octet counting, RFC 6587)
+---@field facility string?  syslog: kern user mail daemon auth ... local0 to local7; user
+---@field app string?  syslog: APP-NAME
+---@field hostname string?  syslog: HOSTNAME; default the machine's
+---@field element string?  syslog: NAME@ENTERPRISE-NUMBER of the structured data; zbz@32473
+---@field tls boolean?  tcp, syslog over tcp: 1.2 and later; false
+---@field tls_ca string?
+---@field tls_cert string?
+---@field tls_key string?
+---@field tls_server_name string?
+---@field tls_verify boolean?  true
+
+---@class zbz.BucketOptions
+---@field provider "memory"|"filesystem"
+---@field base_dir string?  of filesystem
+---@field mode string?  of filesystem: of new files, octal
+---@field sync boolean?  of filesystem: on stable storage before it counts as written
+---@field name string?  of memory: buckets of one name share their objects
+---@field max_size zbz.Size?  of memory
+
+---@class zbz.LogOutputStats  of one output, in log.stats().outputs by its name
+---@field type string
+---@field calls boolean?  a function: it counts nothing else
+---@field records integer  by this process
+---@field bytes integer
+---@field written integer  taken by the output, of all processes this one writes for
+---@field written_bytes integer
+---@field dropped_full integer  the ring was
+---@field dropped_large integer  larger than half a ring
+---@field dropped_closed integer  logged after the end
+---@field retries integer  attempts after one that failed
+---@field failures integer  attempts in a row that have failed, up to now
+---@field last_error string?  of the last attempt that failed
+---@field dead_letters integer
+---@field dead_letters_lost integer  of them, not in the file: none is named, it is full or cannot be written
+---@field spooled integer  records in the spool now
+---@field spooled_bytes integer
+---@field spool_age number  seconds since the oldest of them came there
+---@field spool_error string?  why the spool takes nothing now
+---@field recovered integer  records of dead processes
+---@field syncs integer  flushes to stable storage
+---@field damaged integer  places in rings where no record could be read
+---@field set_aside integer  rings and segments kept as aside.*
+---@field lag integer  bytes that the output does not have yet
+---@field writer boolean  does this process write for all?
