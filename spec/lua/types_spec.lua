@@ -16,9 +16,9 @@ local function declaration(line, block, owners)
 	return class, name, { missing = missing, gives = text:find("---@return", 1, true) ~= nil, said = text:find("%S") ~= nil }
 end
 
---- Classes of the Lua part: { parents = {}, [name] = declaration } by their names.
+--- Classes of the Lua part: { parents = {}, [name] = declaration } by their names; and the names of their fields.
 local function read_classes()
-	local classes = {}
+	local classes, fields = {}, {}
 	local function class_of(name)
 		classes[name] = classes[name] or { parents = {} }
 		return classes[name]
@@ -30,10 +30,13 @@ local function read_classes()
 			local field = line:match("^%-%-%-@field ([%w_]+)%??%s+fun")
 			if name then
 				last = name
+				fields[name] = fields[name] or {}
 				if parent:find("^zbz") then table.insert(class_of(name).parents, parent) end
 			elseif field and last then
 				class_of(last)[field] = { missing = {}, gives = true, said = true, path = path }
 			end
+			local any = last and line:match("^%-%-%-@field ([%w_]+)")
+			if any then fields[last][any] = true end
 			local variable = line:match("^local ([%w_]+) =")
 			if variable and last then owners[variable], last = last, nil end
 			local class, fn, found = declaration(line, block, owners)
@@ -45,10 +48,10 @@ local function read_classes()
 			if line:find("^%-%-%-") then block[#block + 1] = line else block = {} end
 		end
 	end
-	return classes
+	return classes, fields
 end
 
-local classes = read_classes()
+local classes, fields = read_classes()
 
 local function find(class, name)
 	local here = classes[class]
@@ -145,6 +148,18 @@ describe("annotations", function()
 			local methods = {}
 			for name in pairs(set(names)) do methods[name] = print end
 			assert.are.equal("", wrong_with(class, methods))
+		end
+	end)
+
+	it("name every option, and no other", function()
+		for class, taken in pairs{
+			["zbz.TableOptions"] = require("zbz.table_options").KNOWN, ["zbz.CacheOptions"] = I.OWN,
+			["zbz.LoggerOptions"] = require("zbz.log.logger").OPTIONS,
+		} do
+			local alias = { default_ttl = "ttl", serialization = "serializer" }
+			if class == "zbz.CacheOptions" then alias = { ttl = "default_ttl", serialization = "serializer" } end
+			for name in pairs(taken) do assert.is_truthy(fields[class][alias[name] or name], class .. ": " .. name) end
+			for name in pairs(fields[class]) do assert.is_truthy(taken[name], class .. ": " .. name) end
 		end
 	end)
 
