@@ -268,6 +268,7 @@ end
 function Schema:__tostring() return "schema " .. (self.name or "without a name") end
 
 ---@class zbz.schema
+---@overload fun(name: string|table, spec: table|string|nil): zbz.Schema
 local M = {}
 
 --- Compiles a schema; a wrong one raises and says where.
