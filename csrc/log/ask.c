@@ -75,41 +75,68 @@ static size_t lag_of(zbz_stream *s) {
 	return (size_t)(behind < held ? behind : held);
 }
 
-void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
-	zbz_stream *s = o->stream;
-	const zbz_writer_counts *n = &s->counts;
-	int64_t spooled_at, now;
-	*out = (zbz_output_stats){ 0 };
-	zbz_latch_take(&s->latch);
-	out->records = s->records;
-	out->bytes = s->bytes;
-	out->dropped_full = s->dropped_full;
-	for (const zbz_output *each = s->outputs; each != NULL; each = each->next)
-		out->dropped_full += atomic_load(&each->stuck);
-	out->dropped_large = s->dropped_large;
-	out->dropped_closed = s->dropped_closed;
-	if (s->ring.h != NULL) out->lag = lag_of(s);
-	zbz_latch_drop(&s->latch);
-	out->written = atomic_load(&n->written);
-	out->written_bytes = atomic_load(&n->written_bytes);
-	out->retries = atomic_load(&n->retries);
-	out->dead_letters = atomic_load(&n->dead_letters);
-	out->dead_letters_lost = atomic_load(&n->dead_letters_lost);
-	out->recovered = atomic_load(&n->recovered);
-	out->syncs = atomic_load(&n->syncs);
-	out->damaged = atomic_load(&n->damaged);
-	out->set_aside = atomic_load(&n->set_aside);
-	out->writer = atomic_load(&s->writes);
+static void read_gauges(const zbz_writer_counts *n, int64_t now, zbz_output_stats *out) {
+	int64_t spooled_at = atomic_load(&n->spooled_at);
 	out->failures = atomic_load(&n->failures);
 	out->spooled = atomic_load(&n->spooled);
 	out->spooled_bytes = atomic_load(&n->spooled_bytes);
-	spooled_at = atomic_load(&n->spooled_at);
-	now = zbz_wall(s->clock);
 	out->spool_age = spooled_at > 0 && now > spooled_at ? now - spooled_at : 0;
+}
+
+/* base: a hold of *t that says what to leave out; NULL: nothing. */
+static void read_counters(const zbz_tally *t, const zbz_tally_hold *base, zbz_output_stats *out) {
+	const zbz_writer_counts *n = &t->counts;
+	struct {
+		const _Atomic uint64_t *from;
+		uint64_t *to;
+	} all[] = {
+		{ &t->bytes, &out->bytes },
+		{ &t->dropped_full, &out->dropped_full },
+		{ &t->dropped_large, &out->dropped_large },
+		{ &t->dropped_closed, &out->dropped_closed },
+		{ &n->written, &out->written },
+		{ &n->written_bytes, &out->written_bytes },
+		{ &n->retries, &out->retries },
+		{ &n->dead_letters, &out->dead_letters },
+		{ &n->dead_letters_lost, &out->dead_letters_lost },
+		{ &n->recovered, &out->recovered },
+		{ &n->syncs, &out->syncs },
+		{ &n->damaged, &out->damaged },
+		{ &n->set_aside, &out->set_aside },
+	};
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		*all[i].to = base != NULL ? zbz_tally_mine(base, all[i].from) : atomic_load(all[i].from);
+	for (size_t i = 0; i < ZBZ_LEVEL_OFF; i++) {
+		out->levels[i] = base != NULL ? zbz_tally_mine(base, &t->levels[i]) : atomic_load(&t->levels[i]);
+		out->records += out->levels[i];
+	}
+}
+
+void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
+	zbz_stream *s = o->stream;
+	*out = (zbz_output_stats){ 0 };
+	zbz_latch_take(&s->latch);
+	read_counters(s->tally.at, &s->tally, out);
+	if (s->ring.h != NULL) out->lag = lag_of(s);
+	zbz_latch_drop(&s->latch);
+	out->writer = atomic_load(&s->writes);
+	read_gauges(&s->tally.at->counts, zbz_wall(s->clock), out);
 	zbz_latch_take(&s->trouble.latch);
 	memcpy(out->last_error, s->trouble.sink, sizeof out->last_error);
 	memcpy(out->spool_error, s->trouble.spool, sizeof out->spool_error);
 	zbz_latch_drop(&s->trouble.latch);
+}
+
+uint64_t zbz_output_account(const zbz_output *o) { return o->stream->tally.account; }
+
+void zbz_account_read(uint64_t account, zbz_output_stats *out) {
+	zbz_tally sum;
+	struct timespec now;
+	*out = (zbz_output_stats){ 0 };
+	zbz_tally_sum(account, &sum);
+	clock_gettime(CLOCK_REALTIME, &now);
+	read_counters(&sum, NULL, out);
+	read_gauges(&sum.counts, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000, out);
 }
 
 zbz_status zbz_output_read(zbz_output *o, zbz_call *c, bool clear, zbz_buf *out) {

@@ -7,6 +7,7 @@
 
 #include "cipher.h"
 #include "line.h"
+#include "tally.h"
 
 #define ZBZ_KEYS_MAX  1024 /* prepared names of a view; more, and all are dropped at the next call */
 #define ZBZ_KEY_BYTES 128
@@ -158,13 +159,8 @@ struct zbz_log_view {
 	zbz_line last;
 	zbz_logger *last_of;
 	zbz_level last_level;
-	_Atomic uint64_t records[ZBZ_LEVEL_OFF], sampled, limited, repeated, lost, truncated, nowhere;
+	zbz_tally_hold tally;
 };
-
-/* The view's own counters have one writer. */
-static inline void zbz_count(_Atomic uint64_t *c) {
-	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + 1, memory_order_relaxed);
-}
 
 void zbz_keys_clear(zbz_log_keys *keys);
 zbz_log_key *zbz_key_nameless(const zbz_log_view *view);

@@ -96,6 +96,7 @@ zbz_log_view *zbz_log_view_new(zbz_log *log) {
 		zbz_free(view);
 		return NULL;
 	}
+	zbz_tally_take(&view->tally, ZBZ_TALLY_VIEWS);
 	pthread_mutex_lock(&log->lock);
 	view->next = log->views;
 	log->views = view;
@@ -104,14 +105,14 @@ zbz_log_view *zbz_log_view_new(zbz_log *log) {
 }
 
 static void add_stats(const zbz_log_view *v, zbz_log_stats *out) {
-	for (int i = 0; i < ZBZ_LEVEL_OFF; i++)
-		out->records[i] += atomic_load_explicit(&v->records[i], memory_order_relaxed);
-	out->sampled += atomic_load_explicit(&v->sampled, memory_order_relaxed);
-	out->limited += atomic_load_explicit(&v->limited, memory_order_relaxed);
-	out->repeated += atomic_load_explicit(&v->repeated, memory_order_relaxed);
-	out->lost += atomic_load_explicit(&v->lost, memory_order_relaxed);
-	out->truncated += atomic_load_explicit(&v->truncated, memory_order_relaxed);
-	out->nowhere += atomic_load_explicit(&v->nowhere, memory_order_relaxed);
+	const zbz_tally_hold *h = &v->tally;
+	for (int i = 0; i < ZBZ_LEVEL_OFF; i++) out->records[i] += zbz_tally_mine(h, &h->at->levels[i]);
+	out->sampled += zbz_tally_mine(h, &h->at->sampled);
+	out->limited += zbz_tally_mine(h, &h->at->limited);
+	out->repeated += zbz_tally_mine(h, &h->at->repeated);
+	out->lost += zbz_tally_mine(h, &h->at->lost);
+	out->truncated += zbz_tally_mine(h, &h->at->truncated);
+	out->nowhere += zbz_tally_mine(h, &h->at->nowhere);
 }
 
 void zbz_log_view_free(zbz_log_view *view) {
@@ -127,6 +128,7 @@ void zbz_log_view_free(zbz_log_view *view) {
 	add_stats(view, &log->before);
 	zbz_snapshot_unref(log, view->snapshot);
 	pthread_mutex_unlock(&log->lock);
+	zbz_tally_give(&view->tally);
 	zbz_keys_clear(&view->keys);
 	zbz_free(view->keys.slots);
 	zbz_free(view->nameless);
@@ -142,4 +144,16 @@ void zbz_log_stats_read(zbz_log *log, zbz_log_stats *out) {
 	*out = log->before;
 	for (const zbz_log_view *v = log->views; v != NULL; v = v->next) add_stats(v, out);
 	pthread_mutex_unlock(&log->lock);
+}
+
+void zbz_log_totals_read(zbz_log_stats *out) {
+	zbz_tally sum;
+	zbz_tally_sum(ZBZ_TALLY_VIEWS, &sum);
+	for (int i = 0; i < ZBZ_LEVEL_OFF; i++) out->records[i] = atomic_load(&sum.levels[i]);
+	out->sampled = atomic_load(&sum.sampled);
+	out->limited = atomic_load(&sum.limited);
+	out->repeated = atomic_load(&sum.repeated);
+	out->lost = atomic_load(&sum.lost);
+	out->truncated = atomic_load(&sum.truncated);
+	out->nowhere = atomic_load(&sum.nowhere);
 }

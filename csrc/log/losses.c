@@ -22,7 +22,7 @@ void zbz_output_report(zbz_output *o) {
 	struct timespec now;
 	int n;
 	size_t written;
-	zbz_output_lose(o, &s->dropped_full, atomic_exchange(&o->stuck, 0));
+	zbz_output_lose(o, NULL, atomic_exchange(&o->stuck, 0));
 	if (o->lost == 0 || s->ring.h == NULL) return;
 	clock_gettime(CLOCK_REALTIME, &now);
 	head.at = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;

@@ -114,20 +114,21 @@ char *zbz_record_begin(zbz_stream *s, const zbz_record_head *head, size_t most) 
 
 void zbz_record_end(zbz_stream *s, size_t n) {
 	zbz_ring_record *r = (zbz_ring_record *)(void *)s->at;
+	zbz_tally *t = s->tally.at;
 	s->at = NULL;
 	r->text_n = (uint32_t)n;
 	r->size = (uint32_t)zbz_ring_used((size_t)r->logger_n + r->labels_n + n);
 	r->check = zbz_ring_check(s->head, r);
 	s->head += r->size;
 	atomic_store_explicit(&s->ring.h->head, s->head, memory_order_release);
-	s->records++;
-	s->bytes += n;
+	zbz_count(&t->levels[r->level < ZBZ_LEVEL_OFF ? r->level : 0]);
+	zbz_count_by(&t->bytes, n);
 }
 
 /* ---- a full ring ---- */
 
-void zbz_output_lose(zbz_output *o, uint64_t *counter, uint64_t n) {
-	*counter += n;
+void zbz_output_lose(zbz_output *o, _Atomic uint64_t *counter, uint64_t n) {
+	if (counter != NULL) zbz_counter_add(counter, n);
 	if (o->lost == 0 && n > 0) atomic_fetch_add(&o->stream->unreported, 1);
 	o->lost += n;
 }
@@ -150,7 +151,7 @@ static bool drop_oldest(zbz_output *o, uint64_t need) {
 	s->tail_seen = pos;
 	atomic_store_explicit(&s->ring.h->tail, pos, memory_order_release);
 	atomic_store_explicit(&s->ring.h->hold, ZBZ_HOLD_NONE, memory_order_release);
-	zbz_output_lose(o, &s->dropped_full, n);
+	zbz_output_lose(o, &s->tally.at->dropped_full, n);
 	return true;
 }
 
@@ -194,7 +195,7 @@ static bool enter(zbz_output *o, int64_t *until) {
 	return zbz_latch_take_slowly(&s->latch, *until);
 }
 
-static char *refuse(zbz_output *o, uint64_t *counter) {
+static char *refuse(zbz_output *o, _Atomic uint64_t *counter) {
 	zbz_output_lose(o, counter, 1);
 	zbz_latch_drop(&o->stream->latch);
 	return NULL;
@@ -218,16 +219,17 @@ char *zbz_output_reserve(zbz_output *o, const zbz_record_head *head, size_t most
 	/* Somebody holds it who does not go on, or this is a signal handler inside its own record. */
 	if (!enter(o, &until)) {
 		atomic_fetch_add(&o->stuck, 1);
+		zbz_counter_add(&s->tally.at->dropped_full, 1);
 		return NULL;
 	}
-	if (__builtin_expect(s->ring.h == NULL, 0) && !started(o)) return refuse(o, &s->dropped_closed);
-	if (body > ZBZ_RING_RECORD_MAX || zbz_ring_used(body) > s->ring.size / 2) return refuse(o, &s->dropped_large);
+	if (__builtin_expect(s->ring.h == NULL, 0) && !started(o)) return refuse(o, &s->tally.at->dropped_closed);
+	if (body > ZBZ_RING_RECORD_MAX || zbz_ring_used(body) > s->ring.size / 2) return refuse(o, &s->tally.at->dropped_large);
 	if (__builtin_expect(o->lost > 0, 0)) zbz_output_report(o);
 	text = zbz_record_begin(s, head, most);
 	if (__builtin_expect(text != NULL, 1)) return text;
 	if (until == 0) until = zbz_mono_ns() + o->block_for;
 	text = make_room(o, head, most, until);
-	return text != NULL ? text : refuse(o, &s->dropped_full);
+	return text != NULL ? text : refuse(o, &s->tally.at->dropped_full);
 }
 
 void zbz_output_commit(zbz_output *o, size_t n) {

@@ -10,7 +10,7 @@ struct zbz_output {
 	zbz_policy policy;
 	int64_t block_for; /* ns */
 	_Atomic bool never_wait;
-	_Atomic uint64_t stuck; /* lost for want of the latch, to be told of with the others */
+	_Atomic uint64_t stuck; /* lost for want of the latch and counted, to be told of with the others */
 	/* under the stream's latch */
 	zbz_output *next;
 	uint64_t lost; /* of which no record tells yet */
@@ -27,6 +27,7 @@ zbz_status zbz_setup_open(const zbz_sink_ops *ops, const zbz_stream_setup *setup
 char *zbz_record_begin(zbz_stream *s, const zbz_record_head *head, size_t most);
 void zbz_record_end(zbz_stream *s, size_t n);
 void zbz_output_report(zbz_output *o);
-void zbz_output_lose(zbz_output *o, uint64_t *counter, uint64_t n);
+/* counter NULL: they are counted. */
+void zbz_output_lose(zbz_output *o, _Atomic uint64_t *counter, uint64_t n);
 
 #endif

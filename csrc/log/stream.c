@@ -1,6 +1,8 @@
 /* The streams of this process: which there are, how they start and end, and what a fork leaves of them. */
 #include "stream.h"
 
+#include "base/hash.h"
+
 #include <stdio.h>
 #include <sys/eventfd.h>
 
@@ -43,8 +45,7 @@ static void forget(zbz_stream *s) {
 	s->refs = s->handles > 0 ? 1 : 0;
 	s->retry_at = 0;
 	s->at = NULL;
-	s->records = s->bytes = s->dropped_full = s->dropped_large = s->dropped_closed = 0;
-	memset(&s->counts, 0, sizeof s->counts);
+	zbz_tally_restart(&s->tally);
 	memset(&s->trouble, 0, sizeof s->trouble);
 	atomic_store(&s->latch.word, 0);
 	atomic_store(&s->thread, ZBZ_THREAD_NONE);
@@ -220,6 +221,12 @@ static void renew(zbz_stream *s, void *sink, zbz_stream_setup *setup) {
 		zbz_stream_swap(s);
 }
 
+static uint64_t account_of(const zbz_stream *s) {
+	zbz_bytes what = s->identity.n > 0 ? zbz_buf_bytes(&s->identity) : zbz_bstr(zbz_stream_opts(s)->name);
+	uint64_t account = zbz_hash(zbz_bstr(s->ops->name)) * 31 + zbz_hash(what);
+	return account > ZBZ_TALLY_VIEWS ? account : ~account;
+}
+
 static zbz_stream *make(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *setup, zbz_buf *identity, char *dir,
                         const zbz_clock *clock) {
 	zbz_stream *s = zbz_calloc(1, sizeof *s);
@@ -235,6 +242,7 @@ static zbz_stream *make(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *s
 	s->dead = (zbz_dead){ zbz_stream_opts(s)->dead_letter, zbz_stream_opts(s)->dead_letter_size };
 	*setup = (zbz_stream_setup){ NULL, NULL };
 	*identity = (zbz_buf){ 0 };
+	zbz_tally_take(&s->tally, account_of(s));
 	s->next = streams;
 	streams = s;
 	return s;
@@ -264,8 +272,8 @@ zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup
 			status = zbz_fail_nomem(err);
 		else
 			sink = dir = NULL;
-		if (*out != NULL) memcpy(&(*out)->counts, &counts, sizeof counts);
 	}
+	if (*out != NULL) zbz_tally_add(&(*out)->tally, &counts);
 	zbz_streams_unlock();
 	if (sink != NULL) ops->close(sink);
 	zbz_free(dir);
@@ -294,6 +302,7 @@ static void destroy(zbz_stream *s) {
 	}
 	if (s->journal.page != NULL) zbz_journal_close(&s->journal, s->dir);
 	shut(&s->stop_fd);
+	zbz_tally_give(&s->tally);
 	if (s->next_sink != NULL) s->ops->close(s->next_sink);
 	if (s->sink != NULL) s->ops->close(s->sink);
 	zbz_setup_clear(&s->next_setup);

@@ -5,7 +5,7 @@
 #ifndef ZBZ_LOG_STREAM_H
 #define ZBZ_LOG_STREAM_H
 
-#include "writer.h"
+#include "tally.h"
 
 #include <pthread.h>
 
@@ -13,7 +13,7 @@ typedef struct zbz_stream_options {
 	int policy, sync;
 	int64_t block_for, ring_size, max_retry_delay, linger, dead_letter_size, batch_size, batch_wait, spool_size,
 	    retry_timeout;
-	char *type, *ring, *dead_letter, *spool;
+	char *type, *name, *ring, *dead_letter, *spool;
 } zbz_stream_options;
 
 #define ZBZ_SINK_OPTIONS_AT ((sizeof(zbz_stream_options) + 15) & ~(size_t)15)
@@ -35,7 +35,7 @@ typedef struct zbz_stream {
 	bool press;                      /* the record that is being written goes beyond early */
 	char *at;                        /* the record being written; NULL none */
 	int64_t last_at;                 /* the time of the record before */
-	uint64_t records, bytes, dropped_full, dropped_large, dropped_closed;
+	zbz_tally_hold tally;            /* what it counts, the writer's numbers as well */
 	zbz_output *outputs;
 
 	/* under the gate */
@@ -62,7 +62,6 @@ typedef struct zbz_stream {
 	zbz_futex nudge, ended; /* nudge: of a thread that waits out a delay */
 	_Atomic uint32_t reopen_want, reopen_done;
 	_Atomic int64_t stop_at; /* mono ns; 0: go on */
-	zbz_writer_counts counts;
 	_Atomic bool writes;
 	_Atomic uint32_t unreported; /* handles with losses that no record tells of yet */
 } zbz_stream;

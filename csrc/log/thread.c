@@ -53,7 +53,7 @@ static void wait_out(zbz_stream *s, zbz_writer *w, uint32_t nudge, int64_t until
 static void back_off(zbz_stream *s, zbz_writer *w) {
 	int64_t most = zbz_stream_opts(s)->max_retry_delay, delay = FIRST_DELAY_MS, stop_at;
 	uint32_t nudge = atomic_load(&s->nudge), dice = 0;
-	uint64_t failures = atomic_load(&s->counts.failures);
+	uint64_t failures = atomic_load(&s->tally.at->counts.failures);
 	while (w != NULL && failures-- > 1 && delay < most) delay *= 2;
 	if (delay > most) delay = most;
 	zbz_random(&dice, sizeof dice, NULL);
@@ -134,7 +134,7 @@ static void begin(zbz_stream *s, zbz_writer *w) {
 		               .dir = s->dir,
 		               .journal = &s->journal,
 		               .dead = &s->dead,
-		               .counts = &s->counts,
+		               .counts = &s->tally.at->counts,
 		               .trouble = &s->trouble,
 		               .spool = spool,
 		               .courier = spool != NULL ? zbz_courier_new() : NULL,

@@ -162,7 +162,7 @@ static bool write_direct(zbz_logger *l, zbz_level level, zbz_line *line, size_t 
 	p = zbz_output_reserve(o->output, &head, room);
 	if (p == NULL) return false;
 	zbz_output_commit(o->output, zbz_line_write(line, format, p, room, &cut));
-	if (ZBZ_UNLIKELY(cut)) zbz_count(&view->truncated);
+	if (ZBZ_UNLIKELY(cut)) zbz_count(&view->tally.at->truncated);
 	return true;
 }
 
@@ -188,9 +188,9 @@ static bool write_several(zbz_logger *l, zbz_level level, zbz_line *line, uint64
 			if (zbz_output_append(o->output, &head, zbz_b(view->text.p, n)))
 				any = true;
 			else
-				zbz_count(&view->lost);
+				zbz_count(&view->tally.at->lost);
 		}
-		if (cut) zbz_count(&view->truncated);
+		if (cut) zbz_count(&view->tally.at->truncated);
 	}
 	return any;
 }
@@ -255,11 +255,11 @@ static uint64_t emit(zbz_logger *l, zbz_level level, int64_t at, uint64_t output
 		any = own != 0;
 	} else if ((outputs & (outputs - 1)) == 0) {
 		any = write_direct(l, level, line, (size_t)__builtin_ctzll(outputs));
-		if (!any) zbz_count(&view->lost);
+		if (!any) zbz_count(&view->tally.at->lost);
 	} else {
 		any = write_several(l, level, line, outputs);
 	}
-	if (any || own != 0) zbz_count(&view->records[level]);
+	if (any || own != 0) zbz_count(&view->tally.at->levels[level]);
 	line->base = NULL; /* it was this call's own */
 	line->base_n = 0;
 	return own;
@@ -304,14 +304,14 @@ static bool admitted(zbz_logger *l, zbz_level level, int64_t at, zbz_bytes msg, 
 	zbz_log_view *view = l->node->view;
 	zbz_log_limits *lim = &l->node->limits;
 	if (l->node->means.dedup_ms > 0 && repeats(l, level, at, msg, fields, n)) {
-		zbz_count(&view->repeated);
+		zbz_count(&view->tally.at->repeated);
 		return false;
 	}
 	switch (zbz_limit(lim, &l->node->means, at, level)) {
-	case ZBZ_SAMPLED_OUT: zbz_count(&view->sampled); return false;
+	case ZBZ_SAMPLED_OUT: zbz_count(&view->tally.at->sampled); return false;
 	case ZBZ_OVER_RATE:
 		lim->limited++;
-		zbz_count(&view->limited);
+		zbz_count(&view->tally.at->limited);
 		return false;
 	default: break;
 	}
@@ -336,7 +336,7 @@ static uint64_t write_record(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_
 	if (l->bound_n > 0 && !zbz_logger_bind(l)) return 0;
 	outputs = targets(l, level, fields, n);
 	if (ZBZ_UNLIKELY(outputs == 0)) {
-		zbz_count(&view->nowhere);
+		zbz_count(&view->tally.at->nowhere);
 		return 0;
 	}
 	at = now(view->log);

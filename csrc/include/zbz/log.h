@@ -203,6 +203,9 @@ typedef struct zbz_log_stats {
 	uint64_t sampled, limited, repeated, lost, truncated, nowhere;
 } zbz_log_stats;
 ZBZ_API void zbz_log_stats_read(zbz_log *log, zbz_log_stats *out);
+/* The same of all logs of the program: this process and those that have been forked, from it or from its ancestors, since zbz was loaded. What dead
+ * processes and freed logs have counted stays: the numbers never go down. */
+ZBZ_API void zbz_log_totals_read(zbz_log_stats *out);
 
 /* ---- 3. Logging ---------------------------------------------------------------------------------------------------------- */
 

@@ -112,7 +112,7 @@ typedef struct zbz_output zbz_output;
 
 typedef enum zbz_policy { ZBZ_POLICY_BLOCK, ZBZ_POLICY_DROP_NEWEST, ZBZ_POLICY_DROP_OLDEST } zbz_policy;
 
-/* cfg's "type" names the sink. Options of every output: policy (block | drop_oldest | drop_newest), block_for (longest wait of one record, then it is dropped and
+/* cfg's "type" names the sink. Options of every output: name (of its counters, see zbz_output_account), policy (block | drop_oldest | drop_newest), block_for (longest wait of one record, then it is dropped and
  * counted), ring (directory of the rings; default /dev/shm), ring_size, sync (none | group), batch_size, batch_wait (how long a batch may fill; flush, reopen and closing do not wait for it), spool (directory on disk for
  * records while the sink fails or hangs), spool_size, retry_timeout (age of a record at which a failing sink is given up on: it goes to the dead letters),
  * max_retry_delay, linger, dead_letter, dead_letter_size. `level`, `format` and
@@ -164,8 +164,15 @@ typedef struct zbz_output_stats {
 	int64_t spool_age;               /* ms since the oldest of them came there */
 	char last_error[256];            /* of the last attempt that failed, or why the last dead letter is one; "" none */
 	char spool_error[256];           /* why the spool takes nothing; "" it does */
+	uint64_t levels[ZBZ_LEVEL_OFF];  /* the records by level; 0: of none of those */
 } zbz_output_stats;
 ZBZ_API void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out);
+
+/* What the program counts of it (as zbz_log_totals_read) stands under an account: outputs of the same type and identity have the same, where there is
+ * no identity those of the same option `name`. It outlives the output; one that comes back goes on in it. Of the stats everything but lag, writer
+ * and the errors, which are this process's; the numbers of a process that has died hold what it had counted. */
+ZBZ_API uint64_t zbz_output_account(const zbz_output *o);
+ZBZ_API void zbz_account_read(uint64_t account, zbz_output_stats *out);
 
 /* Writes what dead processes of this output have left, without opening it for logging; *records of them. */
 ZBZ_API zbz_status zbz_output_recover(const zbz_config *cfg, zbz_call *c, uint64_t *records);
