@@ -205,22 +205,34 @@ static void set_count(lua_State *L, const char *name, uint64_t v) {
 	lua_setfield(L, -2, name);
 }
 
+static void push_stats(lua_State *L, const zbz_log_stats *st) {
+	int i;
+	lua_newtable(L);
+	lua_newtable(L);
+	for (i = ZBZ_LEVEL_TRACE; i < ZBZ_LEVEL_OFF; i++) set_count(L, zbz_level_name((zbz_level)i), st->records[i]);
+	lua_setfield(L, -2, "records");
+	set_count(L, "sampled", st->sampled);
+	set_count(L, "limited", st->limited);
+	set_count(L, "repeated", st->repeated);
+	set_count(L, "lost", st->lost);
+	set_count(L, "truncated", st->truncated);
+	set_count(L, "nowhere", st->nowhere);
+}
+
+/* log_stats(): of this Lua state; log_totals(): of the whole program */
 static int log_stats(lua_State *L) {
 	zbz_log_hub *hub = hub_of(L, zbz_bind_of(L));
 	zbz_log_stats st;
-	int i;
 	zbz_log_stats_read(hub->log, &st);
-	lua_newtable(L);
-	lua_newtable(L);
-	for (i = ZBZ_LEVEL_TRACE; i < ZBZ_LEVEL_OFF; i++) set_count(L, zbz_level_name((zbz_level)i), st.records[i]);
-	lua_setfield(L, -2, "records");
-	set_count(L, "sampled", st.sampled);
-	set_count(L, "limited", st.limited);
-	set_count(L, "repeated", st.repeated);
-	set_count(L, "lost", st.lost);
-	set_count(L, "truncated", st.truncated);
-	set_count(L, "nowhere", st.nowhere);
+	push_stats(L, &st);
 	set_count(L, "failed_tostring", hub->failed);
+	return 1;
+}
+
+static int log_totals(lua_State *L) {
+	zbz_log_stats st;
+	zbz_log_totals_read(&st);
+	push_stats(L, &st);
 	return 1;
 }
 
@@ -259,6 +271,7 @@ static const luaL_Reg functions[] = {
 	{ "log_modes", log_modes },
 	{ "log_wraps", log_wraps },
 	{ "log_stats", log_stats },
+	{ "log_totals", log_totals },
 	{ "log_level", log_level },
 	{ "log_format", log_format },
 	{ NULL, NULL },

@@ -135,11 +135,16 @@ static void set_words(lua_State *L, const char *name, const char *words) {
 	lua_setfield(L, -2, name);
 }
 
-static int output_stats(lua_State *L) {
-	zbz_output_box *box = output_arg(L, "stats");
-	zbz_output_stats st;
-	zbz_output_stats_read(box->output, &st);
-	lua_createtable(L, 0, 24);
+static void push_levels(lua_State *L, const uint64_t *levels) {
+	lua_createtable(L, 0, ZBZ_LEVEL_OFF);
+	for (int i = ZBZ_LEVEL_TRACE; i < ZBZ_LEVEL_OFF; i++) set_count(L, zbz_level_name((zbz_level)i), levels[i]);
+}
+
+static int push_stats(lua_State *L, const zbz_output_stats *stats) {
+	zbz_output_stats st = *stats;
+	lua_createtable(L, 0, 26);
+	push_levels(L, st.levels);
+	lua_setfield(L, -2, "levels");
 	set_count(L, "records", st.records);
 	set_count(L, "bytes", st.bytes);
 	set_count(L, "written", st.written);
@@ -165,6 +170,29 @@ static int output_stats(lua_State *L) {
 	lua_pushboolean(L, st.writer);
 	lua_setfield(L, -2, "writer");
 	return 1;
+}
+
+static int output_stats(lua_State *L) {
+	zbz_output_stats st;
+	zbz_output_stats_read(output_arg(L, "stats")->output, &st);
+	return push_stats(L, &st);
+}
+
+/* account(): the account of the program's counters, as text of 8 bytes; log_account(it): the stats there */
+static int output_account(lua_State *L) {
+	uint64_t account = zbz_output_account(output_arg(L, "account")->output);
+	lua_pushlstring(L, (const char *)&account, sizeof account);
+	return 1;
+}
+
+static int log_account(lua_State *L) {
+	zbz_bytes text = zbz_string_arg(L, 1, "account", "the account");
+	zbz_output_stats st;
+	uint64_t account;
+	if (text.n != sizeof account) return luaL_error(L, "zbz: account: expects 8 bytes");
+	memcpy(&account, text.p, sizeof account);
+	zbz_account_read(account, &st);
+	return push_stats(L, &st);
 }
 
 static int output_type(lua_State *L) {
@@ -213,6 +241,7 @@ static const luaL_Reg methods[] = {
 	{ "flush", output_flush },
 	{ "reopen", output_reopen },
 	{ "stats", output_stats },
+	{ "account", output_account },
 	{ "read", output_read },
 	{ "type", output_type },
 	{ "never_wait", output_never_wait },
@@ -224,6 +253,7 @@ static const luaL_Reg functions[] = {
 	{ "log_types", log_types },
 	{ "log_isatty", log_isatty },
 	{ "log_append", log_append },
+	{ "log_account", log_account },
 	{ "log_unseal", log_unseal },
 	{ "log_sealed_with", log_sealed_with },
 	{ NULL, NULL },

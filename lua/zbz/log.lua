@@ -9,6 +9,7 @@ local O = require("zbz.options")
 local L = require("zbz.log.logger")
 local S = require("zbz.log.state")
 local deliver = require("zbz.log.deliver")
+local metrics = require("zbz.log.metrics")
 local outputs = require("zbz.log.outputs")
 local rules = require("zbz.log.rules")
 local values = require("zbz.log.values")
@@ -320,6 +321,12 @@ function M.stats()
 	s.functions = { calls = deliver.counts.calls, errors = deliver.counts.errors, last_error = last and tostring(last) }
 	return s
 end
+
+--- The same as Prometheus reads it (text format 0.0.4; serve it as "text/plain; version=0.0.4"). Counted for the whole program: this process, all that
+--- were forked from it or from its ancestors since zbz was loaded there, and all their threads and Lua states. Counters never go down. Nothing
+--- of a record is in it, and no text of an error.
+---@return string
+function M.metrics() return metrics.text(S.standing.list) end
 
 --- What is set, secrets aside.
 function M.config()

@@ -3,6 +3,7 @@ local core = require("zbz.core")
 local E = require("zbz.error")
 local O = require("zbz.options")
 local deliver = require("zbz.log.deliver")
+local metrics = require("zbz.log.metrics")
 local outputs = require("zbz.log.outputs")
 local rules = require("zbz.log.rules")
 
@@ -211,6 +212,7 @@ function M.apply(new, op)
 	for name, out in pairs(old.byname) do
 		if set.byname[name] ~= out and out.handle then out.handle:close() end
 	end
+	metrics.changed(set.byname)
 	M.changed()
 	return true
 end
