@@ -9,7 +9,7 @@
 
 static const zbz_option common[] = {
 	{ "type", NULL, ZBZ_OPT_TEXT, offsetof(zbz_stream_options, type), NULL, NULL, 0, 0, "The kind of output" },
-	{ "name", NULL, ZBZ_OPT_TEXT, offsetof(zbz_stream_options, name), "", NULL, 0, 0,
+	{ "account", NULL, ZBZ_OPT_TEXT, offsetof(zbz_stream_options, account), "", NULL, 0, 0,
 	  "What its counters stand under if nothing else tells it from others of its type: memory, null" },
 	{ "policy", NULL, ZBZ_OPT_ENUM, offsetof(zbz_stream_options, policy), "block", "block|drop_newest|drop_oldest", 0,
 	  0, "What a record meets when the ring is full" },

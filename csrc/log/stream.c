@@ -222,7 +222,7 @@ static void renew(zbz_stream *s, void *sink, zbz_stream_setup *setup) {
 }
 
 static uint64_t account_of(const zbz_stream *s) {
-	zbz_bytes what = s->identity.n > 0 ? zbz_buf_bytes(&s->identity) : zbz_bstr(zbz_stream_opts(s)->name);
+	zbz_bytes what = s->identity.n > 0 ? zbz_buf_bytes(&s->identity) : zbz_bstr(zbz_stream_opts(s)->account);
 	uint64_t account = zbz_hash(zbz_bstr(s->ops->name)) * 31 + zbz_hash(what);
 	return account > ZBZ_TALLY_VIEWS ? account : ~account;
 }

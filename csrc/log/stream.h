@@ -13,7 +13,7 @@ typedef struct zbz_stream_options {
 	int policy, sync;
 	int64_t block_for, ring_size, max_retry_delay, linger, dead_letter_size, batch_size, batch_wait, spool_size,
 	    retry_timeout;
-	char *type, *name, *ring, *dead_letter, *spool;
+	char *type, *account, *ring, *dead_letter, *spool;
 } zbz_stream_options;
 
 #define ZBZ_SINK_OPTIONS_AT ((sizeof(zbz_stream_options) + 15) & ~(size_t)15)

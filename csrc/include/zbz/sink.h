@@ -112,7 +112,7 @@ typedef struct zbz_output zbz_output;
 
 typedef enum zbz_policy { ZBZ_POLICY_BLOCK, ZBZ_POLICY_DROP_NEWEST, ZBZ_POLICY_DROP_OLDEST } zbz_policy;
 
-/* cfg's "type" names the sink. Options of every output: name (of its counters, see zbz_output_account), policy (block | drop_oldest | drop_newest), block_for (longest wait of one record, then it is dropped and
+/* cfg's "type" names the sink. Options of every output: account (a name for its counters, see zbz_output_account), policy (block | drop_oldest | drop_newest), block_for (longest wait of one record, then it is dropped and
  * counted), ring (directory of the rings; default /dev/shm), ring_size, sync (none | group), batch_size, batch_wait (how long a batch may fill; flush, reopen and closing do not wait for it), spool (directory on disk for
  * records while the sink fails or hangs), spool_size, retry_timeout (age of a record at which a failing sink is given up on: it goes to the dead letters),
  * max_retry_delay, linger, dead_letter, dead_letter_size. `level`, `format` and
@@ -169,7 +169,7 @@ typedef struct zbz_output_stats {
 ZBZ_API void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out);
 
 /* What the program counts of it (as zbz_log_totals_read) stands under an account: outputs of the same type and identity have the same, where there is
- * no identity those of the same option `name`. It outlives the output; one that comes back goes on in it. Of the stats everything but lag, writer
+ * no identity those of the same option `account`. It outlives the output; one that comes back goes on in it. Of the stats everything but lag, writer
  * and the errors, which are this process's; the numbers of a process that has died hold what it had counted. */
 ZBZ_API uint64_t zbz_output_account(const zbz_output *o);
 ZBZ_API void zbz_account_read(uint64_t account, zbz_output_stats *out);
