@@ -121,6 +121,10 @@ void zbz_record_end(zbz_stream *s, size_t n) {
 	r->check = zbz_ring_check(s->head, r);
 	s->head += r->size;
 	atomic_store_explicit(&s->ring.h->head, s->head, memory_order_release);
+	if (__builtin_expect(r->level >= s->urgent, 0)) {
+		atomic_store(&s->ring.h->urgent, s->head);
+		s->press = true;
+	}
 	zbz_count(&t->levels[r->level < ZBZ_LEVEL_OFF ? r->level : 0]);
 	zbz_count_by(&t->bytes, n);
 }

@@ -30,6 +30,7 @@ typedef struct zbz_ring_head {
 	_Atomic uint64_t
 	    early; /* bytes beyond the tail from which on the owner wakes a writer that waits; 0: half the ring */
 	_Atomic uint32_t hurry; /* threads of the owner that wait for `taken`: no batch waits to fill */
+	_Atomic uint64_t urgent; /* the end of the last record that no batch waits for */
 } zbz_ring_head;
 
 typedef struct zbz_ring {
@@ -87,6 +88,10 @@ static inline void zbz_ring_tell(zbz_ring_head *h) {
 static inline uint64_t zbz_ring_early(const zbz_ring *ring) {
 	uint64_t early = atomic_load_explicit(&ring->h->early, memory_order_relaxed);
 	return early > 0 && early < ring->size / 2 ? early : ring->size / 2;
+}
+/* Does the last urgent record end in there? */
+static inline bool zbz_ring_urgent(const zbz_ring *ring, uint64_t from, uint64_t to) {
+	return atomic_load(&ring->h->urgent) - from - 1 < to - from;
 }
 /* head and tail as a pair that makes sense; false: they do not. */
 static inline bool zbz_ring_span(const zbz_ring *ring, uint64_t *tail, uint64_t *head) {

@@ -134,6 +134,7 @@ static void set_wake(zbz_stream *s) {
 	if (o->batch_wait > 0 && (uint64_t)o->batch_size < s->wake) s->wake = (uint64_t)o->batch_size;
 	s->early = s->wake;
 	s->press = false;
+	s->urgent = o->batch_wait > 0 && o->flush_level > 0 ? (uint8_t)o->flush_level : UINT8_MAX;
 }
 
 static zbz_status start(zbz_stream *s, zbz_err *err) {

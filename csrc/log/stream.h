@@ -10,7 +10,7 @@
 #include <pthread.h>
 
 typedef struct zbz_stream_options {
-	int policy, sync;
+	int policy, sync, flush_level;
 	int64_t block_for, ring_size, max_retry_delay, linger, dead_letter_size, batch_size, batch_wait, spool_size,
 	    retry_timeout;
 	char *type, *account, *ring, *dead_letter, *spool;
@@ -32,7 +32,8 @@ typedef struct zbz_stream {
 	zbz_ring ring;                   /* h NULL: not started in this process */
 	uint64_t head, tail_seen, early; /* its own head; tail and early (ring.h) as it last looked */
 	uint64_t wake;                   /* most that early may be: what makes a batch, if batches wait */
-	bool press;                      /* the record that is being written goes beyond early */
+	bool press;                      /* the record that is being written goes beyond early, or is urgent */
+	uint8_t urgent;                  /* from this level on records are, and no batch waits for more */
 	char *at;                        /* the record being written; NULL none */
 	int64_t last_at;                 /* the time of the record before */
 	zbz_tally_hold tally;            /* what it counts, the writer's numbers as well */

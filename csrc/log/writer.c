@@ -159,7 +159,7 @@ static bool hurried(const zbz_writer *w) {
 }
 
 static bool due(const zbz_writer *w) {
-	if (w->full || w->batch_wait == 0 || hurried(w) || zbz_writer_stopping(w)) return true;
+	if (w->full || w->urgent || w->batch_wait == 0 || hurried(w) || zbz_writer_stopping(w)) return true;
 	return w->filling_since != 0 && zbz_mono_ns() - w->filling_since >= w->batch_wait;
 }
 
@@ -220,12 +220,20 @@ static bool beyond_early(const zbz_writer *w) {
 	return false;
 }
 
+static bool urgent(const zbz_writer *w) {
+	for (const zbz_drained *d = w->rings; d != NULL; d = d->next) {
+		uint64_t tail, head;
+		if (zbz_ring_span(&d->ring, &tail, &head) && zbz_ring_urgent(&d->ring, tail, head)) return true;
+	}
+	return false;
+}
+
 bool zbz_writer_has_work(const zbz_writer *w) {
 	uint32_t state = atomic_load(&w->journal->page->batch.state);
 	if (state == ZBZ_BATCH_FILLED || w->unsynced || zbz_spool_any(w->spool)) return true;
 	if (w->rings_seen != atomic_load(&w->journal->page->rings)) return true;
 	if (state == ZBZ_BATCH_EMPTY) return any_records(w);
-	return due(w) || beyond_early(w);
+	return due(w) || beyond_early(w) || urgent(w);
 }
 
 int64_t zbz_writer_waits(const zbz_writer *w) {

@@ -54,6 +54,7 @@ typedef struct zbz_writer {
 	int64_t batch_wait, retry_for;  /* ns; ms, 0 for ever */
 	int64_t filling_since;          /* mono ns; 0: the batch is empty */
 	bool full;                      /* no more fits the batch */
+	bool urgent;                    /* a record in it waits for no others */
 	bool failing;                   /* the last attempt did */
 	bool group;                     /* tell of records only after a sync */
 	zbz_drained *rings, *turn;      /* turn: whose is next */

@@ -64,7 +64,7 @@ function M.enabled(level) return root():enabled(level) end
 -- ---- configuration ------------------------------------------------------------------------------------------------------------
 
 local CONFIGURE = { outputs = true, output = true, loggers = true, routes = true, redact = true, durations = true, duration_format = true,
-	max_record = true, name = true }
+	max_record = true, name = true, development = true, console = true, flush_level = true, buffer_size = true }
 for k in pairs(L.OPTIONS) do CONFIGURE[k] = true end
 
 local function read_routes(list, level)
@@ -121,6 +121,10 @@ local function read_misc(opts, new, level)
 		end
 	end
 	new.durations = opts.durations
+	if opts.flush_level ~= nil then
+		new.flush_level, err = rules.level(opts.flush_level, "flush_level")
+		if err then return nil, err end
+	end
 	if opts.max_record ~= nil then
 		local size, why = core.size(opts.max_record)
 		if not size then return fail("max_record", tostring(why)) end
@@ -130,10 +134,42 @@ local function read_misc(opts, new, level)
 	return true
 end
 
+--- The console beside the outputs there are, whatever form they have.
+local function and_console(x)
+	if type(x) == "string" then return x .. "+console" end
+	if type(x) ~= "table" or x.type ~= nil or x.fn ~= nil or type(x.set) == "function" then return { x, "console" } end
+	local list = O.copy(x)
+	list[#list + 1] = "console"
+	return list
+end
+
+local DEVELOPMENT = { level = "debug", format = "console", caller = true, traceback = "error" }
+
+--- Words of other loggers that stand for more than one of ours: development and console; and one that has no use here.
+local function spell_out(opts, level)
+	for _, name in ipairs{ "development", "console" } do
+		if opts[name] ~= nil and type(opts[name]) ~= "boolean" then
+			error(("zbz: log.configure: %s: expects true or false, got %s"):format(name, type(opts[name])), level + 1)
+		end
+	end
+	if opts.buffer_size ~= nil then
+		error("zbz: log.configure: buffer_size: records wait in the outputs' rings, which have bytes: give outputs ring_size", level + 1)
+	end
+	local out = O.copy(opts)
+	for k, v in pairs(opts.development and DEVELOPMENT or {}) do
+		if out[k] == nil then out[k] = v end
+	end
+	local key = opts.outputs == nil and opts.output ~= nil and "output" or "outputs"
+	if opts.console and opts[key] ~= nil then out[key] = and_console(opts[key]) end
+	if opts.console == false and opts[key] == nil then out.outputs = {} end
+	return out
+end
+
 local function configure(opts, level)
 	O.check(opts, CONFIGURE, "log.configure", level + 1)
+	opts = spell_out(opts, level + 1)
 	local new = S.with{ declared = {}, routes = {} }
-	new.max_record, new.duration_ms = nil, nil
+	new.max_record, new.duration_ms, new.flush_level = nil, nil, nil
 	local ok, err = L.check_habits(opts, level + 1)
 	if not ok then return nil, err end
 	new.root = split_outputs(opts, new)
@@ -173,7 +209,7 @@ local function preset(defaults, opts)
 end
 --- Everything from debug on, readable, with the place of each call.
 function M.development(opts)
-	return both(preset({ level = "debug", format = "console", caller = true, traceback = "error", outputs = "console" }, opts))
+	return both(preset({ development = true }, opts))
 end
 --- JSON from info on; what is called password, token and the like is masked.
 function M.production(opts)

@@ -113,7 +113,7 @@ typedef struct zbz_output zbz_output;
 typedef enum zbz_policy { ZBZ_POLICY_BLOCK, ZBZ_POLICY_DROP_NEWEST, ZBZ_POLICY_DROP_OLDEST } zbz_policy;
 
 /* cfg's "type" names the sink. Options of every output: account (a name for its counters, see zbz_output_account), policy (block | drop_oldest | drop_newest), block_for (longest wait of one record, then it is dropped and
- * counted), ring (directory of the rings; default /dev/shm), ring_size, sync (none | group), batch_size, batch_wait (how long a batch may fill; flush, reopen and closing do not wait for it), spool (directory on disk for
+ * counted), ring (directory of the rings; default /dev/shm), ring_size, sync (none | group), batch_size, batch_wait (how long a batch may fill; flush, reopen and closing do not wait for it), flush_level (nor does a record of that level or above), spool (directory on disk for
  * records while the sink fails or hangs), spool_size, retry_timeout (age of a record at which a failing sink is given up on: it goes to the dead letters),
  * max_retry_delay, linger, dead_letter, dead_letter_size. `level`, `format` and
  * filters are the router's and are taken out before. Recovers first, for a second at most, what dead processes of the same output have left; what is not

@@ -183,7 +183,8 @@ end
 
 --- A set of outputs under construction: takes what it can from the one before.
 ---@param before table<string, table>
-function M.set(before)
+---@param flush_level string?  of outputs that do not say it themselves
+function M.set(before, flush_level)
 	local self = { byname = {}, list = {}, opened = {} }
 
 	local function unique(base)
@@ -196,6 +197,7 @@ function M.set(before)
 	function self.add(x, name, option, prefix)
 		local spec, err = spell_out(x, option)
 		if not spec then return nil, err end
+		if spec.flush_level == nil and spec.type ~= "function" then spec.flush_level = flush_level end
 		name = name or spec.name
 		if name == nil then name = unique((prefix or "") .. spec.type) end
 		if type(name) ~= "string" or name == "" then return fail(option, "name: expects text") end

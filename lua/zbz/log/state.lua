@@ -181,7 +181,7 @@ end
 
 --- Puts a new state in place, or changes nothing: true or nil, err.
 function M.apply(new, op)
-	local set = outputs.set(M.standing.byname)
+	local set = outputs.set(M.standing.byname, new.flush_level)
 	local fine, settings, err = pcall(build, new, set)
 	local ok
 	if not fine then
