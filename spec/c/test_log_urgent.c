@@ -75,7 +75,7 @@ static void threads(void) {
 	for (int i = 0; i < THREADS; i++) pthread_join(t[i], NULL);
 	told_await_bytes(THREADS * (EACH / 50 * (49 * 8 + 7) + 7));
 	CHECK(told_lines() == THREADS * (EACH + 1));
-	CHECK(numbers(o).written == THREADS * (EACH + 1));
+	CHECK(flush(o, 5000) == ZBZ_OK && numbers(o).written == THREADS * (EACH + 1));
 	zbz_output_unref(o);
 }
 

@@ -165,7 +165,7 @@ local function open(name, spec)
 	local options
 	options, err = for_core(spec)
 	if not options then return nil, err end
-	options.account = options.account or name
+	options.account = options.account or (name:gsub("%z", "\\0"))
 	out.handle, err = core.log_output(options)
 	if not out.handle then return nil, err end
 	if in_nginx() then out.handle:never_wait(true) end
