@@ -9,6 +9,7 @@ local pages
 function app.init()
 	local url = os.getenv("REDIS_URL")
 	assert(zbz.cache.configure{ provider = url or "shared:", key_prefix = "example:" })
+	assert(zbz.log.configure{ outputs = { { type = "file", path = ngx.config.prefix() .. "app.log" } } })
 	pages = assert(zbz.table("pages", { ttl = "30s", neg_ttl = "10s", stale_ttl = "1h", deadline = "3s", lock = "host" }))
 end
 
@@ -28,7 +29,7 @@ function app.serve()
 		ngx.header["Content-Type"] = page.type
 		return ngx.print(page.body)
 	end
-	if err then ngx.log(ngx.WARN, tostring(err)) end
+	if err then zbz.log.error("no page", { path = ngx.var.uri, error = err }) end
 	return ngx.exit(err and 502 or 404)
 end
 

@@ -16,7 +16,7 @@ describe("examples/openresty", function()
 	setup(function()
 		web, api = proc.free_port(), proc.free_port()
 		dir = proc.output("pwd") .. "/build/openresty-test"
-		proc.output("mkdir -p " .. dir .. "/logs")
+		proc.output("mkdir -p " .. dir .. "/logs; rm -f " .. dir .. "/app.log")
 		proc.output(("sed -e 's/127.0.0.1:8080/127.0.0.1:%d/; s/127.0.0.1:8081/127.0.0.1:%d/' examples/openresty/nginx.conf > %s/nginx.conf")
 			:format(web, api, dir))
 		command = ("nginx -p %s/ -c %s/nginx.conf -e %s/error.log"):format(dir, dir, dir)
@@ -67,6 +67,16 @@ describe("examples/openresty", function()
 		assert.are.equal("stale", how)
 		assert.are.equal(502, (ask("/api/item/3")))
 		get(api, "/up")
+	end)
+
+	it("counts its log's lines, for whichever worker is asked", function()
+		local failed = tonumber((proc.output(("grep -c '\"level\":\"error\"' %s/app.log"):format(dir))))
+		assert.is_true(failed >= 1)
+		for _ = 1, 4 do
+			local text = get(web, "/metrics")
+			assert.truthy(text:find("text/plain; version=0.0.4", 1, true), text)
+			assert.truthy(text:find(('\nzbz_log_lines_total{level="error"} %d\n'):format(failed), 1, true), text)
+		end
 	end)
 
 	it("shows counters and clears", function()

@@ -32,6 +32,9 @@
 ---@field max_record zbz.Size?  64KB, from 4KB to 1000KB; a longer record is cut and says truncated
 ---@field durations string[]|false|nil  names whose numbers are seconds; latency *_latency duration elapsed took; false: none
 ---@field duration_format "text"|"ms"|nil  "42ms", the default, or 42 under NAME_ms
+---@field development boolean?  level debug, console format, caller and traceback, unless they are given
+---@field console boolean?  true: the console as well; false: not by default either
+---@field flush_level zbz.LogLevel|"off"|nil  of outputs that do not say their own
 
 ---@alias zbz.LogWhere table<string, string|number|boolean|(string|number|boolean)[]|{min: number?, max: number?, exists: boolean?}>
 

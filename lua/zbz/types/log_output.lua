@@ -18,6 +18,8 @@
 ---@field sync "none"|"group"|nil  group: on stable storage a few milliseconds later; none
 ---@field batch_size zbz.Size?  most bytes in one write, a larger record goes alone; 256KB, storage 4MB
 ---@field batch_wait zbz.Duration?  how long a batch may fill; 0, storage 60s. flush, reopen and closing do not wait for it
+---@field flush_level zbz.LogLevel|"off"|nil  from there on a record ends that wait; default as log.configure says, or off
+---@field account string?  what the counters of types without an address (memory, null) stand under; default the output's name
 ---@field spool string?  directory on disk for records while the output fails or hangs; processes of one output name the same
 ---@field spool_size zbz.Size?  1GB; when it is full, records stay in the ring and policy decides
 ---@field retry_timeout zbz.Duration?  age at which a failing output is given up on: to the dead letters; never
@@ -106,6 +108,7 @@
 ---@field type string
 ---@field calls boolean?  a function: it counts nothing else
 ---@field records integer  by this process
+---@field levels table<zbz.LogLevel, integer>  the same by level
 ---@field bytes integer
 ---@field written integer  taken by the output, of all processes this one writes for
 ---@field written_bytes integer
