@@ -261,20 +261,13 @@ static int log_format(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-	{ "log_logger", log_logger },
-	{ "log_mask", log_mask },
-	{ "log_name", log_name },
-	{ "log_habits", log_habits },
-	{ "log_settle", log_settle },
-	{ "log_configure", log_configure },
-	{ "log_calls", log_calls },
-	{ "log_modes", log_modes },
-	{ "log_wraps", log_wraps },
-	{ "log_stats", log_stats },
-	{ "log_totals", log_totals },
-	{ "log_level", log_level },
-	{ "log_format", log_format },
-	{ NULL, NULL },
+	{ "log_logger", log_logger }, { "log_mask", log_mask },
+	{ "log_name", log_name },     { "log_habits", log_habits },
+	{ "log_settle", log_settle }, { "log_configure", log_configure },
+	{ "log_calls", log_calls },   { "log_modes", log_modes },
+	{ "log_wraps", log_wraps },   { "log_stats", log_stats },
+	{ "log_totals", log_totals }, { "log_level", log_level },
+	{ "log_format", log_format }, { NULL, NULL },
 };
 
 void zbz_open_log(lua_State *L) {

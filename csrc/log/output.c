@@ -227,7 +227,8 @@ char *zbz_output_reserve(zbz_output *o, const zbz_record_head *head, size_t most
 		return NULL;
 	}
 	if (__builtin_expect(s->ring.h == NULL, 0) && !started(o)) return refuse(o, &s->tally.at->dropped_closed);
-	if (body > ZBZ_RING_RECORD_MAX || zbz_ring_used(body) > s->ring.size / 2) return refuse(o, &s->tally.at->dropped_large);
+	if (body > ZBZ_RING_RECORD_MAX || zbz_ring_used(body) > s->ring.size / 2)
+		return refuse(o, &s->tally.at->dropped_large);
 	if (__builtin_expect(o->lost > 0, 0)) zbz_output_report(o);
 	text = zbz_record_begin(s, head, most);
 	if (__builtin_expect(text != NULL, 1)) return text;

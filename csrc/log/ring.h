@@ -29,7 +29,7 @@ typedef struct zbz_ring_head {
 	_Atomic uint32_t waiting, closed; /* threads of the owner that wait for `moved`; the owner has ended in order */
 	_Atomic uint64_t
 	    early; /* bytes beyond the tail from which on the owner wakes a writer that waits; 0: half the ring */
-	_Atomic uint32_t hurry; /* threads of the owner that wait for `taken`: no batch waits to fill */
+	_Atomic uint32_t hurry;  /* threads of the owner that wait for `taken`: no batch waits to fill */
 	_Atomic uint64_t urgent; /* the end of the last record that no batch waits for */
 } zbz_ring_head;
 

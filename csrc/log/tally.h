@@ -16,7 +16,7 @@ enum {
 typedef struct zbz_tally {
 	/* By whoever holds a view, or a stream's latch; level 0: none of those there are. One line of the cache. */
 	_Atomic uint64_t levels[ZBZ_LEVEL_OFF], bytes;
-	_Atomic uint64_t dropped_full, dropped_large, dropped_closed;                  /* of a stream, by any thread */
+	_Atomic uint64_t dropped_full, dropped_large, dropped_closed;          /* of a stream, by any thread */
 	_Atomic uint64_t sampled, limited, repeated, lost, truncated, nowhere; /* of a view */
 	zbz_writer_counts counts;                                              /* of a stream's writer */
 	_Atomic uint64_t account, owner; /* 0: none yet; the process, 0: it may be had */

@@ -13,6 +13,7 @@ local metrics = require("zbz.log.metrics")
 local outputs = require("zbz.log.outputs")
 local rules = require("zbz.log.rules")
 local values = require("zbz.log.values")
+local words = require("zbz.log.words")
 
 ---@class zbz.log
 local M = { secret = values.secret, pii = values.pii, time = values.time, duration = values.duration, ms = values.ms, bytes = values.bytes }
@@ -134,40 +135,9 @@ local function read_misc(opts, new, level)
 	return true
 end
 
---- The console beside the outputs there are, whatever form they have.
-local function and_console(x)
-	if type(x) == "string" then return x .. "+console" end
-	if type(x) ~= "table" or x.type ~= nil or x.fn ~= nil or type(x.set) == "function" then return { x, "console" } end
-	local list = O.copy(x)
-	list[#list + 1] = "console"
-	return list
-end
-
-local DEVELOPMENT = { level = "debug", format = "console", caller = true, traceback = "error" }
-
---- Words of other loggers that stand for more than one of ours: development and console; and one that has no use here.
-local function spell_out(opts, level)
-	for _, name in ipairs{ "development", "console" } do
-		if opts[name] ~= nil and type(opts[name]) ~= "boolean" then
-			error(("zbz: log.configure: %s: expects true or false, got %s"):format(name, type(opts[name])), level + 1)
-		end
-	end
-	if opts.buffer_size ~= nil then
-		error("zbz: log.configure: buffer_size: records wait in the outputs' rings, which have bytes: give outputs ring_size", level + 1)
-	end
-	local out = O.copy(opts)
-	for k, v in pairs(opts.development and DEVELOPMENT or {}) do
-		if out[k] == nil then out[k] = v end
-	end
-	local key = opts.outputs == nil and opts.output ~= nil and "output" or "outputs"
-	if opts.console and opts[key] ~= nil then out[key] = and_console(opts[key]) end
-	if opts.console == false and opts[key] == nil then out.outputs = {} end
-	return out
-end
-
 local function configure(opts, level)
 	O.check(opts, CONFIGURE, "log.configure", level + 1)
-	opts = spell_out(opts, level + 1)
+	opts = words.spell_out(opts, level + 1)
 	local new = S.with{ declared = {}, routes = {} }
 	new.max_record, new.duration_ms, new.flush_level = nil, nil, nil
 	local ok, err = L.check_habits(opts, level + 1)
@@ -358,9 +328,9 @@ function M.stats()
 	return s
 end
 
---- The same as Prometheus reads it (text format 0.0.4; serve it as "text/plain; version=0.0.4"). Counted for the whole program: this process, all that
---- were forked from it or from its ancestors since zbz was loaded there, and all their threads and Lua states. Counters never go down. Nothing
---- of a record is in it, and no text of an error.
+--- The same as Prometheus reads it (text format 0.0.4; serve it as "text/plain; version=0.0.4"). Counted for the whole program: this
+--- process, all that were forked from it or from its ancestors since zbz was loaded there, and all their threads and Lua states.
+--- Counters never go down. Nothing of a record is in it, and no text of an error.
 ---@return string
 function M.metrics() return metrics.text(S.standing.list) end
 

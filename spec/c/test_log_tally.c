@@ -42,7 +42,8 @@ static bool log_some(int n) {
 	unsigned turn;
 	bool fine = zbz_log_configure(log, &set, &err) == ZBZ_OK;
 	for (int i = 0; i < n; i++)
-		if (zbz_logger_wants(l, ZBZ_LEVEL_WARN, &turn)) zbz_logger_write(l, ZBZ_LEVEL_WARN, zbz_bstr("x"), NULL, 0, true);
+		if (zbz_logger_wants(l, ZBZ_LEVEL_WARN, &turn))
+			zbz_logger_write(l, ZBZ_LEVEL_WARN, zbz_bstr("x"), NULL, 0, true);
 	zbz_log_stats_read(log, &mine);
 	fine = fine && mine.records[ZBZ_LEVEL_WARN] == (uint64_t)n;
 	zbz_logger_free(l);

@@ -102,7 +102,8 @@ static void of_another_process(void) {
 static void wrong(void) {
 	zbz_output *o = NULL;
 	zbz_err err = { .text = "" };
-	CHECK(log_open("type=told name=w flush_level=loud", &o, &err) == ZBZ_E_CONFIG && strcmp(err.option, "flush_level") == 0);
+	CHECK(log_open("type=told name=w flush_level=loud", &o, &err) == ZBZ_E_CONFIG &&
+	      strcmp(err.option, "flush_level") == 0);
 }
 
 int main(void) {

@@ -1,5 +1,5 @@
---- Reads Prometheus' text exposition format 0.0.4, strictly: samples by their text `name{labels}`; raises for anything promtool would complain of, and
---- for families or samples that stand twice or apart. promtool itself is asked as well where it is installed.
+--- Reads Prometheus' text exposition format 0.0.4, strictly: samples by their text `name{labels}`; raises for anything promtool would
+--- complain of, and for families or samples that stand twice or apart. promtool itself is asked as well where it is installed.
 local proc = require("spec.services.proc")
 
 local M = {}

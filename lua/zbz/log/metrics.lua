@@ -1,5 +1,5 @@
---- The log's numbers as Prometheus reads them: text exposition format 0.0.4. Counters are the whole program's and never go down: C keeps them by
---- what an output writes to, here those of one name are joined when it comes to write to something else.
+--- The log's numbers as Prometheus reads them: text exposition format 0.0.4. Counters are the whole program's and never go down: C keeps
+--- them by what an output writes to, here those of one name are joined when it comes to write to something else.
 local core = require("zbz.core")
 
 local M = {}
@@ -10,8 +10,9 @@ local NAMES_MOST = 1000
 --- Families of the log and of its outputs, in the order they are shown. by: the values of a label, and the stats they are.
 local LOG = {
 	{ name = "lines_total", help = "Records that were handed to at least one output.", label = "level", levels = "records" },
-	{ name = "held_back_total", help = "Records that no output was to get: sampled out, over the rate limit, repeats, or without an output that takes them.",
-		label = "reason", by = { { "sampled" }, { "limited" }, { "repeated" }, { "nowhere" } } },
+	{ name = "held_back_total", label = "reason",
+		help = "Records that no output was to get: sampled out, over the rate limit, repeats, or without an output that takes them.",
+		by = { { "sampled" }, { "limited" }, { "repeated" }, { "nowhere" } } },
 	{ name = "lost_total", help = "Times that an output did not take a record handed to it.", of = "lost" },
 	{ name = "truncated_total", help = "Lines that were cut at the largest size of a record.", of = "truncated" },
 }
@@ -20,7 +21,8 @@ local OUTPUT = {
 	{ name = "bytes_total", help = "Bytes of those records.", of = "bytes" },
 	{ name = "written_total", help = "Records that the output has taken for good.", of = "written" },
 	{ name = "written_bytes_total", help = "Bytes of those records.", of = "written_bytes" },
-	{ name = "dropped_total", help = "Records that found no room in the ring, were too large for it, or came when there was none.", label = "reason",
+	{ name = "dropped_total", label = "reason",
+		help = "Records that found no room in the ring, were too large for it, or came when there was none.",
 		by = { { "full", "dropped_full" }, { "large", "dropped_large" }, { "closed", "dropped_closed" } } },
 	{ name = "retries_total", help = "Attempts that failed and were made again.", of = "retries" },
 	{ name = "dead_letters_total", help = "Records that the output refused for good.", of = "dead_letters" },
