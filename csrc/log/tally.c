@@ -28,6 +28,7 @@ static uint64_t word(const zbz_tally *t, size_t i) {
 
 /* ---- places ---- */
 
+/* Another user's is. A child that has forked itself into another namespace of processes cannot tell, and may share a place: then counts are lost. */
 static bool alive(uint64_t pid) { return pid != 0 && (kill((pid_t)pid, 0) == 0 || errno != ESRCH); }
 
 /* One that another owner of this account has left. */

@@ -76,7 +76,7 @@ end
 
 -- ---- one name, one account after the other -----------------------------------------------------------------------------------
 
-local joined, names = {}, 0 -- by name: {account=, before=}; before: what to add to the account's stats, NULL while it is the first
+local joined, names = {}, 0 -- by name: {account=, before=}; before: what to add to the account's stats, nil while it is the first
 
 --- a + sign * b in every counter.
 local function combine(a, b, sign)
