@@ -13,6 +13,13 @@ static inline void reap_child(pid_t pid) {
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
 }
 
+/* Ends when the child does; -1 for one that did not exit by itself. */
+static inline int exit_code(pid_t pid) {
+	int status = -1;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 /* Waits until the child has written a byte. */
 static inline void await_byte(int fd) {
 	char c;

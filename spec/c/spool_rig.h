@@ -4,8 +4,6 @@
 
 #include "log_help.h"
 
-#include <time.h>
-
 static char spool[128], line[1024];
 
 /* A line of 200 bytes with a number in it. */
@@ -14,15 +12,6 @@ static const char *numbered(int i) {
 	memset(line + n, 'x', (size_t)(199 - n));
 	memcpy(line + 199, "\n", 2);
 	return line;
-}
-
-static zbz_output *opened(const char *options) {
-	zbz_output *o = NULL;
-	zbz_err err;
-	zbz_status status = log_open(options, &o, &err);
-	if (status != ZBZ_OK) fprintf(stderr, "%s: %s\n", check_name, err.text);
-	CHECK(status == ZBZ_OK);
-	return o;
 }
 
 /* Waits for what the numbers tell: the condition itself is the event. */

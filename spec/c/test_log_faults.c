@@ -8,7 +8,7 @@
 #include "log/journal.h"
 #include "log_help.h"
 
-static zbz_output *opened(const char *path, const char *more) {
+static zbz_output *open_file(const char *path, const char *more) {
 	char options[500];
 	zbz_output *o = NULL;
 	zbz_err err = { .text = "" };
@@ -83,9 +83,9 @@ static void disk_full(void) {
 		return;
 	}
 	snprintf(path, sizeof path, "%s/beside.log", work);
-	other = opened(path, "");
+	other = open_file(path, "");
 	snprintf(path, sizeof path, "%s/a.log", dir);
-	o = opened(path, "ring_size=1MB block_for=1ms");
+	o = open_file(path, "ring_size=1MB block_for=1ms");
 	for (; n < 8000; n++) CHECK(say_number(o, 0, n) && say_number(other, 0, n)); /* 550 KB */
 	CHECK(flush(o, 100) == ZBZ_E_TIMEOUT);
 	CHECK(flush(other, 5000) == ZBZ_OK);
@@ -136,8 +136,8 @@ static void pipe_with(const char *options) {
 	snprintf(path, sizeof path, "%s/pipe", work);
 	snprintf(beside, sizeof beside, "%s/beside2.log", work);
 	CHECK(mkfifo(path, 0600) == 0);
-	o = opened(path, options);
-	other = opened(beside, "");
+	o = open_file(path, options);
+	other = open_file(beside, "");
 	began = zbz_mono(zbz_clock_system());
 	for (unsigned i = 0; i < n; i++) CHECK(say_number(o, 0, i) && say_number(other, 0, i));
 	CHECK(flush(other, 5000) == ZBZ_OK);
@@ -164,18 +164,12 @@ static void pipe_unread(void) {
 
 /* ---- several processes ---- */
 
-static int ended(pid_t pid) {
-	int status = -1;
-	waitpid(pid, &status, 0);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 /* A child that leaves by _exit without a flush; its records are the parent's to write. */
 static void forked_and_left(void) {
 	char path[140];
 	zbz_output *o;
 	snprintf(path, sizeof path, "%s/left.log", work);
-	o = opened(path, "");
+	o = open_file(path, "");
 	for (unsigned i = 0; i < 50; i++) CHECK(say_number(o, 0, i));
 	for (unsigned child = 1; child <= 3; child++) {
 		pid_t pid = fork();
@@ -185,11 +179,11 @@ static void forked_and_left(void) {
 			_exit(ok ? 0 : 1);
 		}
 		CHECK(say_number(o, 0, 49 + child));
-		CHECK(ended(pid) == 0);
+		CHECK(exit_code(pid) == 0);
 	}
 	for (unsigned i = 53; i < 100; i++) CHECK(say_number(o, 0, i));
 	zbz_output_unref(o);
-	o = opened(path, ""); /* looks for what is left */
+	o = open_file(path, ""); /* looks for what is left */
 	CHECK(flush(o, 5000) == ZBZ_OK);
 	zbz_output_unref(o);
 	read_all(path, 0);
@@ -233,7 +227,7 @@ static void two_rotate(void) {
 	for (unsigned who = 0; who < 2; who++) {
 		pids[who] = fork();
 		if (pids[who] == 0) {
-			zbz_output *o = opened(path, "rotate_size=16KB block_for=30s");
+			zbz_output *o = open_file(path, "rotate_size=16KB block_for=30s");
 			bool ok = true;
 			for (unsigned i = 0; i < n; i++) ok = say_number(o, who, i) && ok;
 			ok = flush(o, 20000) == ZBZ_OK && ok;
@@ -241,7 +235,7 @@ static void two_rotate(void) {
 			_exit(ok ? 0 : 1);
 		}
 	}
-	CHECK(ended(pids[0]) == 0 && ended(pids[1]) == 0);
+	CHECK(exit_code(pids[0]) == 0 && exit_code(pids[1]) == 0);
 	read_rotated(dir, &files);
 	CHECK(lines_of(2, n) == 2 * n);
 	CHECK(files > 40);
@@ -294,7 +288,7 @@ static bool dead_ring(uint64_t at[LINES + 1]) {
 		for (unsigned i = 0; i < LINES; i++) say_number(o, 0, i);
 		_exit(0);
 	}
-	if (ended(pid) != 0 || !find_ring() || zbz_ring_attach(place, strrchr(ring_path, '/') + 1, &ring, NULL) != ZBZ_OK)
+	if (exit_code(pid) != 0 || !find_ring() || zbz_ring_attach(place, strrchr(ring_path, '/') + 1, &ring, NULL) != ZBZ_OK)
 		return false;
 	ok = zbz_ring_span(&ring, &tail, &head);
 	for (unsigned i = 0; ok && i < LINES; i++) {

@@ -37,15 +37,6 @@ static void open_log(log *l, const char *name, const char *more) {
 	exit(1);
 }
 
-static const char *read_file(const char *path) {
-	static char text[1 << 18];
-	FILE *f = fopen(path, "r");
-	size_t n = f != NULL ? fread(text, 1, sizeof text - 1, f) : 0;
-	if (f != NULL) fclose(f);
-	text[n] = '\0';
-	return text;
-}
-
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 /* The names beside the file, sorted, with spaces between. */
@@ -85,7 +76,7 @@ static void appended(void) {
 	open_log(&l, "plain", "sync=group");
 	write_line(&l, "two\n");
 	CHECK(numbers(l.o).syncs == 1);
-	CHECK_STR(read_file(l.path), "one\ntwo\n");
+	CHECK_STR(slurp(l.path), "one\ntwo\n");
 	zbz_output_unref(l.o);
 }
 
@@ -102,7 +93,7 @@ static void one_file_many_names(void) {
 	CHECK(try_open(&m, zbz_clock_system(), "", NULL) == ZBZ_OK);
 	write_line(&m, "b\n");
 	CHECK(numbers(m.o).records == 2); /* one ring for both */
-	CHECK_STR(read_file(l.path), "a\nb\n");
+	CHECK_STR(slurp(l.path), "a\nb\n");
 	zbz_output_unref(l.o);
 	zbz_output_unref(m.o);
 }
@@ -118,13 +109,13 @@ static void by_size(void) {
 	say(l.o, "444\n");
 	CHECK(flush(l.o, 5000) == ZBZ_OK);
 	CHECK_STR(others(&l), "a.log.20231114-221320");
-	CHECK_STR(read_file(l.path), "333\n444\n"); /* whole records, and no file beyond the limit */
+	CHECK_STR(slurp(l.path), "333\n444\n"); /* whole records, and no file beyond the limit */
 	zbz_clock_fake_advance(fake, 1000);
 	write_line(&l, "555\n");
 	write_line(&l, "a record beyond the limit\n");
 	write_line(&l, "666\n");
 	CHECK_STR(others(&l), "a.log.20231114-221321.001 a.log.20231114-221321.002");
-	CHECK_STR(read_file(l.path), "666\n");
+	CHECK_STR(slurp(l.path), "666\n");
 	zbz_output_unref(l.o);
 }
 
@@ -136,7 +127,7 @@ static void by_time(void) {
 	write_line(&l, "2\n");
 	zbz_clock_fake_advance(fake, 1000);
 	write_line(&l, "3\n");
-	CHECK_STR(read_file(l.path), "2\n3\n");
+	CHECK_STR(slurp(l.path), "2\n3\n");
 	CHECK(strlen(others(&l)) == strlen("a.log.20231114-221320"));
 	zbz_output_unref(l.o);
 }
@@ -196,7 +187,7 @@ static void packed(void) {
 	write_line(&l, "4444\n");
 	write_line(&l, "5555\n"); /* in the same second, and the name is taken by a packed one */
 	CHECK(await_others(&l, "a.log.20200101-000000.gz a.log.20231114-231322.001.gz a.log.20231114-231322.gz"));
-	CHECK_STR(read_file(l.path), "5555\n");
+	CHECK_STR(slurp(l.path), "5555\n");
 	zbz_output_unref(l.o);
 	open_log(&l, "packed", "rotate_size=10B keep=2"); /* the first of a second goes before its second, packed or not */
 	write_line(&l, "6666666\n");
@@ -217,11 +208,11 @@ static void moved_by_logrotate(void) {
 	write_line(&l, "1\n");
 	CHECK(rename(l.path, to) == 0);
 	write_line(&l, "2\n"); /* seen without being told */
-	CHECK_STR(read_file(to), "1\n");
-	CHECK_STR(read_file(l.path), "2\n");
+	CHECK_STR(slurp(to), "1\n");
+	CHECK_STR(slurp(l.path), "2\n");
 	CHECK(rename(l.path, to) == 0);
 	CHECK(zbz_output_reopen(l.o, &c) == ZBZ_OK);
-	CHECK_STR(read_file(l.path), ""); /* there at once */
+	CHECK_STR(slurp(l.path), ""); /* there at once */
 	CHECK(access(l.path, F_OK) == 0);
 	zbz_output_unref(l.o);
 }
@@ -232,7 +223,7 @@ static void emptied_in_place(void) {
 	write_line(&l, "1\n");
 	CHECK(truncate(l.path, 0) == 0);
 	write_line(&l, "2\n");
-	CHECK_STR(read_file(l.path), "2\n");
+	CHECK_STR(slurp(l.path), "2\n");
 	zbz_output_unref(l.o);
 }
 
@@ -242,7 +233,7 @@ static void directory_removed(void) {
 	write_line(&l, "1\n");
 	CHECK(unlink(l.path) == 0 && rmdir(l.dir) == 0);
 	write_line(&l, "2\n"); /* made anew */
-	CHECK_STR(read_file(l.path), "2\n");
+	CHECK_STR(slurp(l.path), "2\n");
 	zbz_output_unref(l.o);
 }
 
@@ -258,7 +249,7 @@ static void replaced_by_a_directory(void) {
 	CHECK(say(l.o, "3\n"));
 	CHECK(rmdir(l.path) == 0);
 	CHECK(flush(l.o, 5000) == ZBZ_OK);
-	CHECK_STR(read_file(l.path), "2\n3\n");
+	CHECK_STR(slurp(l.path), "2\n3\n");
 	zbz_output_unref(l.o);
 }
 
@@ -292,7 +283,7 @@ static void permission_lost_body(void) {
 	CHECK(flush(l.o, 50) == ZBZ_E_TIMEOUT);
 	CHECK(chmod(l.dir, 0700) == 0);
 	CHECK(flush(l.o, 5000) == ZBZ_OK);
-	CHECK_STR(read_file(l.path), "2\n");
+	CHECK_STR(slurp(l.path), "2\n");
 	zbz_output_unref(l.o);
 	CHECK(chmod(l.dir, 0500) == 0 && chmod(l.path, 0400) == 0);
 	CHECK(try_open(&l, zbz_clock_system(), "", &err) == ZBZ_E_CONFIG);
@@ -356,9 +347,9 @@ static void kept_for_others(void) {
 	open_log(&l, "kept", "early=true ring_size=64KB linger=0");
 	CHECK(access(l.path, F_OK) == 0);
 	CHECK(child_of_root(&l, dies_in_a_record) == 0);
-	CHECK(strlen(read_file(l.path)) == 1000);
+	CHECK(strlen(slurp(l.path)) == 1000);
 	CHECK(child_of_root(&l, ends_it) == 0);
-	text = read_file(l.path);
+	text = slurp(l.path);
 	bad += strncmp(text, "start\n", 6) != 0;
 	text += 6;
 	for (int i = 0; i < 10; i++) {
@@ -384,7 +375,7 @@ static void early(void) {
 	write_line(&l, "1\n");
 	CHECK(rename(l.path, to) == 0);
 	write_line(&l, "2\n"); /* who may, follows the path */
-	CHECK_STR(read_file(l.path), "2\n");
+	CHECK_STR(slurp(l.path), "2\n");
 	zbz_output_unref(l.o);
 	before = dup(0);
 	close(before);
@@ -417,10 +408,10 @@ static void full_body(void) {
 	}
 	CHECK(flush(l.o, 100) == ZBZ_E_TIMEOUT);
 	CHECK(numbers(l.o).retries > 0);
-	CHECK(strlen(read_file(l.path)) == 1000);
+	CHECK(strlen(slurp(l.path)) == 1000);
 	CHECK(setrlimit(RLIMIT_FSIZE, &wide) == 0);
 	CHECK(flush(l.o, 5000) == ZBZ_OK);
-	text = read_file(l.path);
+	text = slurp(l.path);
 	bad += strncmp(text, "start\n", 6) != 0;
 	text += 6;
 	for (int i = 0; i < 10; i++) {
@@ -478,13 +469,13 @@ static void begun_and_rotated(void) {
 		_exit(0);
 	}
 	waitpid(pid, NULL, 0);
-	CHECK(strlen(read_file(l.path)) == 1000);
+	CHECK(strlen(slurp(l.path)) == 1000);
 	CHECK(rename(l.path, to) == 0);
 	snprintf(options, sizeof options, "type=file path=%s", l.path);
 	cfg = log_config(options);
 	CHECK(zbz_output_recover(cfg, &c, &found) == ZBZ_OK);
 	CHECK(found >= 7);
-	text = read_file(to);
+	text = slurp(to);
 	CHECK(strncmp(text, "start\n", 6) == 0);
 	for (text += 6; *text != '\0' && n < 10; n++) {
 		size_t len = (size_t)snprintf(line, sizeof line, "%zu %.*s\n", n, 250, long_text);
@@ -492,7 +483,7 @@ static void begun_and_rotated(void) {
 		text += strlen(text) < len ? strlen(text) : len;
 	}
 	CHECK(n > 3); /* at least the record that was torn; what had not begun may be in the new file */
-	for (text = read_file(l.path); *text != '\0' && n < 10; n++) {
+	for (text = slurp(l.path); *text != '\0' && n < 10; n++) {
 		size_t len = (size_t)snprintf(line, sizeof line, "%zu %.*s\n", n, 250, long_text);
 		CHECK(strncmp(text, line, len) == 0);
 		text += strlen(text) < len ? strlen(text) : len;

@@ -46,11 +46,6 @@ static bool own_ring(zbz_ring *ring) {
 	return found;
 }
 
-static void await_byte(int fd) {
-	char byte;
-	CHECK(read(fd, &byte, 1) == 1);
-}
-
 /* ---- a ring held by the dead ---- */
 
 /* Dies in drop_oldest, between the two stores, while somebody else writes and knows its ring. */

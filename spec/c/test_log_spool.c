@@ -21,12 +21,6 @@ static zbz_output *spooling(const char *name, const char *more) {
 	return opened(options);
 }
 
-static int64_t ms_now(void) {
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void say_all(zbz_output *o, int from, int to) {
 	int said = 0;
 	for (int i = from; i < to; i++) said += say(o, numbered(i));
@@ -100,12 +94,6 @@ static const char *file_in(const char *start) {
 		if (strncmp(e->d_name, start, strlen(start)) == 0) snprintf(path, sizeof path, "%s/%s", own_dir(), e->d_name);
 	if (d != NULL) closedir(d);
 	return path;
-}
-
-static int ended(pid_t pid) {
-	int status = -1;
-	waitpid(pid, &status, 0);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 /* ---- batches ---- */
@@ -190,7 +178,7 @@ static void a_batch_left_half_filled(void) {
 		for (int i = 0; i < 600; i++) say(o, numbered(i)); /* twice the ring: part of it is in the journal */
 		_exit(told_get(&told.calls) == 0 ? 0 : 1);
 	}
-	CHECK(ended(pid) == 0);
+	CHECK(exit_code(pid) == 0);
 	told_reset();
 	CHECK(zbz_output_recover(cfg, &c, &n) == ZBZ_OK && n == 600);
 	CHECK(told_numbers(0, 600));
@@ -287,7 +275,7 @@ static void left_to_the_next(void) {
 		zbz_output_unref(o);
 		_exit(told.n == 0 ? 0 : 1);
 	}
-	CHECK(ended(pid) == 0);
+	CHECK(exit_code(pid) == 0);
 	CHECK(file_in("seg.")[0] != '\0');
 	told_reset();
 	o = spooling("next", "");
@@ -314,7 +302,7 @@ static void after_a_restart_of_the_host(void) {
 		zbz_output_unref(o);
 		_exit(0);
 	}
-	CHECK(ended(pid) == 0);
+	CHECK(exit_code(pid) == 0);
 	snprintf(cmd, sizeof cmd, "rm -rf %s/zbz-log-*", rings);
 	CHECK(system(cmd) == 0);
 	told_reset();
@@ -343,24 +331,14 @@ static void after_a_restart_while_it_drained(void) {
 		while (numbers(o).spooled < 1000) sched_yield();
 		told_hold(true);
 		told_set(&told.fail, 0);
-		for (int i = 0; i < 20; i++) { /* one batch after the other */
-			int before = told_get(&told.calls);
-			told_await_held();
-			pthread_mutex_lock(&told.lock);
-			told.hold = false;
-			pthread_cond_broadcast(&told.moved);
-			while (told.calls == before) pthread_cond_wait(&told.moved, &told.lock);
-			told.hold = true;
-			pthread_mutex_unlock(&told.lock);
-		}
-		told_await_held();
+		told_pass(20);
 		told_set(&told.fail, HUGE_N);
 		told_hold(false);
 		zbz_output_unref(o);
 		*taken = lines();
 		_exit(0);
 	}
-	CHECK(ended(pid) == 0);
+	CHECK(exit_code(pid) == 0);
 	CHECK(*taken >= 100 && *taken < 1400);
 	snprintf(cmd, sizeof cmd, "rm -rf %s/zbz-log-*", rings);
 	CHECK(system(cmd) == 0);
@@ -390,7 +368,7 @@ static void leave_spool(const char *name, int n) {
 		zbz_output_unref(o);
 		_exit(0);
 	}
-	CHECK(ended(pid) == 0);
+	CHECK(exit_code(pid) == 0);
 	told_reset();
 }
 
@@ -659,7 +637,7 @@ static void forked(void) {
 		bool ok = say(o, "child\n") && !numbers(o).writer && numbers(o).spooled == 0;
 		_exit(ok ? 0 : 1);
 	}
-	CHECK(ended(pid) == 0);
+	CHECK(exit_code(pid) == 0);
 	say_all(o, 1000, 2000);
 	told_set(&told.fail, 0);
 	CHECK(flush(o, 10000) == ZBZ_OK);
@@ -701,7 +679,7 @@ static void two_who_do_not_know_each_other(void) {
 		while (numbers(second).spool_error[0] == '\0') sched_yield();
 		_exit(strstr(numbers(second).spool_error, "used by another process") != NULL ? 0 : 1);
 	}
-	CHECK(ended(pid) == 0);
+	CHECK(exit_code(pid) == 0);
 	told_set(&told.fail, 0);
 	CHECK(flush(o, 10000) == ZBZ_OK && told_numbers(0, 1000));
 	zbz_output_unref(o);
@@ -835,13 +813,6 @@ static void dead_at_every_step(void) {
 }
 
 /* ---- bad input ---- */
-
-static zbz_err refused(const char *options) {
-	zbz_output *o = NULL;
-	zbz_err err = { .text = "" };
-	CHECK(log_open(options, &o, &err) < 0);
-	return err;
-}
 
 static void bad_options(void) {
 	zbz_err err = refused("type=told name=x spool=relative");

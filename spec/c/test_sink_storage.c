@@ -183,7 +183,7 @@ static zbz_status storage_open(const char *more, zbz_output **o, zbz_err *err) {
 	return status;
 }
 
-static zbz_output *opened(const char *more) {
+static zbz_output *storing(const char *more) {
 	zbz_output *o = NULL;
 	zbz_err err;
 	zbz_status status = storage_open(more, &o, &err);
@@ -221,7 +221,7 @@ static void a_batch_is_an_object(void) {
 	time_t now = time(NULL);
 	struct tm tm;
 	use_base("batch");
-	o = opened("batch_size=1000B batch_wait=600s");
+	o = storing("batch_size=1000B batch_wait=600s");
 	for (int i = 0; i < 25; i++) CHECK(say(o, numbered(0, i)));
 	CHECK(flush(o, 5000) == ZBZ_OK);
 	text = all_text(&n);
@@ -242,7 +242,7 @@ static void the_prefix(void) {
 	zbz_err err;
 	char sub[260];
 	use_base("prefix");
-	o = opened("prefix=logs/app-");
+	o = storing("prefix=logs/app-");
 	say(o, "x\n");
 	zbz_output_unref(o);
 	snprintf(sub, sizeof sub, "%s/logs", base);
@@ -283,7 +283,7 @@ static void out_of_order(void) {
 	FILE *f;
 	size_t n;
 	use_base("broken");
-	o = opened("batch_wait=0s");
+	o = storing("batch_wait=0s");
 	say(o, "a\n");
 	CHECK(flush(o, 5000) == ZBZ_OK);
 	snprintf(aside, sizeof aside, "%s.aside", base);
@@ -307,7 +307,7 @@ enum { WHO = 3 };
 static _Atomic int *returned;
 
 static void log_on(int who) {
-	zbz_output *o = opened("batch_size=3000B batch_wait=1ms block_for=60s ring_size=64KB");
+	zbz_output *o = storing("batch_size=3000B batch_wait=1ms block_for=60s ring_size=64KB");
 	for (int i = 0;; i++) {
 		if (!say(o, numbered(who, i))) _exit(1);
 		atomic_store(&returned[who], i + 1);
@@ -401,7 +401,7 @@ static void killed_behind_a_put(void) {
 		size_t n;
 		pid_t pid = fork();
 		if (pid == 0) {
-			zbz_output *o = opened("batch_size=1000B batch_wait=600s");
+			zbz_output *o = storing("batch_size=1000B batch_wait=600s");
 			die_at = at;
 			for (int i = 0; i < 100; i++) say(o, numbered(0, i));
 			flush(o, 20000);
