@@ -89,18 +89,21 @@ static inline zbz_call log_call(int64_t ms) {
 	return c;
 }
 
-static inline bool no_rings(void) {
+/* The directory of the only output below this one, of rings or a spool; "" when there is none. */
+static inline const char *output_dir(const char *base) {
+	static char path[600];
 	char dir[200];
 	DIR *d;
 	const struct dirent *e;
-	bool none = true;
-	snprintf(dir, sizeof dir, "%s/zbz-log-%lu", rings, (unsigned long)geteuid());
+	path[0] = '\0';
+	snprintf(dir, sizeof dir, "%s/zbz-log-%lu", base, (unsigned long)geteuid());
 	d = opendir(dir);
 	while (d != NULL && (e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.') none = false;
+		if (e->d_name[0] != '.') snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
 	if (d != NULL) closedir(d);
-	return none;
+	return path;
 }
+static inline bool no_rings(void) { return output_dir(rings)[0] == '\0'; }
 
 /* A file's text; "" when there is none. */
 static inline const char *slurp(const char *path) {
