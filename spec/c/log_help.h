@@ -18,13 +18,6 @@
 #include "check.h"
 #include "child.h"
 
-/* ThreadSanitizer loses its way when the child of a process with threads starts its own: that part is for the other builds. */
-#if defined(__SANITIZE_THREAD__)
-#define CHILD_THREADS 0
-#else
-#define CHILD_THREADS 1
-#endif
-
 static char rings[64] = "/dev/shm/zbz-test-XXXXXX", work[64] = "/tmp/zbz-test-XXXXXX";
 
 static inline bool dirs_make(void) { return mkdtemp(rings) != NULL && mkdtemp(work) != NULL; }

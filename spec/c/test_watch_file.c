@@ -2,17 +2,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "faults.h"
 #include "watch_rig.h"
 
 #include "provider/source_path.c"
-
-/* ThreadSanitizer loses its way when the child of a process with threads starts its own: that part is for the other builds. */
-#if defined(__SANITIZE_THREAD__)
-#define CHILD_THREADS 0
-#else
-#define CHILD_THREADS 1
-#endif
 
 /* ---- what a path means ---- */
 
