@@ -27,10 +27,11 @@ static inline void dirs_remove(void) {
 	if (system(cmd) != 0) fprintf(stderr, "%s failed\n", cmd);
 }
 
-static inline zbz_config *log_config_in(const char *ring, const char *options) {
+/* "a=b c=d" */
+static inline zbz_config *config_of(const char *words) {
 	char text[600], *word, *rest = text;
 	zbz_config *cfg = zbz_config_new();
-	snprintf(text, sizeof text, "%s ring=%s", options, ring);
+	snprintf(text, sizeof text, "%s", words);
 	while (cfg != NULL && (word = strtok_r(rest, " ", &rest)) != NULL) {
 		char *value = strchr(word, '=');
 		*value++ = '\0';
@@ -40,6 +41,12 @@ static inline zbz_config *log_config_in(const char *ring, const char *options) {
 		}
 	}
 	return cfg;
+}
+
+static inline zbz_config *log_config_in(const char *ring, const char *options) {
+	char text[600];
+	snprintf(text, sizeof text, "%s ring=%s", options, ring);
+	return config_of(text);
 }
 static inline zbz_config *log_config(const char *options) { return log_config_in(rings, options); }
 

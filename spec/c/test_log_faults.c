@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 
 #include "log/journal.h"
+#include "dice.h"
 #include "log_help.h"
 
 static zbz_output *open_file(const char *path, const char *more) {
@@ -244,14 +245,6 @@ static void two_rotate(void) {
 /* ---- any byte of a ring ---- */
 
 enum { LINES = 40, FLIPS = 8, TRIALS = 1000 };
-
-static uint64_t dice = 88172645463325252u;
-static uint64_t roll(uint64_t n) {
-	dice ^= dice << 13;
-	dice ^= dice >> 7;
-	dice ^= dice << 17;
-	return dice % n;
-}
 
 static char place[300], ring_path[400];
 
