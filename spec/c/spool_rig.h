@@ -48,6 +48,14 @@ static inline void say_all(zbz_output *o, int from, int to) {
 	CHECK(said == to - from);
 }
 
+/* The sink fails from now on: says the lines 0 .. n, of which more than `least` are on disk then. */
+static inline void spool_down(zbz_output *o, int n, uint64_t least) {
+	told_reset();
+	told_set(&told.fail, HUGE_N);
+	say_all(o, 0, n);
+	AWAIT(numbers(o).spooled > least);
+}
+
 /* Exactly the lines from .. to, in their order. */
 static inline bool told_numbers(int from, int to) {
 	bool ok;

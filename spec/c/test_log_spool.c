@@ -11,10 +11,7 @@
 static void through_the_spool(void) {
 	zbz_output *o = spooling("through", "");
 	zbz_output_stats s;
-	told_reset();
-	told_set(&told.fail, HUGE_N);
-	say_all(o, 0, 2000); /* six rings full, and no call waited */
-	AWAIT(numbers(o).spooled > 1000);
+	spool_down(o, 2000, 1000); /* six rings full, and no call waited */
 	s = numbers(o);
 	CHECK(s.spooled_bytes > 200000 && s.dropped_full == 0 && s.failures > 0 && s.retries > 0);
 	CHECK_STR(s.last_error, "not now");
@@ -52,10 +49,7 @@ static void a_hanging_sink(void) {
 /* While the spool is drained, newer records queue behind it. */
 static void in_order_while_it_drains(void) {
 	zbz_output *o = spooling("order", "batch_size=4000B block_for=60s");
-	told_reset();
-	told_set(&told.fail, HUGE_N);
-	say_all(o, 0, 1500);
-	AWAIT(numbers(o).spooled > 500);
+	spool_down(o, 1500, 500);
 	told_set(&told.fail, 0);
 	say_all(o, 1500, 4000);
 	CHECK(flush(o, 20000) == ZBZ_OK && told_numbers(0, 4000));

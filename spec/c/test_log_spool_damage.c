@@ -94,10 +94,7 @@ static void no_cursor(void) {
 static void removed_while_in_use(void) {
 	zbz_output *o = spooling("removed", "block_for=60s");
 	char cmd[500];
-	told_reset();
-	told_set(&told.fail, HUGE_N);
-	say_all(o, 0, 1000);
-	AWAIT(numbers(o).spooled > 500);
+	spool_down(o, 1000, 500);
 	snprintf(cmd, sizeof cmd, "rm -rf '%s'", own_dir());
 	CHECK(system(cmd) == 0);
 	say_all(o, 1000, 2000);

@@ -18,15 +18,22 @@ static bool told_two(int middle, int to) {
 	return ok && next[0] == middle && next[1] == to;
 }
 
+/* In a child: with the sink down, the lines 0 .. n. */
+static zbz_output *child_spools(const char *name, const char *more, int n) {
+	zbz_output *o;
+	told_reset();
+	told_set(&told.fail, HUGE_N);
+	o = spooling(name, more);
+	for (int i = 0; i < n; i++) say(o, numbered(i));
+	return o;
+}
+
 /* Ended with the sink down: the ring goes to disk, and the next process goes on. */
 static void left_to_the_next(void) {
 	zbz_output *o;
 	pid_t pid = fork();
 	if (pid == 0) {
-		told_reset();
-		told_set(&told.fail, HUGE_N);
-		o = spooling("next", "linger=30ms");
-		for (int i = 0; i < 500; i++) say(o, numbered(i));
+		o = child_spools("next", "linger=30ms", 500);
 		zbz_output_unref(o);
 		_exit(told.n == 0 ? 0 : 1);
 	}
@@ -70,10 +77,7 @@ static void after_a_restart_while_it_drained(void) {
 	pid_t pid = fork();
 	if (pid == 0) {
 		zbz_output *o;
-		told_reset();
-		told_set(&told.fail, HUGE_N);
-		o = spooling("middle", "linger=30ms");
-		for (int i = 0; i < 1500; i++) say(o, numbered(i));
+		o = child_spools("middle", "linger=30ms", 1500);
 		while (numbers(o).spooled < 1000) sched_yield();
 		told_hold(true);
 		told_set(&told.fail, 0);
@@ -101,10 +105,7 @@ static void taken_over(void) {
 	CHECK(pipe(ready) == 0);
 	pid = fork();
 	if (pid == 0) {
-		told_reset();
-		told_set(&told.fail, HUGE_N);
-		o = spooling("over", "block_for=60s");
-		for (int i = 0; i < 1000; i++) say(o, numbered(i));
+		o = child_spools("over", "block_for=60s", 1000);
 		while (numbers(o).spooled < 500) sched_yield();
 		if (write(ready[1], "x", 1) != 1) _exit(1);
 		for (;;) pause();
@@ -129,10 +130,7 @@ static void taken_over(void) {
 static void forked(void) {
 	zbz_output *o = spooling("fork", "block_for=60s");
 	pid_t pid;
-	told_reset();
-	told_set(&told.fail, HUGE_N);
-	say_all(o, 0, 1000);
-	AWAIT(numbers(o).spooled > 500);
+	spool_down(o, 1000, 500);
 	pid = fork();
 	if (pid == 0) {
 		bool ok = say(o, "child\n") && !numbers(o).writer && numbers(o).spooled == 0;
@@ -157,10 +155,7 @@ static void two_who_do_not_know_each_other(void) {
 	CHECK(mkdir(other, 0700) == 0);
 	snprintf(options, sizeof options,
 	         "type=told name=two ring_size=64KB max_retry_delay=5ms spool=%s policy=drop_newest linger=1ms", spool);
-	told_reset();
-	told_set(&told.fail, HUGE_N);
-	say_all(o, 0, 1000);
-	AWAIT(numbers(o).spooled > 500);
+	spool_down(o, 1000, 500);
 	pid = fork();
 	if (pid == 0) {
 		zbz_config *cfg = log_config_in(other, options);
