@@ -29,7 +29,7 @@ static inline void dirs_remove(void) {
 
 /* "a=b c=d" */
 static inline zbz_config *config_of(const char *words) {
-	char text[600], *word, *rest = text;
+	char text[800], *word, *rest = text;
 	zbz_config *cfg = zbz_config_new();
 	snprintf(text, sizeof text, "%s", words);
 	while (cfg != NULL && (word = strtok_r(rest, " ", &rest)) != NULL) {
@@ -44,7 +44,7 @@ static inline zbz_config *config_of(const char *words) {
 }
 
 static inline zbz_config *log_config_in(const char *ring, const char *options) {
-	char text[600];
+	char text[800];
 	snprintf(text, sizeof text, "%s ring=%s", options, ring);
 	return config_of(text);
 }

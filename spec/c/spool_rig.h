@@ -36,7 +36,7 @@ static inline int lines(void) { return (int)told_lines(); }
 
 /* Small batches: what is on its way is in no ring, and so does not come into the spool. */
 static inline zbz_output *spooling(const char *name, const char *more) {
-	char options[500];
+	char options[600];
 	snprintf(options, sizeof options,
 	         "type=told name=%s ring_size=64KB max_retry_delay=5ms batch_size=4000B spool=%s %s", name, spool, more);
 	return opened(options);
@@ -89,7 +89,7 @@ static inline bool no_spool(void) { return own_dir()[0] == '\0'; }
 
 /* The name of the first file in it that begins so. */
 static inline const char *file_in(const char *start) {
-	static char path[800];
+	static char path[900];
 	DIR *d = opendir(own_dir());
 	const struct dirent *e;
 	path[0] = '\0';

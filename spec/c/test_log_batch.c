@@ -95,7 +95,7 @@ int main(void) {
 	RUN(a_batch_ends_with_its_time);
 	RUN(nobody_waits_for_a_batch);
 	RUN(a_batch_larger_than_the_ring);
-	if (CHILD_THREADS) RUN(a_batch_left_half_filled);
+	RUN_IF(CHILD_THREADS, a_batch_left_half_filled);
 	dirs_remove();
 	return DONE();
 }

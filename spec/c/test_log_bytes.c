@@ -172,7 +172,7 @@ static void bytes_flipped(void) {
 
 int main(void) {
 	if (!dirs_make() || zbz_sink_register(&told_sink, NULL) != ZBZ_OK) return 1;
-	if (CHILD_THREADS) RUN(bytes_flipped);
+	RUN_IF(CHILD_THREADS, bytes_flipped);
 	dirs_remove();
 	return DONE();
 }

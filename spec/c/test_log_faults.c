@@ -220,10 +220,8 @@ int main(void) {
 	if (!dirs_make()) return 1;
 	RUN(disk_full);
 	RUN(pipe_unread);
-	if (CHILD_THREADS) {
-		RUN(forked_and_left);
-		RUN(two_rotate);
-	}
+	RUN_IF(CHILD_THREADS, forked_and_left);
+	RUN_IF(CHILD_THREADS, two_rotate);
 	dirs_remove();
 	return DONE();
 }

@@ -168,7 +168,7 @@ int main(void) {
 	RUN(directory_removed);
 	RUN(replaced_by_a_directory);
 	RUN(early);
-	if (CHILD_THREADS) RUN(permission_lost);
+	RUN_IF(CHILD_THREADS, permission_lost);
 	rig_end();
 	return DONE();
 }

@@ -165,11 +165,9 @@ static void begun_and_rotated(void) {
 int main(void) {
 	if (!rig_begin()) return 1;
 	memset(long_text, 'y', sizeof long_text - 1);
-	if (CHILD_THREADS) {
-		RUN(kept_for_others);
-		RUN(disk_full);
-		RUN(begun_and_rotated);
-	}
+	RUN_IF(CHILD_THREADS, kept_for_others);
+	RUN_IF(CHILD_THREADS, disk_full);
+	RUN_IF(CHILD_THREADS, begun_and_rotated);
 	rig_end();
 	return DONE();
 }

@@ -135,7 +135,7 @@ int main(void) {
 	RUN(bad_options);
 	RUN(bad_rings);
 	RUN(no_room_for_a_ring);
-	if (CHILD_THREADS) RUN(little_room_for_a_ring);
+	RUN_IF(CHILD_THREADS, little_room_for_a_ring);
 	RUN(allocation_fails);
 	dirs_remove();
 	return DONE();

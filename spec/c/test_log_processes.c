@@ -153,15 +153,13 @@ static void ended_without_closing(void) {
 
 int main(void) {
 	if (!dirs_make() || zbz_sink_register(&told_sink, NULL) != ZBZ_OK) return 1;
-	if (CHILD_THREADS) {
-		RUN(forked);
-		RUN(taken_over);
-		RUN(recovered_on_request);
-		RUN(recovered_at_open);
-		RUN(recovered_when_the_sink_comes_back);
-		RUN(rights_given_up);
-		RUN(ended_without_closing);
-	}
+	RUN_IF(CHILD_THREADS, forked);
+	RUN_IF(CHILD_THREADS, taken_over);
+	RUN_IF(CHILD_THREADS, recovered_on_request);
+	RUN_IF(CHILD_THREADS, recovered_at_open);
+	RUN_IF(CHILD_THREADS, recovered_when_the_sink_comes_back);
+	RUN_IF(CHILD_THREADS, rights_given_up);
+	RUN_IF(CHILD_THREADS, ended_without_closing);
 	dirs_remove();
 	return DONE();
 }

@@ -164,7 +164,7 @@ int main(void) {
 	RUN(hangs);
 	RUN(given_up);
 	RUN(young_ones_are_kept);
-	if (CHILD_THREADS) RUN(a_spool_of_old_ones);
+	RUN_IF(CHILD_THREADS, a_spool_of_old_ones);
 	dirs_remove();
 	return DONE();
 }

@@ -363,12 +363,12 @@ static void forks_beside_buckets(void) { forks_beside("storage"); }
 
 int main(void) {
 	if (!spool_rig_begin()) return 1;
-	if (CHILD_THREADS) RUN(held_by_the_dead);
-	if (CHILD_THREADS) RUN(a_spool_that_opens_late);
-	if (CHILD_THREADS) RUN(a_disk_that_fails_at_times);
-	if (CHILD_THREADS) RUN(no_descriptor_for_a_segment);
-	if (CHILD_THREADS) RUN(no_descriptor_for_the_spool);
-	if (CHILD_THREADS) RUN(no_descriptor_for_a_ring);
+	RUN_IF(CHILD_THREADS, held_by_the_dead);
+	RUN_IF(CHILD_THREADS, a_spool_that_opens_late);
+	RUN_IF(CHILD_THREADS, a_disk_that_fails_at_times);
+	RUN_IF(CHILD_THREADS, no_descriptor_for_a_segment);
+	RUN_IF(CHILD_THREADS, no_descriptor_for_the_spool);
+	RUN_IF(CHILD_THREADS, no_descriptor_for_a_ring);
 	RUN(forks_beside_files);
 	RUN(forks_beside_buckets);
 	dirs_remove();

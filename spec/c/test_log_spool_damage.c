@@ -109,14 +109,12 @@ static void removed_while_in_use(void) {
 int main(void) {
 	if (!spool_rig_begin()) return 1;
 	RUN(removed_while_in_use);
-	if (CHILD_THREADS) {
-		RUN(a_damaged_record);
-		RUN(a_damaged_chunk);
-		RUN(a_torn_tail);
-		RUN(garbage_behind_the_end);
-		RUN(another_version);
-		RUN(no_cursor);
-	}
+	RUN_IF(CHILD_THREADS, a_damaged_record);
+	RUN_IF(CHILD_THREADS, a_damaged_chunk);
+	RUN_IF(CHILD_THREADS, a_torn_tail);
+	RUN_IF(CHILD_THREADS, garbage_behind_the_end);
+	RUN_IF(CHILD_THREADS, another_version);
+	RUN_IF(CHILD_THREADS, no_cursor);
 	dirs_remove();
 	return DONE();
 }

@@ -133,7 +133,7 @@ static void dead_at_every_step(void) {
 
 int main(void) {
 	if (!spool_rig_begin()) return 1;
-	if (CHILD_THREADS) RUN(dead_at_every_step);
+	RUN_IF(CHILD_THREADS, dead_at_every_step);
 	dirs_remove();
 	return DONE();
 }

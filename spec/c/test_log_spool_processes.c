@@ -176,14 +176,12 @@ static void two_who_do_not_know_each_other(void) {
 
 int main(void) {
 	if (!spool_rig_begin()) return 1;
-	if (CHILD_THREADS) {
-		RUN(left_to_the_next);
-		RUN(after_a_restart_of_the_host);
-		RUN(after_a_restart_while_it_drained);
-		RUN(taken_over);
-		RUN(forked);
-		RUN(two_who_do_not_know_each_other);
-	}
+	RUN_IF(CHILD_THREADS, left_to_the_next);
+	RUN_IF(CHILD_THREADS, after_a_restart_of_the_host);
+	RUN_IF(CHILD_THREADS, after_a_restart_while_it_drained);
+	RUN_IF(CHILD_THREADS, taken_over);
+	RUN_IF(CHILD_THREADS, forked);
+	RUN_IF(CHILD_THREADS, two_who_do_not_know_each_other);
 	dirs_remove();
 	return DONE();
 }

@@ -117,10 +117,8 @@ int main(void) {
 	if (!dirs_make()) return 1;
 	returned = mmap(NULL, sizeof *returned * WHO, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (returned == MAP_FAILED) return 1;
-	if (CHILD_THREADS) {
-		RUN(killed_at_any_time);
-		RUN(killed_behind_a_put);
-	}
+	RUN_IF(CHILD_THREADS, killed_at_any_time);
+	RUN_IF(CHILD_THREADS, killed_behind_a_put);
 	dirs_remove();
 	return DONE();
 }

@@ -317,7 +317,7 @@ int main(void) {
 	RUN(watches_files_and_polls_them);
 	RUN(files_of_exactly_the_limit_are_read);
 	RUN(an_overflow_means_that_everything_changed);
-	if (CHILD_THREADS) RUN(a_forked_child_begins_anew);
+	RUN_IF(CHILD_THREADS, a_forked_child_begins_anew);
 	RUN(nothing_leaks_when_memory_runs_out);
 	RUN(sources_are_checked);
 	{
