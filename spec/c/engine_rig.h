@@ -14,8 +14,6 @@
 #include "child.h"
 
 static zbz_err err;
-
-static zbz_err err;
 static inline bool says(const char *part) { return strstr(err.text, part) != NULL; }
 
 static inline int64_t in_ms(int64_t ms) { return zbz_mono(zbz_clock_system()) + ms; }

@@ -263,9 +263,18 @@ static inline void told_hold(bool on) {
 	pthread_cond_broadcast(&told.moved);
 	pthread_mutex_unlock(&told.lock);
 }
+/* Under the lock. A minute is longer than anything takes that works. */
+static inline void told_await_change(void) {
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 60;
+	if (pthread_cond_timedwait(&told.moved, &told.lock, &until) == 0) return;
+	fprintf(stderr, "%s: the sink is waited for in vain\n", check_name);
+	abort();
+}
 static inline void told_await_held(void) {
 	pthread_mutex_lock(&told.lock);
-	while (told.held == 0) pthread_cond_wait(&told.moved, &told.lock);
+	while (told.held == 0) told_await_change();
 	pthread_mutex_unlock(&told.lock);
 }
 /* Lets n of the held writes through, one after the other, until the next one is held. */
@@ -273,7 +282,7 @@ static inline void told_pass(int n) {
 	pthread_mutex_lock(&told.lock);
 	told.pass = n;
 	pthread_cond_broadcast(&told.moved);
-	while (told.pass > 0 || told.held == 0) pthread_cond_wait(&told.moved, &told.lock);
+	while (told.pass > 0 || told.held == 0) told_await_change();
 	pthread_mutex_unlock(&told.lock);
 }
 static inline int told_get(const int *what) {
@@ -285,12 +294,12 @@ static inline int told_get(const int *what) {
 }
 static inline void told_await_calls(int n) {
 	pthread_mutex_lock(&told.lock);
-	while (told.calls < n) pthread_cond_wait(&told.moved, &told.lock);
+	while (told.calls < n) told_await_change();
 	pthread_mutex_unlock(&told.lock);
 }
 static inline void told_await_bytes(size_t n) {
 	pthread_mutex_lock(&told.lock);
-	while (told.n < n) pthread_cond_wait(&told.moved, &told.lock);
+	while (told.n < n) told_await_change();
 	pthread_mutex_unlock(&told.lock);
 }
 static inline bool told_is(const char *text) {
