@@ -12,7 +12,7 @@ enum { SANITIZED = 1 };
 enum { SANITIZED = 0 };
 #endif
 
-static int check_passed, check_failed;
+static int check_passed, check_failed, check_skipped;
 static const char *check_name = "";
 
 #define CHECK(cond)                                                                            \
@@ -30,6 +30,16 @@ static const char *check_name = "";
 		check_name = #fn; \
 		fn();             \
 	} while (0)
-#define DONE() (printf("%d passed, %d failed\n", check_passed, check_failed), check_failed != 0)
+
+/* What cannot be run in this build counts as skipped. */
+#define RUN_IF(can, fn)      \
+	do {                     \
+		if (can)             \
+			RUN(fn);         \
+		else                 \
+			check_skipped++; \
+	} while (0)
+#define DONE() \
+	(printf("%d passed, %d failed, %d skipped\n", check_passed, check_failed, check_skipped), check_failed != 0)
 
 #endif

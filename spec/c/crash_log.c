@@ -23,6 +23,7 @@
 #include <zbz/sink.h>
 
 #include "check.h"
+#include "dice.h"
 
 enum { PROCESSES = 4, FILES = 4096, PAD = 180 };
 
@@ -40,20 +41,6 @@ static tally *shared;
 static char root[200], rings[200], path[400], spool[400];
 static zbz_sink_ops flaky; /* the sink `file`, and its moods */
 static zbz_status (*file_write)(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done);
-static uint64_t dice = 88172645463325252u;
-
-static uint64_t roll(uint64_t n) {
-	dice ^= dice << 13;
-	dice ^= dice >> 7;
-	dice ^= dice << 17;
-	return dice % n;
-}
-
-static void nap(int64_t us) {
-	struct timespec ts = { us / 1000000, us % 1000000 * 1000 };
-	nanosleep(&ts, NULL);
-}
-
 /* ---- the sink ---- */
 
 static zbz_status flaky_write(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done) {

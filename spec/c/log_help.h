@@ -10,18 +10,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <zbz/sink.h>
 
 #include "check.h"
-
-/* ThreadSanitizer loses its way when the child of a process with threads starts its own: that part is for the other builds. */
-#if defined(__SANITIZE_THREAD__)
-#define CHILD_THREADS 0
-#else
-#define CHILD_THREADS 1
-#endif
+#include "child.h"
 
 static char rings[64] = "/dev/shm/zbz-test-XXXXXX", work[64] = "/tmp/zbz-test-XXXXXX";
 
@@ -32,10 +27,11 @@ static inline void dirs_remove(void) {
 	if (system(cmd) != 0) fprintf(stderr, "%s failed\n", cmd);
 }
 
-static inline zbz_config *log_config(const char *options) {
-	char text[600], *word, *rest = text;
+/* "a=b c=d" */
+static inline zbz_config *config_of(const char *words) {
+	char text[800], *word, *rest = text;
 	zbz_config *cfg = zbz_config_new();
-	snprintf(text, sizeof text, "%s ring=%s", options, rings);
+	snprintf(text, sizeof text, "%s", words);
 	while (cfg != NULL && (word = strtok_r(rest, " ", &rest)) != NULL) {
 		char *value = strchr(word, '=');
 		*value++ = '\0';
@@ -47,11 +43,43 @@ static inline zbz_config *log_config(const char *options) {
 	return cfg;
 }
 
+static inline zbz_config *log_config_in(const char *ring, const char *options) {
+	char text[800];
+	snprintf(text, sizeof text, "%s ring=%s", options, ring);
+	return config_of(text);
+}
+static inline zbz_config *log_config(const char *options) { return log_config_in(rings, options); }
+
 static inline zbz_status log_open(const char *options, zbz_output **o, zbz_err *err) {
 	zbz_config *cfg = log_config(options);
 	zbz_status status = cfg != NULL ? zbz_output_open(cfg, zbz_clock_system(), o, err) : zbz_fail_nomem(err);
 	zbz_config_free(cfg);
 	return status;
+}
+
+/* It must open: a test without its output is over. */
+static inline zbz_output *opened(const char *options) {
+	zbz_output *o = NULL;
+	zbz_err err = { .text = "" };
+	CHECK(log_open(options, &o, &err) == ZBZ_OK);
+	if (o == NULL) {
+		fprintf(stderr, "%s: %s: %s\n", check_name, err.option, err.text);
+		exit(1);
+	}
+	return o;
+}
+
+static inline zbz_err refused(const char *options) {
+	zbz_output *o = NULL;
+	zbz_err err = { .text = "" };
+	CHECK(log_open(options, &o, &err) < 0);
+	return err;
+}
+
+static inline int64_t ms_now(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static inline zbz_call log_call(int64_t ms) {
@@ -61,17 +89,30 @@ static inline zbz_call log_call(int64_t ms) {
 	return c;
 }
 
-static inline bool no_rings(void) {
+/* The directory of the only output below this one, of rings or a spool; "" when there is none. */
+static inline const char *output_dir(const char *base) {
+	static char path[600];
 	char dir[200];
 	DIR *d;
 	const struct dirent *e;
-	bool none = true;
-	snprintf(dir, sizeof dir, "%s/zbz-log-%lu", rings, (unsigned long)geteuid());
+	path[0] = '\0';
+	snprintf(dir, sizeof dir, "%s/zbz-log-%lu", base, (unsigned long)geteuid());
 	d = opendir(dir);
 	while (d != NULL && (e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.') none = false;
+		if (e->d_name[0] != '.') snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
 	if (d != NULL) closedir(d);
-	return none;
+	return path;
+}
+static inline bool no_rings(void) { return output_dir(rings)[0] == '\0'; }
+
+/* A file's text; "" when there is none. */
+static inline const char *slurp(const char *path) {
+	static char text[1 << 18];
+	FILE *f = fopen(path, "r");
+	size_t n = f != NULL ? fread(text, 1, sizeof text - 1, f) : 0;
+	if (f != NULL) fclose(f);
+	text[n] = '\0';
+	return text;
 }
 
 static inline bool say(zbz_output *o, const char *line) {
@@ -99,6 +140,7 @@ static struct told {
 	int calls, syncs, opens, closes, reopens;
 	size_t most; /* records that one write takes before it fails; 0 all */
 	bool hold;   /* writes wait */
+	int pass;    /* but for so many of them */
 	int held;
 	zbz_record last;
 	char logger[256], labels[64];
@@ -149,7 +191,8 @@ static inline zbz_status told_write(void *self, zbz_call *c, const zbz_record *r
 	told.calls++;
 	told.held++;
 	pthread_cond_broadcast(&told.moved);
-	while (told.hold) pthread_cond_wait(&told.moved, &told.lock);
+	while (told.hold && told.pass == 0) pthread_cond_wait(&told.moved, &told.lock);
+	if (told.hold) told.pass--;
 	told.held--;
 	*done = 0;
 	if (told.fail > 0) {
@@ -205,6 +248,7 @@ static inline void told_reset(void) {
 	told.n = told.most = 0;
 	told.fail = told.refuse = told.calls = told.syncs = told.opens = told.closes = told.reopens = 0;
 	told.hold = false;
+	told.pass = 0;
 	pthread_cond_broadcast(&told.moved);
 	pthread_mutex_unlock(&told.lock);
 }
@@ -219,9 +263,26 @@ static inline void told_hold(bool on) {
 	pthread_cond_broadcast(&told.moved);
 	pthread_mutex_unlock(&told.lock);
 }
+/* Under the lock. A minute is longer than anything takes that works. */
+static inline void told_await_change(void) {
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 60;
+	if (pthread_cond_timedwait(&told.moved, &told.lock, &until) == 0) return;
+	fprintf(stderr, "%s: the sink is waited for in vain\n", check_name);
+	abort();
+}
 static inline void told_await_held(void) {
 	pthread_mutex_lock(&told.lock);
-	while (told.held == 0) pthread_cond_wait(&told.moved, &told.lock);
+	while (told.held == 0) told_await_change();
+	pthread_mutex_unlock(&told.lock);
+}
+/* Lets n of the held writes through, one after the other, until the next one is held. */
+static inline void told_pass(int n) {
+	pthread_mutex_lock(&told.lock);
+	told.pass = n;
+	pthread_cond_broadcast(&told.moved);
+	while (told.pass > 0 || told.held == 0) told_await_change();
 	pthread_mutex_unlock(&told.lock);
 }
 static inline int told_get(const int *what) {
@@ -233,12 +294,12 @@ static inline int told_get(const int *what) {
 }
 static inline void told_await_calls(int n) {
 	pthread_mutex_lock(&told.lock);
-	while (told.calls < n) pthread_cond_wait(&told.moved, &told.lock);
+	while (told.calls < n) told_await_change();
 	pthread_mutex_unlock(&told.lock);
 }
 static inline void told_await_bytes(size_t n) {
 	pthread_mutex_lock(&told.lock);
-	while (told.n < n) pthread_cond_wait(&told.moved, &told.lock);
+	while (told.n < n) told_await_change();
 	pthread_mutex_unlock(&told.lock);
 }
 static inline bool told_is(const char *text) {

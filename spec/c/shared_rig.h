@@ -20,6 +20,7 @@ static void in_a_writer(void);
 #include "provider/cache_shared.c"
 
 #include "check.h"
+#include "child.h"
 #include "faults.h"
 
 enum { NOW_MS = 1000000 };
@@ -192,12 +193,6 @@ static inline void write_until_struck(int after, int with) {
 		else
 			put_numbered(sh, key, 0);
 	}
-}
-
-static inline int exit_code(pid_t child) {
-	int status = -1;
-	while (waitpid(child, &status, 0) < 0) continue;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 #endif

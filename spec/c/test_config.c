@@ -1,127 +1,8 @@
 /* Options: what the user wrote, checked against what a provider declares. */
 #include <errno.h>
 #include <math.h>
-#include <stddef.h>
 
-#include <zbz/cache.h>
-
-#include "check.h"
-#include "faults.h"
-
-/* ---- a provider that does nothing, for options of type STORE ---- */
-
-typedef struct idle_options {
-	char *label;
-	char *url;
-	int64_t size;
-	bool broken;
-} idle_options;
-
-static const zbz_option idle_list[] = {
-	{ .name = "label", .type = ZBZ_OPT_TEXT, .offset = offsetof(idle_options, label) },
-	{ .name = "url", .type = ZBZ_OPT_TEXT, .offset = offsetof(idle_options, url) },
-	{ .name = "size", .type = ZBZ_OPT_SIZE, .offset = offsetof(idle_options, size), .dflt = "1MB" },
-	{ .name = "broken", .type = ZBZ_OPT_BOOL, .offset = offsetof(idle_options, broken) },
-	{ .name = NULL },
-};
-
-static int idle_open_count;
-
-static zbz_status idle_open(void **self, const void *options, const zbz_clock *clock, zbz_err *err) {
-	const idle_options *o = options;
-	if (o->broken) return zbz_fail(err, ZBZ_E_UNAVAILABLE, "broken as asked");
-	*self = zbz_malloc(1);
-	if (*self == NULL) return zbz_fail_nomem(err);
-	idle_open_count++;
-	return ZBZ_OK;
-}
-static void idle_close(void *self) {
-	idle_open_count--;
-	zbz_free(self);
-}
-static void idle_caps(void *self, zbz_caps *out) {
-	(void)self;
-	(void)out;
-}
-static zbz_status idle_get(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out, zbz_meta *meta) { return ZBZ_MISS; }
-static zbz_status idle_set(void *self, zbz_call *c, const zbz_write *w, zbz_version *version_out) { return ZBZ_OK; }
-static zbz_status idle_del(void *self, zbz_call *c, zbz_bytes key) { return ZBZ_OK; }
-
-static const zbz_cache_ops idle = { .abi = ZBZ_ABI,
-	                                .name = "idle",
-	                                .schemes = "idle",
-	                                .options_size = sizeof(idle_options),
-	                                .options = idle_list,
-	                                .open = idle_open,
-	                                .close = idle_close,
-	                                .caps = idle_caps,
-	                                .get = idle_get,
-	                                .set = idle_set,
-	                                .del = idle_del };
-
-/* ---- one struct with every type ---- */
-
-typedef struct all {
-	char *text, *secret;
-	int64_t count;
-	bool flag;
-	int64_t wait, room, mode;
-	int policy;
-	zbz_list hosts;
-	zbz_store *inner;
-	int64_t level;
-} all;
-
-static const zbz_option all_list[] = {
-	{ .name = "text", .alias = "words", .type = ZBZ_OPT_TEXT, .offset = offsetof(all, text), .dflt = "hello" },
-	{ .name = "secret", .type = ZBZ_OPT_SECRET, .offset = offsetof(all, secret) },
-	{ .name = "pool_size",
-	  .alias = "max_conns",
-	  .type = ZBZ_OPT_INT,
-	  .offset = offsetof(all, count),
-	  .dflt = "10",
-	  .min = 1,
-	  .max = 64 },
-	{ .name = "flag", .type = ZBZ_OPT_BOOL, .offset = offsetof(all, flag), .dflt = "yes" },
-	{ .name = "timeout",
-	  .type = ZBZ_OPT_DURATION,
-	  .offset = offsetof(all, wait),
-	  .dflt = "5s",
-	  .min = 1,
-	  .max = 3600000 },
-	{ .name = "max_size", .type = ZBZ_OPT_SIZE, .offset = offsetof(all, room), .dflt = "100MB" },
-	{ .name = "permissions", .type = ZBZ_OPT_MODE, .offset = offsetof(all, mode), .dflt = "0644" },
-	{ .name = "eviction",
-	  .type = ZBZ_OPT_ENUM,
-	  .offset = offsetof(all, policy),
-	  .dflt = "lru",
-	  .choices = "s3fifo|lru|lfu" },
-	{ .name = "hosts", .type = ZBZ_OPT_LIST, .offset = offsetof(all, hosts), .dflt = "a, b" },
-	{ .name = "inner", .type = ZBZ_OPT_STORE, .offset = offsetof(all, inner) },
-	{ .name = "level", .type = ZBZ_OPT_INT, .offset = offsetof(all, level), .dflt = "-3", .min = -5, .max = 5 },
-	{ .name = NULL },
-};
-
-static zbz_config *cfg;
-static zbz_err err;
-static all out;
-
-static void fresh(void) {
-	zbz_config_free(cfg);
-	cfg = zbz_config_new();
-	memset(&err, 0, sizeof err);
-	memset(&out, 0, sizeof out);
-}
-static void text(const char *name, const char *value) {
-	CHECK(zbz_config_set_text(cfg, name, zbz_bstr(value), &err) == ZBZ_OK);
-}
-static zbz_status parse(void) { return zbz_options_parse(cfg, all_list, &out, &err); }
-static void clear(void) { zbz_options_clear(all_list, &out); }
-static bool is_empty(void) {
-	static const all zero;
-	return memcmp(&out, &zero, sizeof out) == 0;
-}
-static bool says(const char *part) { return strstr(err.text, part) != NULL; }
+#include "config_rig.h"
 
 static void test_defaults(void) {
 	fresh();
@@ -303,89 +184,6 @@ static void test_bounds_of_config(void) {
 	zbz_config_free(NULL);
 }
 
-/* ---- stores as options ---- */
-
-static zbz_config *inner_config(const char *label) {
-	zbz_config *inner = zbz_config_new();
-	zbz_config_set_text(inner, "provider", zbz_bstr("idle"), NULL);
-	zbz_config_set_text(inner, "label", zbz_bstr(label), NULL);
-	return inner;
-}
-
-static void test_store_from_config(void) {
-	fresh();
-	CHECK(zbz_config_set_config(cfg, "inner", inner_config("deep"), &err) == ZBZ_OK);
-	CHECK(parse() == ZBZ_OK && out.inner != NULL && idle_open_count == 1);
-	CHECK(zbz_store_ops(out.inner) == &idle &&
-	      strcmp(((const idle_options *)zbz_store_options(out.inner))->label, "deep") == 0);
-	clear();
-	CHECK(out.inner == NULL && idle_open_count == 0);
-	text("inner", "idle"); /* a name alone */
-	CHECK(parse() == ZBZ_OK && idle_open_count == 1);
-	clear();
-	text("inner", "idle://user:pw@host"); /* a URL alone */
-	CHECK(parse() == ZBZ_OK &&
-	      strcmp(((const idle_options *)zbz_store_options(out.inner))->url, "idle://user:pw@host") == 0);
-	clear();
-	CHECK(idle_open_count == 0);
-}
-
-static void test_store_given_open(void) {
-	zbz_store *store;
-	zbz_config *inner = inner_config("shared");
-	fresh();
-	CHECK(zbz_store_open(inner, NULL, &store, &err) == ZBZ_OK);
-	CHECK(zbz_config_set_store(cfg, "inner", store, &err) == ZBZ_OK);
-	zbz_store_unref(store);
-	CHECK(idle_open_count == 1 && parse() == ZBZ_OK && out.inner == store);
-	zbz_config_free(cfg); /* the configuration's reference goes, the options keep theirs */
-	cfg = NULL;
-	CHECK(idle_open_count == 1);
-	clear();
-	CHECK(idle_open_count == 0);
-	zbz_config_free(inner);
-}
-
-static void test_store_failures(void) {
-	zbz_config *inner = inner_config("x");
-	fresh();
-	zbz_config_set_bool(inner, "broken", true, NULL);
-	CHECK(zbz_config_set_config(cfg, "inner", inner, &err) == ZBZ_OK);
-	CHECK(parse() == ZBZ_E_UNAVAILABLE && is_empty() && idle_open_count == 0);
-	CHECK_STR(err.provider, "idle");
-	CHECK_STR(err.option, "inner");
-	fresh();
-	inner = inner_config("x");
-	zbz_config_set_int(inner, "labl", 1, NULL);
-	CHECK(zbz_config_set_config(cfg, "inner", inner, &err) == ZBZ_OK);
-	CHECK(parse() == ZBZ_E_ARGUMENT && says("nearest: label") && is_empty());
-	CHECK_STR(err.option, "labl");
-	fresh();
-	text("inner", "nonesuch");
-	CHECK(parse() == ZBZ_E_UNKNOWN_PROVIDER && says("idle"));
-	text("inner", "nonesuch://user:hunter2@h");
-	CHECK(parse() == ZBZ_E_UNKNOWN_PROVIDER && !says("hunter2"));
-	text("inner", "idle"); /* a later option fails: the open store is closed again */
-	text("level", "99");
-	CHECK(parse() == ZBZ_E_CONFIG && idle_open_count == 0 && is_empty());
-	fresh();
-	CHECK(zbz_config_set_int(cfg, "inner", 1, &err) == ZBZ_OK && parse() == ZBZ_E_CONFIG);
-}
-
-static void test_nesting_is_bounded(void) {
-	zbz_config *c = inner_config("0");
-	zbz_status s = ZBZ_OK;
-	int depth = 0;
-	while (s == ZBZ_OK && depth < 100) {
-		zbz_config *outer = zbz_config_new();
-		s = zbz_config_set_config(outer, "inner", c, &err); /* takes c, also when it fails */
-		c = outer;
-		depth++;
-	}
-	CHECK(s == ZBZ_E_CONFIG && depth > 4 && depth < 40);
-	zbz_config_free(c);
-}
-
 /* ---- echo ---- */
 
 static bool echoes(const char *name, const char *want) {
@@ -419,46 +217,6 @@ static void test_echo(void) {
 	clear();
 }
 
-/* ---- the n-th allocation fails ---- */
-
-static zbz_status build_and_parse(void) {
-	zbz_config *c = zbz_config_new(), *inner;
-	zbz_buf echo = { 0 };
-	zbz_status s = c != NULL ? ZBZ_OK : ZBZ_E_INTERNAL;
-	if (s == ZBZ_OK) s = zbz_config_set_text(c, "provider", zbz_bstr("x"), &err);
-	if (s == ZBZ_OK) s = zbz_config_set_text(c, "text", zbz_bstr("x"), &err);
-	if (s == ZBZ_OK) s = zbz_config_set_text(c, "text", zbz_bstr("y"), &err);
-	if (s == ZBZ_OK) s = zbz_config_set_int(c, "secret", 1, &err);
-	if (s == ZBZ_OK) s = zbz_config_set_num(c, "timeout", 2, &err);
-	for (int i = 0; i < 5 && s == ZBZ_OK; i++) s = zbz_config_add_text(c, "hosts", zbz_bstr("host"), &err);
-	inner = s == ZBZ_OK ? zbz_config_new() : NULL;
-	if (s == ZBZ_OK && inner == NULL) s = ZBZ_E_INTERNAL;
-	if (s == ZBZ_OK && (s = zbz_config_set_text(inner, "provider", zbz_bstr("idle://x"), &err)) != ZBZ_OK)
-		zbz_config_free(inner);
-	if (s == ZBZ_OK) s = zbz_config_set_config(c, "inner", inner, &err);
-	if (s == ZBZ_OK) s = zbz_options_parse(c, all_list, &out, &err);
-	for (const zbz_option *o = all_list; o->name != NULL && s == ZBZ_OK; o++) s = zbz_option_echo(o, &out, &echo, &err);
-	zbz_buf_clear(&echo);
-	clear();
-	zbz_config_free(c);
-	return s;
-}
-
-static void test_without_memory(void) {
-	bool failed = true;
-	long n, live;
-	fresh();
-	for (n = 1; failed; n++) {
-		zbz_status s;
-		faults_begin(n);
-		s = build_and_parse();
-		failed = faults_end(&live);
-		CHECK(failed ? s == ZBZ_E_INTERNAL && live == 0 : s == ZBZ_OK && live == 0);
-		CHECK(idle_open_count == 0 && is_empty());
-	}
-	CHECK(n > 30);
-}
-
 int main(void) {
 	CHECK(zbz_cache_register(&idle, &err) == ZBZ_OK);
 	RUN(test_defaults);
@@ -469,12 +227,7 @@ int main(void) {
 	RUN(test_unknown_options);
 	RUN(test_secrets_stay_inside);
 	RUN(test_bounds_of_config);
-	RUN(test_store_from_config);
-	RUN(test_store_given_open);
-	RUN(test_store_failures);
-	RUN(test_nesting_is_bounded);
 	RUN(test_echo);
-	RUN(test_without_memory);
 	zbz_config_free(cfg);
 	return DONE();
 }

@@ -8,15 +8,8 @@
 #include <zbz/alloc.h>
 #include <zbz/engine.h>
 
-#include "check.h"
+#include "child.h"
 #include "faults.h"
-
-/* As in test_engine.c: ThreadSanitizer loses its way when the child of a process with threads starts its own. */
-#if defined(__SANITIZE_THREAD__)
-#define CHILD_THREADS 0
-#else
-#define CHILD_THREADS 1
-#endif
 
 static zbz_err err;
 static int64_t in_ms(int64_t ms) { return zbz_mono(zbz_clock_system()) + ms; }

@@ -288,19 +288,17 @@ int main(void) {
 	RUN(names);
 	RUN(every_bit);
 	RUN(positions_of_the_living);
-	if (CHILD_THREADS) {
-		RUN(sound);
-		RUN(one_record_damaged);
-		RUN(lengths_damaged);
-		RUN(all_damaged);
-		RUN(another_layout);
-		RUN(no_ring);
-		RUN(wrong_size);
-		RUN(wild_positions);
-		RUN(shorter_than_it_says);
-		RUN(batch_damaged);
-		RUN(journal_of_another_layout);
-	}
+	RUN_IF(CHILD_THREADS, sound);
+	RUN_IF(CHILD_THREADS, one_record_damaged);
+	RUN_IF(CHILD_THREADS, lengths_damaged);
+	RUN_IF(CHILD_THREADS, all_damaged);
+	RUN_IF(CHILD_THREADS, another_layout);
+	RUN_IF(CHILD_THREADS, no_ring);
+	RUN_IF(CHILD_THREADS, wrong_size);
+	RUN_IF(CHILD_THREADS, wild_positions);
+	RUN_IF(CHILD_THREADS, shorter_than_it_says);
+	RUN_IF(CHILD_THREADS, batch_damaged);
+	RUN_IF(CHILD_THREADS, journal_of_another_layout);
 	dirs_remove();
 	return DONE();
 }

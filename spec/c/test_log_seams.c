@@ -16,27 +16,12 @@ static int64_t cpu_ms(void) {
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* The directory of the only output. */
-static void find_dir(char out[400]) {
-	char dir[200];
-	DIR *d;
-	const struct dirent *e;
-	out[0] = '\0';
-	snprintf(dir, sizeof dir, "%s/zbz-log-%lu", rings, (unsigned long)geteuid());
-	d = opendir(dir);
-	while (d != NULL && (e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.') snprintf(out, 400, "%s/%.100s", dir, e->d_name);
-	if (d != NULL) closedir(d);
-}
-
 /* This process's own ring, by its pid. */
 static bool own_ring(zbz_ring *ring) {
-	char dir[400];
-	DIR *d;
+	const char *dir = output_dir(rings);
+	DIR *d = opendir(dir);
 	const struct dirent *e;
 	bool found = false;
-	find_dir(dir);
-	d = opendir(dir);
 	while (d != NULL && !found && (e = readdir(d)) != NULL) {
 		if (!zbz_ring_name_ok(e->d_name) || zbz_ring_attach(dir, e->d_name, ring, NULL) != ZBZ_OK) continue;
 		found = ring->h->pid == (uint64_t)getpid();
@@ -44,11 +29,6 @@ static bool own_ring(zbz_ring *ring) {
 	}
 	if (d != NULL) closedir(d);
 	return found;
-}
-
-static void await_byte(int fd) {
-	char byte;
-	CHECK(read(fd, &byte, 1) == 1);
 }
 
 /* ---- a ring held by the dead ---- */
@@ -119,20 +99,7 @@ static void child_says(const char *options, int i) {
 		o = opened(options);
 		_exit(o != NULL && say(o, numbered(i)) ? 0 : 1);
 	}
-	int status;
-	waitpid(pid, &status, 0);
-	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
-/* The spool's own directory of the output. */
-static void find_spool(char out[400]) {
-	char cmd[300];
-	FILE *f;
-	snprintf(cmd, sizeof cmd, "find '%s' -mindepth 2 -maxdepth 2 -type d", spool);
-	f = popen(cmd, "r");
-	out[0] = '\0';
-	if (fgets(out, 400, f) != NULL) out[strcspn(out, "\n")] = '\0';
-	pclose(f);
+	CHECK(exit_code(pid) == 0);
 }
 
 static const char *late_options(void) {
@@ -143,7 +110,7 @@ static const char *late_options(void) {
 }
 
 /* A process is killed that has 1000 records in its ring, on their way, and in its spool. */
-static void leave_spool(void) {
+static void leave_late_spool(void) {
 	pid_t pid;
 	told_reset();
 	pid = fork();
@@ -160,13 +127,12 @@ static void leave_spool(void) {
 
 /* Records in a spool that cannot be opened for now, and another process that comes meanwhile: theirs still come first. */
 static void a_spool_that_opens_late(void) {
-	char dir[400], cursor[420], aside[440];
+	char cursor[620], aside[620];
 	zbz_output *o;
-	leave_spool();
-	find_spool(dir);
-	CHECK(dir[0] != '\0');
-	snprintf(cursor, sizeof cursor, "%s/cursor", dir);
-	snprintf(aside, sizeof aside, "%s/cursor.aside", dir);
+	leave_late_spool();
+	CHECK(!no_spool());
+	snprintf(cursor, sizeof cursor, "%s/cursor", own_dir());
+	snprintf(aside, sizeof aside, "%s/cursor.aside", own_dir());
 	CHECK(rename(cursor, aside) == 0 && mkdir(cursor, 0700) == 0);
 	o = opened(late_options());
 	say(o, numbered(2000));
@@ -238,7 +204,7 @@ ZBZ_API int open(const char *path, int how, ...) {
 /* What cannot be looked at is not there to be written over. */
 static void no_descriptor(_Atomic int *bad) {
 	zbz_output *o;
-	leave_spool();
+	leave_late_spool();
 	*bad = 2; /* of the recovery, and of the writer */
 	told_set(&told.fail, 1000000);
 	o = opened(late_options());
@@ -261,7 +227,7 @@ static void no_descriptor_for_the_spool(void) { no_descriptor(&bad_dirs); }
 static void turn_back(const char *dir) {
 	zbz_journal_page page;
 	zbz_ring ring;
-	char path[420], name[ZBZ_RING_NAME];
+	char path[620], name[ZBZ_RING_NAME];
 	const zbz_batch_fill *f;
 	FILE *file;
 	snprintf(path, sizeof path, "%s/journal", dir);
@@ -277,7 +243,6 @@ static void turn_back(const char *dir) {
 }
 
 static void no_descriptor_for_a_ring(void) {
-	char dir[400];
 	int ready[2];
 	zbz_output *o;
 	pid_t pid;
@@ -295,8 +260,7 @@ static void no_descriptor_for_a_ring(void) {
 	await_byte(ready[0]);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	find_dir(dir);
-	turn_back(dir);
+	turn_back(output_dir(rings));
 	bad_rings = 3;
 	o = opened("type=told name=rings ring_size=64KB max_retry_delay=5ms");
 	say(o, numbered(10));
@@ -314,7 +278,7 @@ static void no_descriptor_for_a_ring(void) {
 
 static void fails_at_times(int times) {
 	zbz_output *o;
-	leave_spool();
+	leave_late_spool();
 	bad_reads = times;
 	o = opened(late_options());
 	say(o, numbered(1000));
@@ -398,15 +362,13 @@ static void forks_beside_files(void) { forks_beside("file"); }
 static void forks_beside_buckets(void) { forks_beside("storage"); }
 
 int main(void) {
-	if (!dirs_make() || zbz_sink_register(&told_sink, NULL) != ZBZ_OK) return 1;
-	snprintf(spool, sizeof spool, "%s/spool", work);
-	if (mkdir(spool, 0700) != 0) return 1;
-	if (CHILD_THREADS) RUN(held_by_the_dead);
-	if (CHILD_THREADS) RUN(a_spool_that_opens_late);
-	if (CHILD_THREADS) RUN(a_disk_that_fails_at_times);
-	if (CHILD_THREADS) RUN(no_descriptor_for_a_segment);
-	if (CHILD_THREADS) RUN(no_descriptor_for_the_spool);
-	if (CHILD_THREADS) RUN(no_descriptor_for_a_ring);
+	if (!spool_rig_begin()) return 1;
+	RUN_IF(CHILD_THREADS, held_by_the_dead);
+	RUN_IF(CHILD_THREADS, a_spool_that_opens_late);
+	RUN_IF(CHILD_THREADS, a_disk_that_fails_at_times);
+	RUN_IF(CHILD_THREADS, no_descriptor_for_a_segment);
+	RUN_IF(CHILD_THREADS, no_descriptor_for_the_spool);
+	RUN_IF(CHILD_THREADS, no_descriptor_for_a_ring);
 	RUN(forks_beside_files);
 	RUN(forks_beside_buckets);
 	dirs_remove();

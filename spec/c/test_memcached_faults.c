@@ -1,6 +1,7 @@
 /* The memcached provider when things go wrong: servers that are absent, hang, die or talk nonsense; forks; no memory. */
 #include <dirent.h>
 
+#include "faults.h"
 #include "memcached_rig.h"
 
 static void absent_server(void) {
@@ -292,22 +293,7 @@ static void forked(void) {
 	mc_end(&m);
 }
 
-/* ---- the n-th allocation fails ---- */
-
-static long countdown = -1, live;
-
-static void *failing(void *ud, void *p, size_t n) {
-	(void)ud;
-	if (n == 0) {
-		live -= p != NULL;
-		free(p);
-		return NULL;
-	}
-	if (countdown == 0) return NULL;
-	if (countdown > 0) countdown--;
-	live += p == NULL;
-	return realloc(p, n);
-}
+/* ---- all allocations from the n-th on fail ---- */
 
 static zbz_status everything(zbz_err *err) {
 	mc m;
@@ -359,16 +345,16 @@ static zbz_status everything(zbz_err *err) {
 static void allocations(void) {
 	zbz_err err;
 	zbz_status s = ZBZ_E_INTERNAL;
-	zbz_set_alloc(failing, NULL);
-	for (long i = 0; i < 2000 && s != ZBZ_OK; i++) {
-		countdown = i;
+	for (long i = 1; i <= 2000 && s != ZBZ_OK; i++) {
+		long live;
+		faults_begin_lasting(i);
 		s = everything(&err);
+		faults_end(&live);
 		CHECK(s == ZBZ_OK || (s == ZBZ_E_INTERNAL && err.sys_errno == ENOMEM));
 		if (s != ZBZ_OK && s != ZBZ_E_INTERNAL) fprintf(stderr, "allocation %ld: %d %s\n", i, s, err.text);
 		CHECK(live == 0);
 	}
 	CHECK(s == ZBZ_OK);
-	zbz_set_alloc(NULL, NULL);
 }
 
 int main(void) {

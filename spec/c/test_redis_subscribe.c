@@ -21,6 +21,18 @@ static void on_message(void *ud, zbz_bytes channel, zbz_bytes payload) {
 
 static bool await(inbox *b, int messages, int gaps) { return tally_await(&b->n, messages, gaps, 0); }
 
+/* The server comes to a connection that has been closed when it does, perhaps after the next command of another one. */
+static bool await_no_patterns(rig *r) {
+	int64_t until = zbz_mono(zbz_clock_system()) + 10000;
+	bool none = false;
+	while (!none && zbz_mono(zbz_clock_system()) < until) {
+		zbz_buf out = { 0 };
+		none = rig_command(r, "PUBSUB NUMPAT", &out) == ZBZ_OK && out.n == 1 && out.p[0] == 0;
+		zbz_buf_clear(&out);
+	}
+	return none;
+}
+
 static void test_subscribe(void) {
 	rig r = fresh();
 	inbox b = { .n = TALLY };
@@ -36,6 +48,7 @@ static void test_subscribe(void) {
 	CHECK(replies(&r, "PUBLISH zbz-nine 9", "\x01", 1) && await(&b, 3, 0));
 	CHECK_STR(b.last, "zbz-nine=9");
 	ops->unsubscribe(r.self, psub);
+	CHECK(await_no_patterns(&r));
 	CHECK(replies(&r, "PUBLISH zbz-nine 10", "\x00", 1));
 	CHECK(ops->subscribe(r.self, rig_call(&r, 0), channels, 1, false, on_message, &b, &sub) == ZBZ_OK);
 	rig_close(&r); /* ends it too */

@@ -9,6 +9,15 @@ static zbz_status open_to(zbz_output **o, const char *type, const char *address,
 	return log_open(line, o, &err);
 }
 
+/* An output over TCP, and who receives it. */
+static zbz_output *tcp_to(receiver *r, bool hangs, const char *more) {
+	zbz_output *o = NULL;
+	CHECK(receiver_start(r, AF_INET, SOCK_STREAM, 0, NULL));
+	if (hangs) RECEIVER_SET(r, hang, true);
+	CHECK(open_to(&o, "tcp", r->address, more) == ZBZ_OK);
+	return o;
+}
+
 static char *text_of(int from, int to) {
 	static char text[2048 * LINE_N + 1];
 	for (int i = from; i < to; i++) line_make(text + (size_t)(i - from) * LINE_N, i);
@@ -61,8 +70,7 @@ static void lines_arrive(void) {
 	receiver r;
 	zbz_output *o;
 	counted c;
-	CHECK(receiver_start(&r, AF_INET, SOCK_STREAM, 0, NULL));
-	CHECK(open_to(&o, "tcp", r.address, "") == ZBZ_OK);
+	o = tcp_to(&r, false, "");
 	for (int i = 0; i < N; i++) say_line(o, i);
 	CHECK(flush(o, PATIENCE) == ZBZ_OK && receiver_await(&r, (size_t)N * LINE_N));
 	c = receiver_count(&r, seen, N);
@@ -124,8 +132,7 @@ static void resets(void) {
 	receiver r;
 	zbz_output *o;
 	counted c;
-	CHECK(receiver_start(&r, AF_INET, SOCK_STREAM, 0, NULL));
-	CHECK(open_to(&o, "tcp", r.address, "") == ZBZ_OK);
+	o = tcp_to(&r, false, "");
 	for (int k = 0; k < TIMES; k++) {
 		RECEIVER_SET(&r, reset_at, r.n + 31);
 		for (int i = k * (N / TIMES); i < (k + 1) * (N / TIMES); i++) say_line(o, i);
@@ -149,10 +156,8 @@ static void hanging(void) {
 	zbz_buf lines = { 0 };
 	counted c;
 	int64_t before, took;
-	CHECK(receiver_start(&r, AF_INET, SOCK_STREAM, 0, NULL));
-	RECEIVER_SET(&r, hang, true);
-	CHECK(open_to(&o, "tcp", r.address, "timeout=200ms ring_size=8MB") == ZBZ_OK &&
-	      log_open("type=memory", &other, &err) == ZBZ_OK);
+	o = tcp_to(&r, true, "timeout=200ms ring_size=8MB");
+	CHECK(log_open("type=memory", &other, &err) == ZBZ_OK);
 	for (int i = 0; i < N; i++) say_line(o, i);
 	before = zbz_mono(zbz_clock_system());
 	CHECK(flush(o, 300) == ZBZ_E_TIMEOUT);
@@ -179,11 +184,9 @@ static void hanging_with_a_spool(void) {
 	zbz_output *o;
 	counted c;
 	char more[300];
-	CHECK(receiver_start(&r, AF_INET, SOCK_STREAM, 0, NULL));
-	RECEIVER_SET(&r, hang, true);
 	CHECK(mkdir(in_work("spool"), 0700) == 0);
 	snprintf(more, sizeof more, "timeout=100ms ring_size=256KB spool=%s", in_work("spool"));
-	CHECK(open_to(&o, "tcp", r.address, more) == ZBZ_OK);
+	o = tcp_to(&r, true, more);
 	for (int i = 0; i < N; i++) CHECK(say_line(o, i));
 	CHECK(await_retries(o, 2));
 	RECEIVER_SET(&r, hang, false);

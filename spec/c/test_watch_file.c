@@ -2,17 +2,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "faults.h"
 #include "watch_rig.h"
 
 #include "provider/source_path.c"
-
-/* ThreadSanitizer loses its way when the child of a process with threads starts its own: that part is for the other builds. */
-#if defined(__SANITIZE_THREAD__)
-#define CHILD_THREADS 0
-#else
-#define CHILD_THREADS 1
-#endif
 
 /* ---- what a path means ---- */
 
@@ -323,7 +317,7 @@ int main(void) {
 	RUN(watches_files_and_polls_them);
 	RUN(files_of_exactly_the_limit_are_read);
 	RUN(an_overflow_means_that_everything_changed);
-	if (CHILD_THREADS) RUN(a_forked_child_begins_anew);
+	RUN_IF(CHILD_THREADS, a_forked_child_begins_anew);
 	RUN(nothing_leaks_when_memory_runs_out);
 	RUN(sources_are_checked);
 	{

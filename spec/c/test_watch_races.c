@@ -70,19 +70,29 @@ static void *begin_it(void *ud) {
 	return (void *)(intptr_t)s;
 }
 
+/* The watch begins on a thread of its own, and is held in its first look. */
+static pthread_t begin_held(owner *o) {
+	pthread_t th;
+	owner_open(o, fake_new("one"), quick);
+	fake_hold(o->f, true);
+	zbz_watch_ref(o->w);
+	CHECK(pthread_create(&th, NULL, begin_it, o) == 0);
+	fake_await_held(o->f);
+	return th;
+}
+/* Let go, what does the beginning answer? */
+static zbz_status begun(owner *o, pthread_t th) {
+	void *result;
+	fake_hold(o->f, false);
+	pthread_join(th, &result);
+	return (zbz_status)(intptr_t)result;
+}
+
 static void may_be_closed_while_it_begins(void) {
 	owner o;
-	pthread_t th;
-	void *result;
-	owner_open(&o, fake_new("one"), quick);
-	fake_hold(o.f, true);
-	zbz_watch_ref(o.w);
-	CHECK(pthread_create(&th, NULL, begin_it, &o) == 0);
-	fake_await_held(o.f);
+	pthread_t th = begin_held(&o);
 	zbz_watch_close(o.w);
-	fake_hold(o.f, false);
-	pthread_join(th, &result);
-	CHECK((intptr_t)result == ZBZ_E_CLOSED);
+	CHECK(begun(&o, th) == ZBZ_E_CLOSED);
 	zbz_source_unref(o.source);
 	settle();
 	CHECK(o.f->closed);
@@ -91,17 +101,9 @@ static void may_be_closed_while_it_begins(void) {
 
 static void may_be_started_while_it_begins(void) {
 	owner o;
-	pthread_t th;
-	void *result;
-	owner_open(&o, fake_new("one"), quick);
-	fake_hold(o.f, true);
-	zbz_watch_ref(o.w);
-	CHECK(pthread_create(&th, NULL, begin_it, &o) == 0);
-	fake_await_held(o.f);
+	pthread_t th = begin_held(&o);
 	CHECK(zbz_watch_start(o.w, &o.err) == ZBZ_OK);
-	fake_hold(o.f, false);
-	pthread_join(th, &result);
-	CHECK((intptr_t)result == ZBZ_OK);
+	CHECK(begun(&o, th) == ZBZ_OK);
 	CHECK(owner_await(&o) == ZBZ_NEWS_VALUE && value_is(&o, "one"));
 	fake_put(o.f, "two", ZBZ_OK);
 	CHECK(owner_await(&o) == ZBZ_NEWS_VALUE && value_is(&o, "two"));
