@@ -9,13 +9,6 @@
 
 enum { THREADS = 4, EACH = 20000, MANY = 5000 };
 
-static zbz_output *opened(const char *options) {
-	zbz_output *o = NULL;
-	zbz_err err = { .text = "" };
-	CHECK(log_open(options, &o, &err) == ZBZ_OK);
-	return o;
-}
-
 static zbz_output_stats of(uint64_t account) {
 	zbz_output_stats s;
 	zbz_account_read(account, &s);
