@@ -6,13 +6,6 @@
 
 enum { ROUNDS = 3000, THREADS = 3, EACH = 4000 };
 
-static zbz_output *opened(const char *options) {
-	zbz_output *o = NULL;
-	zbz_err err = { .text = "" };
-	CHECK(log_open(options, &o, &err) == ZBZ_OK);
-	return o;
-}
-
 static bool put(zbz_output *o, zbz_level level, const char *line) {
 	zbz_record_head head = { .at = 7, .level = level, .logger = zbz_bstr("app") };
 	return zbz_output_append(o, &head, zbz_bstr(line));
