@@ -41,7 +41,8 @@ end
 
 local teach
 
---- Keeps what was just read; a table as its bytes, for the next reader to decode for good.
+--- Keeps what was just read; a table as its bytes, for the next reader to decode for good. A serializer in Lua may have closed the table
+--- or swapped the provider before this is called: then nothing is to be kept.
 local function keep_read(self, k, v, bytes, ...)
 	if type(v) == "table" then v = { false, bytes } end
 	keep(self, k, v, ...)
@@ -91,7 +92,7 @@ local function read(self, k, opts)
 	end
 	local v, err = self:take("get", k, bytes)
 	if v == nil then return nil, err end
-	if place > 0 then keep_read(self, k, v, bytes, place, stamp, word, seq, expire_at) end
+	if place > 0 and self.bytes == handle then keep_read(self, k, v, bytes, place, stamp, word, seq, expire_at) end
 	return v
 end
 
@@ -124,7 +125,8 @@ function L1:entry(k, deadline_ms)
 		if v == nil then return nil, nil, err end
 		return v, "hit", times(self, i)
 	end
-	local bytes, state, age, left, place, stamp, word, seq, expire_at = self.bytes:get_seen(k, deadline_ms, true)
+	local handle = self.bytes
+	local bytes, state, age, left, place, stamp, word, seq, expire_at = handle:get_seen(k, deadline_ms, true)
 	if type(state) == "table" then
 		state.op = "entry"
 		return nil, nil, state
@@ -132,7 +134,7 @@ function L1:entry(k, deadline_ms)
 	if state ~= "hit" and state ~= "stale" then return nil, state, age, left end
 	local v, err = self:take("fetch", k, bytes)
 	if v == nil then return nil, nil, err end
-	if place > 0 then keep_read(self, k, v, bytes, place, stamp, word, seq, expire_at) end
+	if place > 0 and self.bytes == handle then keep_read(self, k, v, bytes, place, stamp, word, seq, expire_at) end
 	return v, state, age, left
 end
 
@@ -162,9 +164,10 @@ end
 
 -- ---- life ------------------------------------------------------------------------------------------------------------------------
 
---- Nothing is kept any more.
+--- Nothing is kept any more; of a table whose provider cannot tell (after a swap) nothing will be.
 function L1:forget()
 	self.index, self.keys, self.stamps, self.slots = {}, {}, {}, {}
+	if not self.env.l1 then face(self) end
 	if self.bytes then core.l1_clear(self.bytes) end
 end
 

@@ -64,7 +64,8 @@ end
 
 local function ask(self, place, base)
 	local stamp = self.stamps[place]
-	if stamp == nil or door_hit(self.bytes, place, stamp, door) == 0 then return false end -- nil: forgotten in the middle of a call
+	if stamp == nil or not self.face then return false end -- forgotten, closed or swapped in the middle of a call
+	if door_hit(self.bytes, place, stamp, door) == 0 then return false end
 	self.slots[base + 3] = door.n
 	return true
 end
@@ -80,8 +81,12 @@ end
 --- Once the time is known nothing here makes an object, interpreted neither: a finalizer that came might close the table, and the
 --- addresses would be worth nothing.
 function M.l1_hit(self, place)
-	local base = 4 * place
-	local now = self.slots[base + 1] == NEVER and 0 or wall()
+	local base, now = 4 * place, 0
+	if self.slots[base + 1] ~= NEVER then
+		local stamp = self.stamps[place]
+		now = wall()
+		if self.stamps[place] ~= stamp then return false end -- a finalizer has read, and the place is another value's
+	end
 	local slots, face = self.slots, self.face
 	local word = slots[base + 2]
 	if face and not door.closed and word and word ~= 0 and face.generation == self.generation and self.cache_epoch[0] == face.epoch

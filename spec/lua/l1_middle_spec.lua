@@ -1,0 +1,103 @@
+-- What a serializer written in Lua, or a finalizer, does to a table with l1 while that table reads.
+local zbz = require("zbz")
+local doors = require("zbz.ffi.doors")
+
+local PROVIDERS = { memory = { provider = "memory" }, shared = { provider = "shared", size = "1MB" } }
+
+local in_decode, data -- what the next decode does first; what the provider in Lua has
+
+zbz.cache.register_serializer("l1-hooked", {
+	encode = function(v) return v end,
+	decode = function(s)
+		local fn = in_decode
+		in_decode = nil
+		if fn then fn() end
+		return s
+	end,
+})
+zbz.cache.register_provider("l1-middle", function()
+	return { get = function(_, k) return data[k] end, set = function(_, k, v) data[k] = v return true end,
+		delete = function(_, k) data[k] = nil return true end }
+end)
+
+for name, spec in pairs(PROVIDERS) do
+	describe("l1 on " .. name .. ", in the middle of decoding", function()
+		local c, t
+
+		before_each(function()
+			data, in_decode = {}, nil
+			local opts = { key_prefix = "m:" }
+			for k, v in pairs(spec) do opts[k] = v end
+			c = assert(zbz.cache.new(opts))
+			t = assert(c:table("t", { l1 = 10, serializer = "l1-hooked" }))
+			t:set("k", "old")
+		end)
+		after_each(function() c:close() end)
+
+		for verb, read in pairs({ get = function() return t:get("k") end, fetch = function() return (t:fetch("k", error)) end }) do
+			it("of " .. verb .. ": nothing is kept of a provider that was swapped for one in Lua", function()
+				in_decode = function() assert(c:swap_provider("l1-middle")) end
+				assert.are.equal("old", read())
+				assert.is_nil(next(t.index))
+				collectgarbage()
+				collectgarbage()
+				for _, value in ipairs({ "one", "two" }) do
+					data["m:t:k"] = value
+					assert.are.equal(value, read())
+				end
+			end)
+
+			it("of " .. verb .. ": nor of a table that was closed, which says so where it is used", function()
+				in_decode = function() t:close() end
+				assert.are.equal("old", read())
+				assert.is_nil(next(t.index))
+				for _, call in ipairs({ function() t:get("k") end, function() t:fetch("k", error) end,
+					function() t:fetch_multi({ "k" }, error) end, function() t:stats() end }) do
+					local fine, err = pcall(call)
+					assert.is_false(fine)
+					assert.matches("^%S*l1_middle_spec%.lua:%d+: zbz: [%l_]+: the table is closed$", err)
+				end
+			end)
+		end
+	end)
+end
+
+-- A place's time is read from the clock, which makes an object, so that a finalizer may come.
+if not doors.l1_hit then return end
+
+describe("l1 and a finalizer that reads while the time is asked for", function()
+	local jit = rawget(_G, "jit")
+	before_each(function() jit.off() jit.flush() end)
+	after_each(function() jit.on() end)
+
+	--- The function of doors that reads the clock.
+	local function wall()
+		for i = 1, 60 do
+			local name, fn = debug.getupvalue(doors.l1_hit, i)
+			if name == "wall" then return fn end
+		end
+	end
+
+	it("does not make the value of a place pass for that of the next key there", function()
+		local c = assert(zbz.cache.new{ provider = "memory" })
+		local t = assert(c:table("t", { l1 = 1, ttl = "1h" }))
+		local clock = assert(wall())
+		t:set("a", "old")
+		t:set("b", "other")
+		assert.are.equal("old", t:get("a"))
+		assert.are.equal("old", t:get("a"))
+		assert(c:set("t:a", "new")) -- past the table: its L1 is told by the word alone
+		local came = false
+		debug.sethook(function()
+			if came or debug.getinfo(2, "f").func ~= clock then return end
+			came = true
+			debug.sethook()
+			assert.are.equal("other", t:get("b")) -- takes the only place
+		end, "", 1)
+		local got = t:get("a")
+		debug.sethook()
+		assert.is_true(came)
+		assert.are.equal("new", got)
+		c:close()
+	end)
+end)
