@@ -54,7 +54,7 @@ end
 ---@return true?, zbz.Error?
 function Cache:ping(deadline)
 	if self.closed then return closed(self, "ping") end
-	local ms = O.duration_arg(deadline, "deadline", 2)
+	local ms = O.duration_arg(deadline, "deadline", "ping", 2)
 	if not self.core then return self.owner.store:ping() end
 	return self.core:ping(ms)
 end

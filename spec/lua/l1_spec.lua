@@ -139,7 +139,7 @@ for name, spec in pairs(PROVIDERS) do
 			local kept = 0
 			for _ in pairs(small.index) do kept = kept + 1 end
 			assert.is_true(kept <= 10, kept .. " kept")
-			assert.is_true(#small.keys <= 10)
+			assert.is_true(#small.key_at <= 10)
 			local before = small:stats().l1_hits
 			assert.are.equal(1, small:get("k1"))
 			assert.are.equal(before + 1, small:stats().l1_hits)
