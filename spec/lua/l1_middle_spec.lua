@@ -1,4 +1,5 @@
--- What a serializer written in Lua, or a finalizer, does to a table with l1 while that table reads.
+-- What befalls a table with l1: a serializer written in Lua, or a finalizer, that changes it while it reads, and a fork.
+local redis = require("spec.services.redis")
 local zbz = require("zbz")
 local doors = require("zbz.ffi.doors")
 
@@ -62,6 +63,8 @@ for name, spec in pairs(PROVIDERS) do
 	end)
 end
 
+-- ---- LuaJIT -----------------------------------------------------------------------------------------------------------------------
+
 -- A place's time is read from the clock, which makes an object, so that a finalizer may come.
 if not doors.l1_hit then return end
 
@@ -100,4 +103,47 @@ describe("l1 and a finalizer that reads while the time is asked for", function()
 		assert.are.equal("new", got)
 		c:close()
 	end)
+end)
+
+-- Lua itself cannot fork; see also spec/c/test_l1.c.
+local ffi = require("ffi")
+ffi.cdef("int fork(void); int waitpid(int pid, int *status, int options); void _exit(int code);")
+
+describe("l1 over a fork", function()
+	local server
+	setup(function() server = redis.start() end)
+	teardown(function() server.stop() end)
+
+	for name, l1 in pairs({ memory = "memory:", shared = { provider = "shared", zone = "l1-fork", size = "1MB" } }) do
+		for _, invalidation in ipairs({ "tracking", "pubsub" }) do
+			it("a child sees what the parent writes after it, in front of Redis: " .. name .. ", " .. invalidation, function()
+				local c = assert(zbz.cache.new{ provider = "multitier", l1 = l1, l2 = { provider = "redis", url = server.url },
+					invalidation = invalidation, key_prefix = name .. invalidation, default_ttl = 0 })
+				local t = assert(c:table("t", { l1 = 10 }))
+				assert(t:set("k", "before"))
+				local tries = 0
+				repeat
+					tries = tries + 1
+					assert.are.equal("before", t:get("k"))
+				until t:stats().l1_hits > 0 or tries == 100
+				assert.is_true(tries < 100)
+				io.stdout:flush()
+				local pid = ffi.C.fork()
+				if pid == 0 then -- begins once the parent has written
+					local native = zbz.cache.new{ provider = "redis", url = server.url }
+					repeat until native and native:get_raw("go:" .. name .. invalidation)
+					for _ = 1, 10 do
+						if t:get("k") ~= "after" then ffi.C._exit(1) end
+					end
+					ffi.C._exit(0)
+				end
+				assert(t:set("k", "after"))
+				server.cli("SET go:" .. name .. invalidation .. " 1")
+				local status = ffi.new("int[1]", -1)
+				assert.are.equal(pid, ffi.C.waitpid(pid, status, 0))
+				assert.are.equal(0, status[0])
+				c:close()
+			end)
+		end
+	end
 end)
