@@ -43,7 +43,8 @@ local function read(x, known, op, level)
 	O.check(x, known, op, level + 1)
 	local only = x.only
 	if only ~= nil and only ~= "absent" and only ~= "present" then
-		raise(level + 1, "%s: only must be \"absent\" or \"present\", got %s", op, type(only) == "string" and ("%q"):format(only) or tostring(only))
+		raise(level + 1, "%s: only must be \"absent\" or \"present\", got %s", op,
+			type(only) == "string" and ("%q"):format(only) or tostring(only))
 	end
 	if x.if_version ~= nil and type(x.if_version) ~= "string" then
 		raise(level + 1, "%s: if_version must be a version from get_with, got %s", op, type(x.if_version))
