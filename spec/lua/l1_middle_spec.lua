@@ -147,3 +147,34 @@ describe("l1 over a fork", function()
 		end
 	end
 end)
+
+describe("a finalizer that comes after that of the table's handle", function()
+	local jit = rawget(_G, "jit")
+	before_each(function() jit.off() jit.flush() end)
+	after_each(function() jit.on() end)
+
+	--- A table of an object whose finalizer reads it, and what that left.
+	local function doomed(c, left)
+		local holder, guard = {}, newproxy(true) -- luacheck: ignore 113
+		getmetatable(guard).__gc = function()
+			local t = holder.t
+			left.there = doors.l1_hit(t, t.index.k)
+			left.generation = doors.l1_generation(t)
+			left.fine, left.err = pcall(t.get, t, "k")
+		end
+		holder.guard, holder.t = guard, assert(c:table("t", { l1 = 10, ttl = 0 })) -- made later, finalized first
+		holder.t:set("k", "v")
+		for _ = 1, 3 do assert.are.equal("v", holder.t:get("k")) end
+	end
+
+	it("finds it closed, and does not look at what is gone", function()
+		local left = {}
+		doomed(assert(zbz.cache.new("memory")), left)
+		collectgarbage()
+		collectgarbage()
+		assert.is_false(left.there)
+		assert.are.equal(0, left.generation)
+		assert.is_false(left.fine)
+		assert.matches("the table is closed", left.err)
+	end)
+end)
