@@ -304,6 +304,29 @@ describe("l1 over a layer", function()
 		assert.is_nil(t:get("k"))
 		c:close()
 	end)
+
+	it("does not take the end of a copy for that of the value: what is young is not refreshed", function()
+		local far = assert(zbz.cache.provider("shared", { size = "1MB", zone = "far-refresh" }))
+		local c = open{ provider = "multitier", l1 = { provider = "memory" }, l1_ttl = "5s", l2 = far }
+		local t = assert(c:table("t", { l1 = 10, ttl = "1h", refresh_at = 0.5 }))
+		local loads = 0
+		local function load()
+			loads = loads + 1
+			return { loads }
+		end
+		for _ = 1, 5 do
+			t:fetch("k", load)
+			zbz.poll(0)
+		end
+		assert.are.equal(1, loads)
+		t:expire("k", 1000) -- less than half of its life
+		repeat
+			t:fetch("k", load)
+			zbz.poll(0)
+		until loads == 2
+		c:close()
+		far:close()
+	end)
 end)
 
 describe("l1 is refused", function()
