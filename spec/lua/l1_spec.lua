@@ -320,10 +320,11 @@ describe("l1 over a layer", function()
 		end
 		assert.are.equal(1, loads)
 		t:expire("k", 1000) -- less than half of its life
-		repeat
-			t:fetch("k", load)
+		for _ = 1, 10 do
+			if loads < 2 then t:fetch("k", load) end
 			zbz.poll(0)
-		until loads == 2
+		end
+		assert.are.equal(2, loads)
 		c:close()
 		far:close()
 	end)
