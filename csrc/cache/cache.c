@@ -98,13 +98,15 @@ static void forget_calls(cache_slot *slot) {
 	for (i = 0; i < STRIPES; i++) atomic_store(&slot->stripes[i].calls, 0);
 }
 
-/* Calls that other threads had under way never end in the child. */
+/* Calls that other threads had under way never end in the child, and no copy of a value counts there: what its store hears of changes
+ * (multitier) it hears in the parent. */
 static void renew_in_child(atfork_node *node) {
 	zbz_cache *cache = (zbz_cache *)node;
 	cache_slot *slot = atomic_load(&cache->slot);
 	zbz_cond_init_mono(&cache->drained);
 	if (slot != NULL) forget_calls(slot);
 	for (slot = cache->retired; slot != NULL; slot = slot->next) forget_calls(slot);
+	atomic_fetch_add(&cache->epoch, 2); /* odd or even as it was */
 	pthread_mutex_unlock(&cache->lock);
 }
 

@@ -51,7 +51,7 @@ static zbz_status read_open(table_op *op, bool want_meta, zbz_buf *out, zbz_entr
 	if (entry->sealed)
 		atomic_store_explicit(&op->t->sealed, true, memory_order_relaxed);
 	else
-		entry->expire_at = kept->seen.expire_at;
+		entry->expire_at = kept->seen.capped ? kept->seen.ends_at : kept->seen.expire_at;
 	return ZBZ_OK;
 }
 

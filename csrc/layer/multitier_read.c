@@ -190,6 +190,8 @@ zbz_status tier_get_seen(void *self, zbz_call *c, zbz_bytes key, zbz_buf *out, z
 		out->n = tail_n > 0 ? out->n - tail_n : start;
 		if (tail_n > 0) {
 			tier_count(&t->l1_hits, 1);
+			seen->capped = true;
+			seen->ends_at = tail.expire_at;
 			return ZBZ_OK;
 		}
 	}

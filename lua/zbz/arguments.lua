@@ -38,20 +38,21 @@ end
 
 local function read(x, known, op, level)
 	if x == nil then return {} end
-	if type(x) == "number" or type(x) == "string" then return { ttl_ms = O.duration_arg(x, "ttl", level + 1) } end
+	if type(x) == "number" or type(x) == "string" then return { ttl_ms = O.duration_arg(x, "ttl", op, level + 1) } end
 	if type(x) ~= "table" then raise(level + 1, "%s: options must be a table, got %s", op, type(x)) end
 	O.check(x, known, op, level + 1)
 	local only = x.only
 	if only ~= nil and only ~= "absent" and only ~= "present" then
-		raise(level + 1, "%s: only must be \"absent\" or \"present\", got %s", op, tostring(only))
+		raise(level + 1, "%s: only must be \"absent\" or \"present\", got %s", op,
+			type(only) == "string" and ("%q"):format(only) or tostring(only))
 	end
 	if x.if_version ~= nil and type(x.if_version) ~= "string" then
 		raise(level + 1, "%s: if_version must be a version from get_with, got %s", op, type(x.if_version))
 	end
 	if only and x.if_version then raise(level + 1, "%s: only and if_version exclude each other", op) end
 	return {
-		ttl_ms = O.duration_arg(x.ttl, "ttl", level + 1), only = only, if_version = x.if_version,
-		deadline_ms = O.duration_arg(x.deadline, "deadline", level + 1), initial = x.initial,
+		ttl_ms = O.duration_arg(x.ttl, "ttl", op, level + 1), only = only, if_version = x.if_version,
+		deadline_ms = O.duration_arg(x.deadline, "deadline", op, level + 1), initial = x.initial,
 	}
 end
 

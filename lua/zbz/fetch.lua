@@ -36,9 +36,10 @@ local function read_options(opts, env, level)
 	O.check(opts, OPTIONS, "fetch", level + 1)
 	if next(opts) == nil then return base end
 	local o = {
-		ttl_ms = O.duration_arg(opts.ttl, "ttl", level + 1), neg_ttl_ms = O.duration_arg(opts.neg_ttl, "neg_ttl", level + 1) or base.neg_ttl_ms,
-		stale_ttl_ms = O.duration_arg(opts.stale_ttl, "stale_ttl", level + 1) or base.stale_ttl_ms,
-		deadline_ms = O.duration_arg(opts.deadline, "deadline", level + 1) or base.deadline_ms,
+		ttl_ms = O.duration_arg(opts.ttl, "ttl", "fetch", level + 1),
+		neg_ttl_ms = O.duration_arg(opts.neg_ttl, "neg_ttl", "fetch", level + 1) or base.neg_ttl_ms,
+		stale_ttl_ms = O.duration_arg(opts.stale_ttl, "stale_ttl", "fetch", level + 1) or base.stale_ttl_ms,
+		deadline_ms = O.duration_arg(opts.deadline, "deadline", "fetch", level + 1) or base.deadline_ms,
 		refresh_at = base.refresh_at, jitter = base.jitter, fresh = opts.fresh and true or false, lock = opts.lock or base.lock,
 	}
 	for _, name in ipairs({ "refresh_at", "jitter" }) do

@@ -109,7 +109,8 @@ function Cache.new(opts, level)
 	local p, why, owned = open_provider(opts, level)
 	if not p then return nil, why end
 	local self = setmetatable({ provider = p, owns = owned, base = base, key_prefix_ = prefix, clock = opts.clock or p.clock,
-		tables = {}, lua_tables = setmetatable({}, { __mode = "k" }), watches = setmetatable({}, { __mode = "k" }), closed = false,
+		tables = {}, parted = {}, past = {}, -- the names and the counters of tables that were closed
+		lua_tables = setmetatable({}, { __mode = "k" }), watches = setmetatable({}, { __mode = "k" }), closed = false,
 		kind_ = p.kind_, name = opts.name, created = core.wall() }, Cache)
 	local ok
 	ok, err = attach(self, p)
@@ -238,13 +239,29 @@ function Cache:clear(opts)
 		return root:clear(opts)
 	end
 	local total, tables = 0, {}
-	for _, t in pairs(self.tables) do tables[#tables + 1] = t end -- others may open tables while this one waits
+	for _, t in pairs(self.tables) do tables[#tables + 1] = t.handle end -- others may open tables while this one waits
+	for name in pairs(self.parted) do
+		if not self.tables[name] then tables[#tables + 1] = self:open_table(name, self.base, self.key_prefix_ .. name .. ":") end
+	end
 	for _, t in ipairs(tables) do
-		local ok, n = t.handle:clear(opts)
+		local ok, n = t:clear(opts)
 		if not ok then return nil, n end
 		total = total + (n or 0)
 	end
 	return true, total
+end
+
+--- A table was closed: its name is free again, its keys are this cache's as before, and its counters stay in the sums.
+---@param t zbz.LuaTable
+function Cache:part(t)
+	local name = t.env.name
+	local known = self.tables[name]
+	self.lua_tables[t] = nil
+	if self.closed or not known or known.handle ~= t then return end
+	self.tables[name], self.parted[name] = nil, true
+	for counter, n in pairs(t:counters()) do
+		if counter ~= "created_at" and counter ~= "last_access" then self.past[counter] = (self.past[counter] or 0) + n end
+	end
 end
 
 --- The backend's own client. nil, provider_mismatch when the provider is of another kind.

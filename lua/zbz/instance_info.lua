@@ -11,14 +11,15 @@ local closed = I.closed
 local SUMS = { "hits", "misses", "sets", "deletes", "errors", "lost_writes", "loads", "load_failures", "waits", "stale_served", "fenced",
 	"lock_waits", "unlocked" }
 
---- Sums over the tables of this cache, and what the provider tells of itself. In an event loop also the writes queued where nothing
---- can wait, of all caches: queued_writes (under way), queue_failed, queue_refused.
+--- Sums over the tables of this cache, those closed since too, and what the provider tells of itself. In an event loop also the writes
+--- queued where nothing can wait, of all caches: queued_writes (under way), queue_failed, queue_refused.
 ---@return zbz.CacheStats?, zbz.Error?
 function Cache:stats()
 	if self.closed then return closed(self, "stats") end
+	local past = self.past
 	local s = { provider = self:provider_name(), tables = 0 }
-	local kept -- hits of tables with l1; a layer with a tier of that name tells its own
-	for _, name in ipairs(SUMS) do s[name] = 0 end
+	local kept = past.l1_hits -- hits of tables with l1; a layer with a tier of that name tells its own
+	for _, name in ipairs(SUMS) do s[name] = past[name] or 0 end
 	local function add(t)
 		local n = t:counters()
 		if n.l1_hits then kept = (kept or 0) + n.l1_hits end
@@ -54,7 +55,7 @@ end
 ---@return true?, zbz.Error?
 function Cache:ping(deadline)
 	if self.closed then return closed(self, "ping") end
-	local ms = O.duration_arg(deadline, "deadline", 2)
+	local ms = O.duration_arg(deadline, "deadline", "ping", 2)
 	if not self.core then return self.owner.store:ping() end
 	return self.core:ping(ms)
 end

@@ -20,7 +20,7 @@ local base_fetch = L1.fetch
 
 -- ---- what is kept ----------------------------------------------------------------------------------------------------------------
 
--- index[k] is the place of a key, keys[i] the key of a place and stamps[i] its stamp. slots[4i] is what is kept there, slots[4i + 1]
+-- index[k] is the place of a key, key_at[i] the key of a place and stamps[i] its stamp. slots[4i] is what is kept there, slots[4i + 1]
 -- when it expires (wall ms, or infinite), slots[4i + 2] the address of its word over four, or 0, and slots[4i + 3] what that holds
 -- (side by side: one line of a processor's cache). What is kept is the value itself, or for tables { false, bytes } until somebody
 -- reads it again, and then a mould (see copy.lua).
@@ -29,19 +29,20 @@ local base_fetch = L1.fetch
 local function keep(self, k, what, place, stamp, word, seq, expire_at)
 	local generation = generation_of(self)
 	if generation ~= self.generation then
-		self.index, self.keys, self.stamps, self.slots, self.generation = {}, {}, {}, {}, generation
+		self.index, self.key_at, self.stamps, self.slots, self.generation = {}, {}, {}, {}, generation
 	end
-	local index, keys, slots = self.index, self.keys, self.slots
-	local before, at = keys[place], 4 * place
+	local index, key_at, slots = self.index, self.key_at, self.slots
+	local before, at = key_at[place], 4 * place
 	if before ~= nil and index[before] == place then index[before] = nil end
 	slots[at], slots[at + 1], slots[at + 2], slots[at + 3] = what, expire_at, word / 4, seq
-	keys[place], self.stamps[place] = k, stamp
+	key_at[place], self.stamps[place] = k, stamp
 	index[k] = place
 end
 
 local teach
 
---- Keeps what was just read; a table as its bytes, for the next reader to decode for good.
+--- Keeps what was just read; a table as its bytes, for the next reader to decode for good. A serializer in Lua may have closed the table
+--- or swapped the provider before this is called: then nothing is to be kept.
 local function keep_read(self, k, v, bytes, ...)
 	if type(v) == "table" then v = { false, bytes } end
 	keep(self, k, v, ...)
@@ -66,7 +67,7 @@ local function find(self, k)
 	if not i then return nil end
 	if hit(self, i) then return i, self.slots[4 * i] end
 	self.index[k] = nil
-	if self.keys[i] == k then self.slots[4 * i] = false end
+	if self.key_at[i] == k then self.slots[4 * i] = false end
 end
 
 -- ---- reads -----------------------------------------------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ local function read(self, k, opts)
 	end
 	local v, err = self:take("get", k, bytes)
 	if v == nil then return nil, err end
-	if place > 0 then keep_read(self, k, v, bytes, place, stamp, word, seq, expire_at) end
+	if place > 0 and self.bytes == handle then keep_read(self, k, v, bytes, place, stamp, word, seq, expire_at) end
 	return v
 end
 
@@ -124,7 +125,8 @@ function L1:entry(k, deadline_ms)
 		if v == nil then return nil, nil, err end
 		return v, "hit", times(self, i)
 	end
-	local bytes, state, age, left, place, stamp, word, seq, expire_at = self.bytes:get_seen(k, deadline_ms, true)
+	local handle = self.bytes
+	local bytes, state, age, left, place, stamp, word, seq, expire_at = handle:get_seen(k, deadline_ms, true)
 	if type(state) == "table" then
 		state.op = "entry"
 		return nil, nil, state
@@ -132,7 +134,7 @@ function L1:entry(k, deadline_ms)
 	if state ~= "hit" and state ~= "stale" then return nil, state, age, left end
 	local v, err = self:take("fetch", k, bytes)
 	if v == nil then return nil, nil, err end
-	if place > 0 then keep_read(self, k, v, bytes, place, stamp, word, seq, expire_at) end
+	if place > 0 and self.bytes == handle then keep_read(self, k, v, bytes, place, stamp, word, seq, expire_at) end
 	return v, state, age, left
 end
 
@@ -162,9 +164,10 @@ end
 
 -- ---- life ------------------------------------------------------------------------------------------------------------------------
 
---- Nothing is kept any more.
+--- Nothing is kept any more; of a table whose provider cannot tell (after a swap) nothing will be.
 function L1:forget()
-	self.index, self.keys, self.stamps, self.slots = {}, {}, {}, {}
+	self.index, self.key_at, self.stamps, self.slots = {}, {}, {}, {}
+	if not self.env.l1 then face(self) end
 	if self.bytes then core.l1_clear(self.bytes) end
 end
 
@@ -180,7 +183,7 @@ local M = {}
 --- bytes: a handle over bytes that was opened with l1; env: see instance.lua.
 function M.new(bytes, env)
 	local o = env.fetch
-	local self = { bytes = bytes, env = env, index = {}, keys = {}, stamps = {}, slots = {}, trees = env.serializer.source == nil,
+	local self = { bytes = bytes, env = env, index = {}, key_at = {}, stamps = {}, slots = {}, trees = env.serializer.source == nil,
 		plain = not o.refresh_at and (o.deadline_ms or 0) <= 0 }
 	face(self, bytes)
 	self.generation = generation_of(self)

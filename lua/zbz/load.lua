@@ -145,7 +145,7 @@ function M.run(left_ms, loader, k, n, ...)
 	if opts then
 		local fine, why = pcall(O.check, opts, RESULT, "a loader's result", 1)
 		local ttl
-		if fine then fine, ttl = pcall(O.duration_arg, opts.ttl, "ttl", 1) end
+		if fine then fine, ttl = pcall(O.duration_arg, opts.ttl, "ttl", "a loader's result", 1) end
 		if not fine then return nil, E.new("loader", "the loader returned wrong options: " .. E.line(ttl or why, 300)) end
 		return { value = value, ttl_ms = ttl, store = opts.store }
 	end

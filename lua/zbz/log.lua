@@ -277,7 +277,7 @@ end
 
 local function each_output(op, deadline, level)
 	S.ensure()
-	local ms = O.duration_arg(deadline == nil and 5 or deadline, "deadline", level + 1)
+	local ms = O.duration_arg(deadline == nil and 5 or deadline, "deadline", op, level + 1)
 	local ends, first = core.mono() + ms, nil
 	for _, out in ipairs(S.standing.list) do
 		if out.handle then
@@ -358,7 +358,7 @@ function M.recover(spec, deadline)
 	if type(spec) ~= "table" and type(spec) ~= "string" then
 		error("zbz: log.recover: expects the options of an output, got " .. type(spec), 2)
 	end
-	local ms = O.duration_arg(deadline == nil and 60 or deadline, "deadline", 2)
+	local ms = O.duration_arg(deadline == nil and 60 or deadline, "deadline", "log.recover", 2)
 	local options, err = outputs.options(spec)
 	if not options then return nil, E.at(err, { op = "recover" }) end
 	return both(core.log_recover(options, ms))

@@ -245,7 +245,7 @@ end
 function Handle:expire(k, ttl, opts)
 	A.key(k, "expire", 2)
 	A.deadline(opts, "expire", 2)
-	local ms = require("zbz.options").duration_arg(ttl, "ttl", 2)
+	local ms = require("zbz.options").duration_arg(ttl, "ttl", "expire", 2)
 	if not ms then error("zbz: expire: a TTL is needed", 2) end
 	local store, err = self:begin("expire", k)
 	if not store then return nil, err end

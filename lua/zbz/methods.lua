@@ -16,6 +16,12 @@ local function env_of(t)
 	return core.env(t)
 end
 
+--- The same, of one that must not be closed; raises for who called `op`.
+local function env_for(t, op)
+	if type(t) == "table" and not t.bytes then error(("zbz: %s: the table is closed"):format(op), 3) end
+	return env_of(t)
+end
+
 --- Get or compute: `value, nil, how`; how is hit, stale, loaded, negative or waited. A miss that the loader confirms is nil.
 --- The loader gets the extra arguments, or the key when there are none; it returns value [, opts], nil, or nil, err.
 ---@param k string
@@ -27,7 +33,7 @@ end
 ---@return "hit"|"stale"|"loaded"|"negative"|"waited"|nil how
 function Methods:fetch(k, opts, loader, ...)
 	A.key(k, "fetch", 2)
-	local env = env_of(self)
+	local env = env_for(self, "fetch")
 	if type(opts) == "function" then
 		if type(loader) == "table" and select("#", ...) == 0 and F.looks_like_options(loader) then
 			opts, loader = loader, opts
@@ -52,7 +58,7 @@ end
 ---@return table<string, zbz.Error>? errs
 function Methods:fetch_multi(keys, opts, loader)
 	A.keys(keys, "fetch_multi", 2)
-	local env = env_of(self)
+	local env = env_for(self, "fetch_multi")
 	if type(opts) == "function" then opts, loader = loader, opts end
 	if type(loader) ~= "function" then error("zbz: fetch_multi: the loader must be a function, got " .. type(loader), 2) end
 	local o, err = F.read_options(opts, env, 2)
@@ -104,7 +110,7 @@ end
 --- unlocked uptime last_access), and what the provider tells of the whole store (provider keys memory connections evictions expired).
 ---@return zbz.TableStats
 function Methods:stats()
-	local env = env_of(self)
+	local env = env_for(self, "stats")
 	local s = self:counters()
 	local now = (env.clock and env.clock:wall() or core.wall()) / 1000
 	s.provider = env.cache:provider_name()
@@ -122,7 +128,7 @@ function Methods:name() return env_of(self).name end
 --- Name, prefix, TTL in seconds, serializer, schema, provider.
 ---@return table
 function Methods:info()
-	local env = env_of(self)
+	local env = env_for(self, "info")
 	return {
 		name = env.name, prefix = self:prefix(), ttl = env.ttl_ms / 1000, serializer = env.serializer.name,
 		content_type = env.serializer.content_type, schema = env.schema and (env.schema.name or true) or nil,

@@ -55,13 +55,13 @@ end
 function M.check(opts, known, what, level)
 	if opts == nil then return {} end
 	if type(opts) ~= "table" then
-		error(("%s: expects a table of options, got %s"):format(what, type(opts)), level + 1)
+		error(("zbz: %s: expects a table of options, got %s"):format(what, type(opts)), level + 1)
 	end
 	for name in pairs(opts) do
 		if known[name] == nil then
 			local names = {}
 			for k in pairs(known) do names[#names + 1] = k end
-			error(M.unknown("option of " .. what, name, names), level + 1)
+			error("zbz: " .. M.unknown("option of " .. what, name, names), level + 1)
 		end
 	end
 	return opts
@@ -87,12 +87,13 @@ function M.duration(opts, name, level, prefix)
 	return ms
 end
 
---- The same for the arguments of a call: anything wrong raises.
+--- The same for the arguments of a call of `op`: anything wrong raises.
 ---@return integer? ms
-function M.duration_arg(v, name, level)
+function M.duration_arg(v, name, op, level)
 	if v == nil then return nil end
-	local ms, err = M.duration({ [name] = v }, name, level + 1)
-	if err then error(err.message, level + 1) end
+	local prefix = ("zbz: %s: "):format(op)
+	local ms, err = M.duration({ [name] = v }, name, level + 1, prefix)
+	if err then error(prefix .. err.message, level + 1) end
 	return ms
 end
 

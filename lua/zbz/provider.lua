@@ -220,7 +220,7 @@ local OWN = { key_prefix = true, deadline = true, clock = true }
 function M.open(open_store, opts, level)
 	local prefix, err = O.text(opts, "key_prefix", "")
 	if err then return nil, err end
-	local deadline, wrong = O.duration(opts, "deadline", level + 1)
+	local deadline, wrong = O.duration(opts, "deadline", level + 1, "zbz: a provider: ")
 	if wrong then return nil, wrong end
 	local store
 	store, err = open_store(O.copy(opts, OWN))

@@ -98,7 +98,7 @@ end
 ---@return true?, zbz.Error?
 function Cache:swap_provider(spec, opts)
 	O.check(opts, OPTIONS, "swap_provider", 2)
-	local deadline = O.duration_arg(opts and opts.deadline, "deadline", 2)
+	local deadline = O.duration_arg(opts and opts.deadline, "deadline", "swap_provider", 2)
 	if self.closed then return E.fail("closed", "the cache is closed", { op = "swap_provider" }) end
 	if spec == nil then error("zbz: swap_provider: which provider?", 2) end
 	if self.swapping then return E.fail("locked", "another swap of this cache is under way", { op = "swap_provider" }) end

@@ -261,8 +261,11 @@ function Table:counters()
 end
 function Table:prefix() return open(self, "prefix"):prefix() end
 function Table:close()
-	if self.bytes and self.bytes.close then self.bytes:close() end
+	local bytes = self.bytes
+	if not bytes then return end
+	self.env.cache:part(self)
 	self.bytes = nil
+	if bytes.close then bytes:close() end
 end
 Table.__close = Table.close
 function Table:__tostring() return ("zbz.Table %s"):format(self.env.name) end

@@ -39,7 +39,8 @@ local MOST_PLACES = 10000000
 local function places(n)
 	if n == nil or n == 0 then return nil end
 	if type(n) == "number" and n > 0 and n <= MOST_PLACES and n == math.floor(n) then return math.floor(n) end
-	return E.fail("invalid_config", ("l1: expects a number of entries from 0 to %d, got %s"):format(MOST_PLACES, tostring(n)),
+	return E.fail("invalid_config", ("l1: expects a number of entries from 0 to %d, got %s"):format(MOST_PLACES,
+		type(n) == "string" and ("%q"):format(n) or tostring(n)),
 		{ option = "l1" })
 end
 
@@ -50,12 +51,12 @@ local DURATIONS = { "deadline", "stale_ttl", "neg_ttl" }
 function M.read(opts, base, what, level)
 	O.check(opts, KNOWN, what, level + 1)
 	opts = opts or {}
-	local out = { given = opts }
-	local ttl, err = O.duration(opts, opts.ttl ~= nil and "ttl" or "default_ttl", level + 1)
+	local out, prefix = { given = opts }, ("zbz: %s: "):format(what)
+	local ttl, err = O.duration(opts, opts.ttl ~= nil and "ttl" or "default_ttl", level + 1, prefix)
 	if err then return nil, err end
 	out.ttl_ms = ttl or base.ttl_ms
 	for _, name in ipairs(DURATIONS) do
-		local ms, wrong = O.duration(opts, name, level + 1)
+		local ms, wrong = O.duration(opts, name, level + 1, prefix)
 		if wrong then return nil, wrong end
 		out[name .. "_ms"] = ms or base[name .. "_ms"]
 	end

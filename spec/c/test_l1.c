@@ -1,4 +1,7 @@
 /* The places of an L1 over a table: their bound, what a hit is, what ends every copy. */
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "faults.h"
 #include "l1_rig.h"
 
@@ -118,6 +121,27 @@ static void a_swap_and_a_close_end_every_copy(void) {
 	teardown();
 }
 
+/* A child hears of no change that its parent is told of: what it reads anew counts there, what the parent kept does not. */
+static void a_child_keeps_nothing_of_its_parent(void) {
+	uint32_t place, stamp;
+	zbz_l1 *l1;
+	int status = -1;
+	pid_t pid;
+	setup("provider=memory");
+	CHECK(zbz_l1_new(table, 10, &l1, &err) == ZBZ_OK && set("k", "v") == ZBZ_OK);
+	place = keep_as(l1, "k", &stamp);
+	pid = fork();
+	if (pid == 0) {
+		bool fine = !zbz_l1_hit(l1, place, stamp);
+		place = keep_as(l1, "k", &stamp);
+		_exit(fine && place != 0 && zbz_l1_hit(l1, place, stamp) ? 0 : 1);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	CHECK(zbz_l1_hit(l1, place, stamp));
+	zbz_l1_free(l1);
+	teardown();
+}
+
 static void failing_allocations(void) {
 	long live;
 	for (long n = 1; n < 60; n++) {
@@ -146,6 +170,7 @@ int main(void) {
 	RUN(hits_end_with_the_value);
 	RUN(the_logical_end_counts);
 	RUN(a_swap_and_a_close_end_every_copy);
+	RUN(a_child_keeps_nothing_of_its_parent);
 	RUN(failing_allocations);
 	return DONE();
 }

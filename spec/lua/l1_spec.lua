@@ -139,7 +139,7 @@ for name, spec in pairs(PROVIDERS) do
 			local kept = 0
 			for _ in pairs(small.index) do kept = kept + 1 end
 			assert.is_true(kept <= 10, kept .. " kept")
-			assert.is_true(#small.keys <= 10)
+			assert.is_true(#small.key_at <= 10)
 			local before = small:stats().l1_hits
 			assert.are.equal(1, small:get("k1"))
 			assert.are.equal(before + 1, small:stats().l1_hits)
@@ -303,6 +303,30 @@ describe("l1 over a layer", function()
 		t:delete("k")
 		assert.is_nil(t:get("k"))
 		c:close()
+	end)
+
+	it("does not take the end of a copy for that of the value: what is young is not refreshed", function()
+		local far = assert(zbz.cache.provider("shared", { size = "1MB", zone = "far-refresh" }))
+		local c = open{ provider = "multitier", l1 = { provider = "memory" }, l1_ttl = "5s", l2 = far }
+		local t = assert(c:table("t", { l1 = 10, ttl = "1h", refresh_at = 0.5 }))
+		local loads = 0
+		local function load()
+			loads = loads + 1
+			return { loads }
+		end
+		for _ = 1, 5 do
+			t:fetch("k", load)
+			zbz.poll(0)
+		end
+		assert.are.equal(1, loads)
+		t:expire("k", 1000) -- less than half of its life
+		for _ = 1, 10 do
+			if loads < 2 then t:fetch("k", load) end
+			zbz.poll(0)
+		end
+		assert.are.equal(2, loads)
+		c:close()
+		far:close()
 	end)
 end)
 

@@ -44,7 +44,9 @@ typedef struct zbz_meta {
 typedef struct zbz_seen {
 	const volatile uint32_t *word;
 	uint32_t seq;
+	bool capped;       /* expire_at is only how long it may be kept; the value itself lives until ends_at */
 	int64_t expire_at; /* wall ms; ZBZ_NO_EXPIRY */
+	int64_t ends_at;   /* the same; -1: not known */
 	bool (*look)(
 	    struct zbz_seen
 	        *seen); /* true: it stands, and seq is what *word was; any thread. NULL: a word that moved is the end */

@@ -23,7 +23,7 @@ if not pcall(ffi.typeof, "zbz_door") then
 			double hits; const volatile uint32_t *cache_epoch; uint8_t *used; uint32_t epoch, generation;
 		} zbz_l1_face;
 		typedef struct zbz_table_box { void *others[5]; zbz_l1_face *l1; } zbz_table_box;
-		typedef struct zbz_table_shell { zbz_table_box *box; } zbz_table_shell;
+		typedef struct zbz_table_shell { union { zbz_table_box *box; uint32_t there; }; } zbz_table_shell;
 		typedef int32_t (*zbz_door_read)(void *self, const char *key, uint32_t n, zbz_door *door);
 		typedef int32_t (*zbz_door_hit)(void *self, uint32_t place, uint32_t stamp, zbz_door *door);
 		typedef struct zbz_door_time { long s, ns; } zbz_door_time;
@@ -51,20 +51,24 @@ local cast, tonumber = ffi.cast, tonumber
 local C, time, REALTIME_COARSE, NEVER = ffi.C, ffi.new("zbz_door_time"), 5, math.huge
 local words = ffi.new("const volatile uint32_t *") -- all there are: from address 0
 
---- Notes in an L1 what its C face is, or that it has none any more (handle nil): what is reached through it lives while the handle does.
+--- Notes in an L1 what its C face is, or that it has none any more (handle nil): what is reached through it lives until the handle's
+--- finalizer has run, which may be before that of another object that reads the table. `shell.there` tells then: half of an address, and
+--- so a number, which costs no object.
 function M.l1_face(self, handle)
-	self.face = handle and cast(SHELL, handle).box.l1
+	self.shell = handle and cast(SHELL, handle)
+	self.face = handle and self.shell.box.l1
 	self.used, self.cache_epoch = handle and self.face.used, handle and self.face.cache_epoch
 end
 
 --- The generation of an L1: what was kept in another is gone.
 function M.l1_generation(self)
-	return self.face and not door.closed and self.face.generation or 0
+	return self.face and self.shell.there ~= 0 and not door.closed and self.face.generation or 0
 end
 
 local function ask(self, place, base)
 	local stamp = self.stamps[place]
-	if stamp == nil or door_hit(self.bytes, place, stamp, door) == 0 then return false end -- nil: forgotten in the middle of a call
+	if stamp == nil or not self.face then return false end -- forgotten, closed or swapped in the middle of a call
+	if door_hit(self.bytes, place, stamp, door) == 0 then return false end
 	self.slots[base + 3] = door.n
 	return true
 end
@@ -80,11 +84,16 @@ end
 --- Once the time is known nothing here makes an object, interpreted neither: a finalizer that came might close the table, and the
 --- addresses would be worth nothing.
 function M.l1_hit(self, place)
-	local base = 4 * place
-	local now = self.slots[base + 1] == NEVER and 0 or wall()
+	local base, now = 4 * place, 0
+	if self.slots[base + 1] ~= NEVER then
+		local stamp = self.stamps[place]
+		now = wall()
+		if self.stamps[place] ~= stamp then return false end -- a finalizer has read, and the place is another value's
+	end
 	local slots, face = self.slots, self.face
 	local word = slots[base + 2]
-	if face and not door.closed and word and word ~= 0 and face.generation == self.generation and self.cache_epoch[0] == face.epoch
+	if face and self.shell.there ~= 0 and not door.closed and word and word ~= 0
+		and face.generation == self.generation and self.cache_epoch[0] == face.epoch
 		and words[word] == slots[base + 3] and now < slots[base + 1] then
 		self.used[place - 1] = 1
 		face.hits = face.hits + 1

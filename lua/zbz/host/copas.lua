@@ -230,7 +230,7 @@ local function steps_until(till, wanted)
 end
 
 function M.poll(seconds)
-	local ms = O.duration_arg(seconds or 0, "timeout", 2)
+	local ms = O.duration_arg(seconds or 0, "timeout", "poll", 2)
 	local n = loop.drain(M)
 	if n > 0 or ms == 0 or coroutine.isyieldable() then return n end
 	local ok, err = M.start()
@@ -242,7 +242,7 @@ end
 
 --- Runs copas until zbz.stop(), or for `seconds`.
 function M.run(seconds)
-	local till = seconds and core.mono() + O.duration_arg(seconds, "timeout", 2)
+	local till = seconds and core.mono() + O.duration_arg(seconds, "timeout", "run", 2)
 	local ok, err = M.start()
 	if not ok then return nil, err end
 	return steps_until(till, function() return lasting end)

@@ -70,7 +70,7 @@ end
 M.defer = M.spawn
 
 function M.poll(seconds)
-	local ms = O.duration_arg(seconds or 0, "timeout", 2)
+	local ms = O.duration_arg(seconds or 0, "timeout", "poll", 2)
 	local n = loop.drain(M)
 	if n > 0 then return n end
 	local till = cqueues.monotime() + ms / 1000
@@ -89,9 +89,10 @@ end
 
 --- Runs the controller until zbz.stop(), or for `seconds`.
 function M.run(seconds)
-	local till = seconds and cqueues.monotime() + O.duration_arg(seconds, "timeout", 2) / 1000
+	local till = seconds and cqueues.monotime() + O.duration_arg(seconds, "timeout", "run", 2) / 1000
+	local fine, why = M.start()
+	if not fine then return nil, why end
 	lasting = true
-	M.start()
 	while lasting do
 		local left = till and till - cqueues.monotime() or 1
 		if left <= 0 then break end

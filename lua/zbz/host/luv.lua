@@ -68,7 +68,7 @@ end
 M.defer = M.spawn
 
 function M.poll(seconds)
-	local ms = O.duration_arg(seconds or 0, "timeout", 2)
+	local ms = O.duration_arg(seconds or 0, "timeout", "poll", 2)
 	local n = loop.drain(M)
 	if n > 0 or ms == 0 then return n end
 	local ok, err = M.start()
@@ -86,6 +86,7 @@ end
 
 --- Runs the loop until zbz.stop(), SIGINT or SIGTERM, or for `seconds`.
 function M.run(seconds)
+	local ms = O.duration_arg(seconds, "timeout", "run", 2)
 	local ok, err = M.start()
 	if not ok then return nil, err end
 	local stopped, handles = true, {}
@@ -99,9 +100,9 @@ function M.run(seconds)
 		h:unref()
 		handles[#handles + 1] = h
 	end
-	if seconds then
+	if ms then
 		local timer = uv.new_timer()
-		timer:start(O.duration_arg(seconds, "timeout", 2), 0, function()
+		timer:start(ms, 0, function()
 			stopped = false
 			uv.stop()
 		end)

@@ -43,7 +43,7 @@ end
 
 --- Hands over what is waiting; when nothing is, waits up to `seconds` (none: does not wait). Number of things done.
 function M.poll(seconds)
-	local ms = O.duration_arg(seconds or 0, "timeout", 2)
+	local ms = O.duration_arg(seconds or 0, "timeout", "poll", 2)
 	if seconds == math.huge then ms = 86400000 end
 	local n = run_queued()
 	local wait = n == 0 and ms or 0
@@ -60,7 +60,7 @@ end
 
 --- Polls until zbz.stop() is called, or for `seconds`. True when it was stopped; by SIGINT or SIGTERM: true and the name.
 function M.run(seconds)
-	local till = seconds and core.mono() + O.duration_arg(seconds, "timeout", 2)
+	local till = seconds and core.mono() + O.duration_arg(seconds, "timeout", "run", 2)
 	local signal, err
 	running = true
 	core.signals_begin()
