@@ -188,20 +188,32 @@ static void add_place(lua_State *L, door *d) {
 	}
 }
 
+static void push_or_nil(lua_State *L, int idx) {
+	if (idx != 0)
+		lua_pushvalue(L, idx);
+	else
+		lua_pushnil(L);
+}
+
 /* Processors of the Lua part see a table of fields and give another. */
 static void process(lua_State *L, door *d) {
+	int i;
 	zbz_push_slot(L, ZBZ_SLOT_LOG_CALLS);
 	lua_rawgeti(L, -1, ZBZ_LOG_PROCESS);
 	lua_remove(L, -2);
 	lua_pushvalue(L, d->msg);
 	lua_pushvalue(L, d->fields);
-	if (lua_pcall(L, 2, 2, 0) != 0) {
+	push_or_nil(L, d->caller);
+	push_or_nil(L, d->traceback);
+	if (lua_pcall(L, 4, 4, 0) != 0) {
 		lua_pop(L, 1); /* rather nothing than what should not be seen */
 		lua_pushliteral(L, "(a processor of the log failed)");
-		lua_pushnil(L);
+		for (i = 0; i < 3; i++) lua_pushnil(L);
 	}
-	d->msg = lua_gettop(L) - 1;
+	d->msg = lua_gettop(L) - 3;
 	d->fields = d->msg + 1;
+	d->caller = lua_isstring(L, d->msg + 2) ? d->msg + 2 : 0;
+	d->traceback = lua_isstring(L, d->msg + 3) ? d->msg + 3 : 0;
 }
 
 static void write_slowly(lua_State *L, zbz_bind *b, door *d, zbz_log_call *c, zbz_buf *line) {

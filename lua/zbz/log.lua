@@ -118,8 +118,8 @@ local function read_misc(opts, new, level)
 		end
 		new.duration_ms = opts.duration_format == "ms"
 	end
-	local why = type(opts.durations) == "table" and O.overlooked(opts.durations)
-	if why then return fail("durations", why) end
+	local hole = type(opts.durations) == "table" and O.overlooked(opts.durations)
+	if hole then return fail("durations", hole) end
 	for _, name in ipairs(type(opts.durations) == "table" and opts.durations or { opts.durations or nil }) do
 		if type(opts.durations) ~= "table" or type(name) ~= "string" then
 			return fail("durations", "expects a list of names, or false")

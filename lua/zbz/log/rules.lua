@@ -60,8 +60,8 @@ local function add_field(list, field, v)
 	elseif next(v) == nil then
 		return "is an empty table: a list of values, or {min=, max=, exists=}"
 	elseif v[1] ~= nil then
-		local why = O.overlooked(v)
-		if why then return why end
+		local hole = O.overlooked(v)
+		if hole then return hole end
 		for i, one in ipairs(v) do
 			local c, why = condition(field, one)
 			if not c then return why end
