@@ -3,40 +3,7 @@
 
 #include <stdlib.h>
 
-/* ---- 1. After the record: what Lua has to do itself ---- */
-
-/* Functions of the Lua part never raise; what they are given was redacted by the formatter. */
-static void deliver(lua_State *L, zbz_logger_box *box, zbz_level level, uint64_t own, zbz_buf *line) {
-	zbz_bytes name = zbz_logger_name(box->logger);
-	int i;
-	zbz_push_slot(L, ZBZ_SLOT_LOG_CALLS);
-	lua_rawgeti(L, -1, ZBZ_LOG_DELIVER);
-	lua_remove(L, -2);
-	lua_pushlstring(L, line->p, line->n);
-	lua_pushstring(L, zbz_level_name(level));
-	lua_pushlstring(L, name.p, name.n);
-	lua_newtable(L);
-	for (i = 0; i < ZBZ_LOG_OUTPUTS_MAX; i++) {
-		if ((own >> i & 1) == 0) continue;
-		lua_pushinteger(L, i + 1);
-		lua_rawseti(L, -2, (int)lua_rawlen(L, -2) + 1);
-	}
-	if (lua_pcall(L, 4, 0, 0) != 0) lua_pop(L, 1);
-}
-
-void zbz_log_finish(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, zbz_bytes msg, zbz_log_call *c,
-                    bool ordered, zbz_buf *line) {
-	uint64_t own;
-	bool ok;
-	zbz_call_settle(c);
-	own = zbz_logger_write(box->logger, level, msg, c->fields, c->n + (c->cut ? 1 : 0), ordered);
-	if (line == NULL) return;
-	ok = own != 0 && zbz_logger_render(box->logger, ZBZ_FORMAT_JSON, line, NULL) == ZBZ_OK;
-	if (ok) deliver(L, box, level, own, line);
-	zbz_scratch_give(b, line);
-}
-
-/* ---- 2. The table form ---- */
+/* ---- 1. The table form ---- */
 
 typedef struct door {
 	zbz_logger_box *box;
@@ -308,7 +275,7 @@ static int make_plain(lua_State *L) {
 	return 1;
 }
 
-/* ---- 3. Bound fields ---- */
+/* ---- 2. Bound fields ---- */
 
 void zbz_logger_push_like(lua_State *L, int idx, zbz_logger *logger);
 

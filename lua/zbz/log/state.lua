@@ -73,6 +73,7 @@ local function limits(opts, out)
 		if tostring(d):match("^%s*%-") then return fail("dedup", "a duration cannot be negative") end
 		local ms, err = O.duration({ dedup = d == true and "1s" or d }, "dedup", 2)
 		if err then return nil, err end
+		if d == math.huge then return fail("dedup", "expects a time with an end: false turns it off") end
 		out.dedup_ms = ms
 	end
 	return true
