@@ -323,8 +323,9 @@ function M.stats()
 		s.outputs[out.name] = out.handle and out.handle:stats() or { calls = true }
 		s.outputs[out.name].type = out.spec.type
 	end
-	local last = deliver.last_error
-	s.functions = { calls = deliver.counts.calls, errors = deliver.counts.errors, last_error = last and tostring(last) }
+	local shown, text = pcall(tostring, deliver.last_error)
+	s.functions = { calls = deliver.counts.calls, errors = deliver.counts.errors,
+		last_error = deliver.last_error ~= nil and (shown and text or "(an error that cannot be shown)") or nil }
 	return s
 end
 

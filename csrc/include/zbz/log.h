@@ -246,6 +246,10 @@ ZBZ_API void zbz_logger_settle(zbz_logger *l);
  * line as JSON, good until the next call. 0: there are no more. */
 ZBZ_API uint64_t zbz_logger_note(const zbz_logger *l, size_t i, zbz_level *level, zbz_bytes *line);
 
+/* Appends a line that the caller has made, with its \n (one that is there already counts): no byte of it begins another line, commands a
+ * terminal or is no UTF-8. */
+ZBZ_API zbz_status zbz_log_tame(zbz_bytes line, zbz_buf *out, zbz_err *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,7 +3,8 @@
 local core = require("zbz.core")
 local values = require("zbz.log.values")
 
-local M = { outputs = {}, processors = {}, patterns = {}, predicates = {}, counts = { calls = 0, errors = 0 }, last_error = nil }
+local M = { outputs = {}, processors = {}, patterns = {}, predicates = {}, counts = { calls = 0, errors = 0 }, last_error = nil,
+	max_record = 65536 }
 
 local NAMES = { "time", "level", "logger", "message", "truncated" }
 local KNOWN = {}
@@ -28,25 +29,18 @@ local function attempt(fn, ...)
 	return false
 end
 
-local ESCAPES = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
-
 --- One line, whatever a formatter made of it.
-local function line_of(text)
-	text = text:gsub("\n$", "", 1)
-	return (text:gsub("[%c\127]", function(c) return ESCAPES[c] or ("\\u%04x"):format(c:byte()) end)
-		:gsub("\194([\128-\159])", function(c) return ("\\u%04x"):format(c:byte()) end)) .. "\n"
-end
-
 local function text_of(formatter, record)
 	local text = formatter(record)
 	if type(text) ~= "string" then error("a formatter returned a " .. type(text) .. " in place of text") end
-	return text
+	if #text > M.max_record then error(("a formatter returned %d bytes, more than max_record"):format(#text)) end
+	return core.log_line(text)
 end
 
---- nil when the formatter fails: the record is then written as JSON, rather than lost.
+--- nil when the formatter fails, or makes more than a record may have: the record is then written as JSON, rather than lost.
 local function formatted(formatter, record)
 	local ok, text = attempt(text_of, formatter, record)
-	return ok and line_of(text) or nil
+	return ok and text or nil
 end
 
 local delivering, processing = false, false

@@ -214,6 +214,7 @@ function M.apply(new, op)
 	end
 	if new.listener then deliver.outputs[#set.list + 1] = { fn = function(_, record) new.listener(record) end } end
 	deliver.predicates = settings.functions
+	deliver.max_record = new.max_record or 65536
 	deliver.patterns = new.redact and new.redact.patterns or {}
 	local own, processed = next(deliver.outputs) ~= nil, next(deliver.processors) ~= nil or #deliver.patterns > 0
 	local judged = #settings.functions > 0
