@@ -84,7 +84,7 @@ local function split_outputs(opts, new)
 	local root_opts = {}
 	for k in pairs(L.OPTIONS) do root_opts[k] = opts[k] end
 	local list = {}
-	if type(opts.outputs) == "table" and opts.outputs.type == nil and opts.outputs.fn == nil then
+	if type(opts.outputs) == "table" and opts.outputs.type == nil then
 		local why = O.overlooked(opts.outputs, true)
 		if why then return fail("outputs", why) end
 		for i, x in ipairs(opts.outputs) do list[i] = x end

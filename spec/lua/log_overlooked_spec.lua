@@ -54,6 +54,14 @@ describe("a configuration of the log that would be overlooked", function()
 		where(0 / 0, "a: nothing equals NaN")
 	end)
 
+	it("is not an output named fn", function()
+		local heard = 0
+		assert(log.configure{ outputs = { { type = "memory", name = "m" }, fn = { fn = function() heard = heard + 1 end } },
+			routes = { { logger = "a", to = { "fn", "m" } } } })
+		log.logger("a"):info("x")
+		assert.are.same({ 1, 1 }, { heard, #log.drain("m") })
+	end)
+
 	it("is refused in limits", function()
 		for _, v in ipairs{ 0 / 0, 1 / 0, 1.5, 1e300 } do
 			refused({ sampling = { initial = v } }, "sampling: initial and thereafter are whole numbers")
