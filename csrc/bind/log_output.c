@@ -229,15 +229,9 @@ static const luaL_Reg methods[] = {
 	{ NULL, NULL },
 };
 static const luaL_Reg functions[] = {
-	{ "log_output", log_output },
-	{ "log_recover", log_recover },
-	{ "log_types", log_types },
-	{ "log_isatty", log_isatty },
-	{ "log_append", log_append },
-	{ "log_line", log_line },
-	{ "log_unseal", log_unseal },
-	{ "log_sealed_with", log_sealed_with },
-	{ NULL, NULL },
+	{ "log_output", log_output }, { "log_recover", log_recover },         { "log_types", log_types },
+	{ "log_isatty", log_isatty }, { "log_append", log_append },           { "log_line", log_line },
+	{ "log_unseal", log_unseal }, { "log_sealed_with", log_sealed_with }, { NULL, NULL },
 };
 
 void zbz_open_log_output(lua_State *L) {
