@@ -139,7 +139,7 @@ static int log_habits(lua_State *L) {
 }
 
 static int log_settle(lua_State *L) {
-	zbz_logger_settle(logger_arg(L, "log_settle")->logger);
+	zbz_log_settle(L, zbz_bind_of(L), logger_arg(L, "log_settle"));
 	return 0;
 }
 

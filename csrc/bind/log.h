@@ -71,6 +71,8 @@ uint64_t zbz_log_judge(lua_State *L, zbz_logger_box *box, zbz_level level, int f
  * Lua's runs between the write and the rendering: both use what the fields borrow. */
 void zbz_log_finish(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, zbz_bytes msg, zbz_log_call *c,
                     bool ordered, zbz_buf *line);
+/* Tells what is counted of the logger. */
+void zbz_log_settle(lua_State *L, zbz_bind *b, zbz_logger_box *box);
 
 /* ---- parts ---- */
 

@@ -105,6 +105,16 @@ static int log_append(lua_State *L) {
 	return 1;
 }
 
+/* log_line(text): as one line, that no terminal obeys */
+static int log_line(lua_State *L) {
+	zbz_bytes text = zbz_string_arg(L, 1, "line", "the text");
+	zbz_buf *line = zbz_scratch_take(L, zbz_bind_of(L));
+	zbz_status status = zbz_log_tame(text, line, NULL);
+	if (status == ZBZ_OK) lua_pushlstring(L, line->p, line->n);
+	zbz_scratch_give(zbz_bind_of(L), line);
+	return status == ZBZ_OK ? 1 : luaL_error(L, "zbz: line: out of memory");
+}
+
 /* read(clear): what a memory output holds */
 static int output_read(lua_State *L) {
 	zbz_output_box *box = output_arg(L, "read");
@@ -248,9 +258,16 @@ static const luaL_Reg methods[] = {
 	{ NULL, NULL },
 };
 static const luaL_Reg functions[] = {
-	{ "log_output", log_output }, { "log_recover", log_recover },         { "log_types", log_types },
-	{ "log_isatty", log_isatty }, { "log_append", log_append },           { "log_account", log_account },
-	{ "log_unseal", log_unseal }, { "log_sealed_with", log_sealed_with }, { NULL, NULL },
+	{ "log_output", log_output },
+	{ "log_recover", log_recover },
+	{ "log_types", log_types },
+	{ "log_isatty", log_isatty },
+	{ "log_append", log_append },
+	{ "log_account", log_account },
+	{ "log_line", log_line },
+	{ "log_unseal", log_unseal },
+	{ "log_sealed_with", log_sealed_with },
+	{ NULL, NULL },
 };
 
 void zbz_open_log_output(lua_State *L) {

@@ -3,40 +3,7 @@
 
 #include <stdlib.h>
 
-/* ---- 1. After the record: what Lua has to do itself ---- */
-
-/* Functions of the Lua part never raise; what they are given was redacted by the formatter. */
-static void deliver(lua_State *L, zbz_logger_box *box, zbz_level level, uint64_t own, zbz_buf *line) {
-	zbz_bytes name = zbz_logger_name(box->logger);
-	int i;
-	zbz_push_slot(L, ZBZ_SLOT_LOG_CALLS);
-	lua_rawgeti(L, -1, ZBZ_LOG_DELIVER);
-	lua_remove(L, -2);
-	lua_pushlstring(L, line->p, line->n);
-	lua_pushstring(L, zbz_level_name(level));
-	lua_pushlstring(L, name.p, name.n);
-	lua_newtable(L);
-	for (i = 0; i < ZBZ_LOG_OUTPUTS_MAX; i++) {
-		if ((own >> i & 1) == 0) continue;
-		lua_pushinteger(L, i + 1);
-		lua_rawseti(L, -2, (int)lua_rawlen(L, -2) + 1);
-	}
-	if (lua_pcall(L, 4, 0, 0) != 0) lua_pop(L, 1);
-}
-
-void zbz_log_finish(lua_State *L, zbz_bind *b, zbz_logger_box *box, zbz_level level, zbz_bytes msg, zbz_log_call *c,
-                    bool ordered, zbz_buf *line) {
-	uint64_t own;
-	bool ok;
-	zbz_call_settle(c);
-	own = zbz_logger_write(box->logger, level, msg, c->fields, c->n + (c->cut ? 1 : 0), ordered);
-	if (line == NULL) return;
-	ok = own != 0 && zbz_logger_render(box->logger, ZBZ_FORMAT_JSON, line, NULL) == ZBZ_OK;
-	if (ok) deliver(L, box, level, own, line);
-	zbz_scratch_give(b, line);
-}
-
-/* ---- 2. The table form ---- */
+/* ---- 1. The table form ---- */
 
 typedef struct door {
 	zbz_logger_box *box;
@@ -188,20 +155,32 @@ static void add_place(lua_State *L, door *d) {
 	}
 }
 
+static void push_or_nil(lua_State *L, int idx) {
+	if (idx != 0)
+		lua_pushvalue(L, idx);
+	else
+		lua_pushnil(L);
+}
+
 /* Processors of the Lua part see a table of fields and give another. */
 static void process(lua_State *L, door *d) {
+	int i;
 	zbz_push_slot(L, ZBZ_SLOT_LOG_CALLS);
 	lua_rawgeti(L, -1, ZBZ_LOG_PROCESS);
 	lua_remove(L, -2);
 	lua_pushvalue(L, d->msg);
 	lua_pushvalue(L, d->fields);
-	if (lua_pcall(L, 2, 2, 0) != 0) {
+	push_or_nil(L, d->caller);
+	push_or_nil(L, d->traceback);
+	if (lua_pcall(L, 4, 4, 0) != 0) {
 		lua_pop(L, 1); /* rather nothing than what should not be seen */
 		lua_pushliteral(L, "(a processor of the log failed)");
-		lua_pushnil(L);
+		for (i = 0; i < 3; i++) lua_pushnil(L);
 	}
-	d->msg = lua_gettop(L) - 1;
+	d->msg = lua_gettop(L) - 3;
 	d->fields = d->msg + 1;
+	d->caller = lua_isstring(L, d->msg + 2) ? d->msg + 2 : 0;
+	d->traceback = lua_isstring(L, d->msg + 3) ? d->msg + 3 : 0;
 }
 
 static void write_slowly(lua_State *L, zbz_bind *b, door *d, zbz_log_call *c, zbz_buf *line) {
@@ -296,7 +275,7 @@ static int make_plain(lua_State *L) {
 	return 1;
 }
 
-/* ---- 3. Bound fields ---- */
+/* ---- 2. Bound fields ---- */
 
 void zbz_logger_push_like(lua_State *L, int idx, zbz_logger *logger);
 

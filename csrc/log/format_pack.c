@@ -72,21 +72,64 @@ static bool put_name(writer *w, zbz_bytes *in) {
 	return put(w, "\"", 1) && put_scalar(w, &item) && put(w, "\"", 1);
 }
 
-static bool put_members(writer *w, zbz_bytes *in, const zbz_item *item, int depth) {
-	bool map = item->kind == ZBZ_ITEM_MAP;
-	if (depth >= ZBZ_NEST_MAX || !put(w, map ? "{" : "[", 1)) return false;
-	for (size_t i = 0; i < item->n; i++) {
+#define NAMES 128 /* of one map that are told apart from those behind them; Lua's tables have fewer */
+
+typedef struct shown_names {
+	struct {
+		uint32_t at, n;
+	} list[NAMES];
+	size_t n;
+} shown_names;
+
+/* A name as it is written, from `from` on: numbers and texts, and bytes that are no text, may look alike. */
+static bool is_new(shown_names *names, const writer *w, const char *begin, const char *from) {
+	uint32_t at = (uint32_t)(from - begin), n = (uint32_t)(w->p - from);
+	for (size_t i = 0; i < names->n; i++) {
+		if (names->list[i].n == n && memcmp(begin + names->list[i].at, from, n) == 0) return false;
+	}
+	if (names->n < NAMES) {
+		names->list[names->n].at = at;
+		names->list[names->n++].n = n;
+	}
+	return true;
+}
+
+static bool put_list(writer *w, zbz_bytes *in, size_t n, int depth) {
+	if (!put(w, "[", 1)) return false;
+	for (size_t i = 0; i < n; i++) {
 		if (i > 0 && !put(w, ",", 1)) return false;
-		if (map && !(put_name(w, in) && put(w, ":", 1))) return false;
 		if (!put_value(w, in, depth + 1)) return false;
 	}
-	return put(w, map ? "}" : "]", 1);
+	return put(w, "]", 1);
+}
+
+/* A name once: the first that looks so. */
+static bool put_map(writer *w, zbz_bytes *in, size_t n, int depth) {
+	shown_names names;
+	const char *begin = w->p;
+	names.n = 0;
+	if (!put(w, "{", 1)) return false;
+	for (size_t i = 0; i < n; i++) {
+		char *before = w->p, *from;
+		if (i > 0 && !put(w, ",", 1)) return false;
+		from = w->p;
+		if (!put_name(w, in)) return false;
+		if (is_new(&names, w, begin, from)) {
+			if (!put(w, ":", 1) || !put_value(w, in, depth + 1)) return false;
+		} else {
+			w->p = before;
+			if (!zbz_unpack_skip(in)) return false;
+		}
+	}
+	return put(w, "}", 1);
 }
 
 static bool put_value(writer *w, zbz_bytes *in, int depth) {
 	zbz_item item;
 	if (!zbz_unpack(in, &item)) return false;
-	if (item.kind >= ZBZ_ITEM_ARRAY) return put_members(w, in, &item, depth);
+	if (item.kind >= ZBZ_ITEM_ARRAY && depth >= ZBZ_NEST_MAX) return false;
+	if (item.kind == ZBZ_ITEM_ARRAY) return put_list(w, in, item.n, depth);
+	if (item.kind == ZBZ_ITEM_MAP) return put_map(w, in, item.n, depth);
 	return item.kind == ZBZ_ITEM_TEXT ? put_text(w, item.v.s) : put_scalar(w, &item);
 }
 

@@ -27,10 +27,19 @@ static char *put_text(char *p, char *end, zbz_bytes s, bool *cut) {
 	return zbz_put(p - 1, "...\"", 4);
 }
 
+/* With quotes where its padding would look like the end of a name. */
 static char *put_bytes(char *p, char *end, zbz_bytes s, bool *cut) {
 	size_t most = (size_t)(end - p) > 16 ? ((size_t)(end - p) - 16) / 4 * 3 : 0;
-	if (s.n > most) *cut = true;
-	return zbz_put_base64(p, s.p, s.n > most ? most : s.n);
+	bool quoted;
+	if (s.n > most) {
+		*cut = true;
+		s.n = most;
+	}
+	quoted = s.n % 3 != 0 || s.n == 0;
+	if (quoted) *p++ = '"';
+	p = zbz_put_base64(p, s.p, s.n);
+	if (quoted) *p++ = '"';
+	return p;
 }
 
 /* People read {"a":1} better than "{\"a\":1}". */

@@ -92,8 +92,9 @@ typedef struct zbz_log_limits {
 	int64_t tokens_at;
 	double tokens;
 	bool started;
-	uint64_t limited; /* not told yet */
-	uint64_t hash, repeats;
+	uint64_t limited;              /* not told yet */
+	uint64_t hash, repeats, bound; /* bound: of the bound fields alone */
+	bool shown;                    /* the first of the row */
 	int64_t first_at;
 	zbz_level level;
 	size_t msg_n;
@@ -144,6 +145,13 @@ typedef struct zbz_log_keys {
 	size_t n;
 } zbz_log_keys;
 
+/* A record about records, for outputs that the caller writes himself. */
+typedef struct zbz_log_note {
+	uint64_t own;
+	zbz_level level;
+	size_t from, n; /* in the view's `noted` */
+} zbz_log_note;
+
 struct zbz_log_view {
 	zbz_log_view *next;
 	zbz_log *log;
@@ -156,6 +164,9 @@ struct zbz_log_view {
 	char date[ZBZ_DATE_TEXT + 1];
 	uint64_t given; /* for the next record */
 	zbz_buf redacted, text, labels;
+	zbz_buf noted;         /* lines of the notes */
+	zbz_log_note notes[2]; /* of the call just ended: of repeats, and of what was over the rate */
+	size_t notes_n;
 	zbz_line last;
 	zbz_logger *last_of;
 	zbz_level last_level;

@@ -43,6 +43,17 @@ static zbz_bytes shown(zbz_bytes name, char room[ZBZ_KEY_BYTES], size_t *skip) {
 	return zbz_utf8_span(name.p, name.n) < name.n ? mend(name, room) : name;
 }
 
+/* Without what the patterns find in it; before it is cut, which would hide that from them. */
+static zbz_bytes scanned(const zbz_log_view *view, zbz_bytes name, char room[ZBZ_KEY_BYTES]) {
+	unsigned scan = view->snapshot->set.scan;
+	zbz_buf clean = { 0 };
+	if (scan == 0 || !zbz_redact_scan(scan, name, &clean)) return name;
+	name.n = clean.n < ZBZ_KEY_BYTES ? clean.n : ZBZ_KEY_BYTES;
+	if (name.n > 0) memcpy(room, clean.p, name.n);
+	zbz_buf_clear(&clean);
+	return zbz_b(room, name.n);
+}
+
 static char *put_plain(char *p, zbz_bytes name) {
 	size_t i = 0;
 	*p++ = ' ';
@@ -70,6 +81,12 @@ static bool is_duration(const zbz_log_settings *set, zbz_bytes name) {
 	return false;
 }
 
+/* If a rule fits this name of it. */
+static void hide(const zbz_log_view *view, zbz_log_key *k, zbz_bytes name) {
+	if (k->redact == ZBZ_REDACT_NONE) k->redact = (uint8_t)zbz_redact_of(view->snapshot, name);
+	k->special = k->special || k->redact != ZBZ_REDACT_NONE;
+}
+
 static zbz_log_key *make(const zbz_log_view *view, zbz_bytes name) {
 	zbz_log_key *k = zbz_malloc(sizeof(*k) + name.n + 6 * name.n + 32 + name.n + 24);
 	char *p;
@@ -85,9 +102,10 @@ static zbz_log_key *make(const zbz_log_view *view, zbz_bytes name) {
 	k->json_n = (uint16_t)(p - k->text - k->n);
 	p = put_plain(p, name);
 	k->plain_n = (uint16_t)(p - k->text - k->n - k->json_n);
-	k->redact = (uint8_t)zbz_redact_of(view->snapshot, name);
+	k->redact = ZBZ_REDACT_NONE;
 	k->duration = is_duration(&view->snapshot->set, name);
-	k->special = k->redact != ZBZ_REDACT_NONE || k->duration;
+	k->special = k->duration;
+	hide(view, k, name);
 	return k;
 }
 
@@ -111,10 +129,10 @@ static zbz_log_key_slot *slot_of(zbz_log_keys *keys, zbz_bytes name) {
 }
 
 static const zbz_log_key *learn(zbz_log_view *view, zbz_bytes name) {
-	char room[ZBZ_KEY_BYTES];
+	char room[ZBZ_KEY_BYTES], clean[ZBZ_KEY_BYTES];
 	zbz_log_keys *keys = &view->keys;
 	size_t skip;
-	zbz_bytes s = shown(name, room, &skip);
+	zbz_bytes s = shown(scanned(view, name, clean), room, &skip);
 	zbz_log_key_slot *slot = slot_of(keys, s);
 	zbz_log_key *k = slot->key;
 	if (k == NULL) {
@@ -125,6 +143,7 @@ static const zbz_log_key *learn(zbz_log_view *view, zbz_bytes name) {
 		slot->skip = 0;
 		keys->n++;
 	}
+	hide(view, k, name);
 	if (skip == 0) return k;
 	slot = slot_of(keys, name);
 	slot->key = k;

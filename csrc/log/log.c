@@ -135,6 +135,7 @@ void zbz_log_view_free(zbz_log_view *view) {
 	zbz_buf_clear(&view->redacted);
 	zbz_buf_clear(&view->text);
 	zbz_buf_clear(&view->labels);
+	zbz_buf_clear(&view->noted);
 	zbz_free(view);
 	zbz_log_collect(log);
 }

@@ -227,8 +227,22 @@ nomem: /* rather nothing than what should not be seen */
 
 /* ---- 4. Fields ---- */
 
-static zbz_status copy_item(zbz_bytes from, const zbz_bytes *rest, zbz_buf *out) {
-	return zbz_buf_append(out, from.p, from.n - rest->n, NULL);
+/* A card's number that came as a number. */
+static bool card_number(const zbz_log_snapshot *s, const zbz_field *f) {
+	char room[ZBZ_SCALAR_TEXT];
+	zbz_field digits = { NULL, ZBZ_FIELD_UINT, ZBZ_GUARD_NONE, { false } };
+	size_t n;
+	if ((s->set.scan & ZBZ_SCAN_CARD) == 0 || f->type < ZBZ_FIELD_INT || f->type > ZBZ_FIELD_DOUBLE) return false;
+	digits.v.u = f->v.u;
+	if (f->type == ZBZ_FIELD_INT && f->v.i < 0) return false;
+	if (f->type == ZBZ_FIELD_DOUBLE) {
+		if (!(f->v.d >= 1e12 && f->v.d < 1e19)) return false;
+		digits.v.u = (uint64_t)f->v.d;
+		if ((double)digits.v.u != f->v.d) return false;
+	}
+	if (digits.v.u < UINT64_C(1000000000000)) return false;
+	n = (size_t)(zbz_put_scalar(room, &digits, false) - room);
+	return card_at(room, room, room + n) == n;
 }
 
 static zbz_status put_value(const zbz_log_snapshot *s, zbz_bytes *in, int depth, zbz_buf *out);
@@ -262,21 +276,6 @@ static zbz_status put_hidden_item(const zbz_log_snapshot *s, zbz_redact how, zbz
 	return status;
 }
 
-static zbz_status put_map(const zbz_log_snapshot *s, zbz_bytes *in, size_t n, int depth, zbz_buf *out) {
-	zbz_status status = ZBZ_OK;
-	for (size_t i = 0; i < n && status == ZBZ_OK; i++) {
-		zbz_bytes from = *in;
-		zbz_item key;
-		zbz_redact how;
-		if (!zbz_unpack(in, &key)) return ZBZ_E_CORRUPT;
-		how = key.kind == ZBZ_ITEM_TEXT ? zbz_redact_of(s, key.v.s) : ZBZ_REDACT_NONE;
-		status = copy_item(from, in, out);
-		if (status != ZBZ_OK) return status;
-		status = how != ZBZ_REDACT_NONE ? put_hidden_item(s, how, in, out) : put_value(s, in, depth, out);
-	}
-	return status;
-}
-
 static zbz_status put_text(const zbz_log_snapshot *s, zbz_bytes text, zbz_buf *out) {
 	zbz_buf clean = { 0 };
 	zbz_status status;
@@ -286,13 +285,47 @@ static zbz_status put_text(const zbz_log_snapshot *s, zbz_bytes text, zbz_buf *o
 	return status;
 }
 
+static zbz_status put_number(const zbz_log_snapshot *s, const zbz_item *item, zbz_bytes as_it_is, zbz_buf *out) {
+	zbz_field f = { NULL, ZBZ_FIELD_NULL, ZBZ_GUARD_NONE, { false } };
+	if (item->kind == ZBZ_ITEM_INT) {
+		f.type = ZBZ_FIELD_INT;
+		f.v.i = item->v.i;
+	} else if (item->kind == ZBZ_ITEM_UINT) {
+		f.type = ZBZ_FIELD_UINT;
+		f.v.u = item->v.u;
+	} else if (item->kind == ZBZ_ITEM_DOUBLE) {
+		f.type = ZBZ_FIELD_DOUBLE;
+		f.v.d = item->v.d;
+	}
+	if (card_number(s, &f)) return zbz_pack_str(out, zbz_bstr("[card]"), NULL);
+	return zbz_buf_append(out, as_it_is.p, as_it_is.n, NULL);
+}
+
+static zbz_status put_map(const zbz_log_snapshot *s, zbz_bytes *in, size_t n, int depth, zbz_buf *out) {
+	zbz_status status = ZBZ_OK;
+	for (size_t i = 0; i < n && status == ZBZ_OK; i++) {
+		zbz_bytes from = *in;
+		zbz_item key;
+		zbz_redact how;
+		if (!zbz_unpack(in, &key)) return ZBZ_E_CORRUPT;
+		how = key.kind == ZBZ_ITEM_TEXT ? zbz_redact_of(s, key.v.s) : ZBZ_REDACT_NONE;
+		from.n -= in->n;
+		status = key.kind == ZBZ_ITEM_TEXT ? put_text(s, key.v.s, out) : put_number(s, &key, from, out);
+		if (status != ZBZ_OK) return status;
+		status = how != ZBZ_REDACT_NONE ? put_hidden_item(s, how, in, out) : put_value(s, in, depth, out);
+	}
+	return status;
+}
+
 static zbz_status put_value(const zbz_log_snapshot *s, zbz_bytes *in, int depth, zbz_buf *out) {
 	zbz_bytes from = *in;
 	zbz_item item;
 	zbz_status status;
 	if (depth > ZBZ_NEST_MAX || !zbz_unpack(in, &item)) return ZBZ_E_CORRUPT;
+	from.n -= in->n;
 	if (item.kind == ZBZ_ITEM_TEXT) return put_text(s, item.v.s, out);
-	status = copy_item(from, in, out);
+	if (item.kind < ZBZ_ITEM_TEXT) return put_number(s, &item, from, out);
+	status = zbz_buf_append(out, from.p, from.n, NULL);
 	if (item.kind == ZBZ_ITEM_MAP && status == ZBZ_OK) return put_map(s, in, item.n, depth + 1, out);
 	for (size_t i = 0; item.kind == ZBZ_ITEM_ARRAY && i < item.n && status == ZBZ_OK; i++)
 		status = put_value(s, in, depth + 1, out);
@@ -313,15 +346,10 @@ static zbz_redact how_of(const zbz_log_snapshot *s, const zbz_field *f) {
 	}
 }
 
-/* A card's number that came as a number. */
-static bool maybe_card(const zbz_log_snapshot *s, const zbz_field *f) {
-	return (s->set.scan & ZBZ_SCAN_CARD) != 0 && f->type == ZBZ_FIELD_INT && f->v.i >= INT64_C(1000000000000);
-}
-
 bool zbz_redact_wanted(const zbz_log_snapshot *s, const zbz_field *f) {
 	if (how_of(s, f) != ZBZ_REDACT_NONE) return true;
 	if (is_nested(f)) return s->set.redact_n > 0 || s->set.scan != 0;
-	return s->set.scan != 0 && (f->type == ZBZ_FIELD_TEXT || maybe_card(s, f));
+	return s->set.scan != 0 && (f->type == ZBZ_FIELD_TEXT || card_number(s, f));
 }
 
 /* What stands for a field that is not a text, for the hash of it. */
@@ -342,9 +370,11 @@ static bool redact_one(const zbz_log_snapshot *s, zbz_field *f, zbz_buf *room) {
 	} else if (is_nested(f)) {
 		status = put_value(s, &in, 0, room);
 	} else {
-		if (!zbz_redact_scan(s->set.scan, as_bytes(f, scalar), room)) return false;
+		bool number = f->type != ZBZ_FIELD_TEXT;
+		if (number ? !card_number(s, f) : !zbz_redact_scan(s->set.scan, in, room)) return false;
 		f->type = ZBZ_FIELD_TEXT;
-		return true;
+		if (!number) return true;
+		status = zbz_buf_append(room, "[card]", 6, NULL);
 	}
 	if (status != ZBZ_OK) f->type = ZBZ_FIELD_NULL;
 	return true;

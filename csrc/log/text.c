@@ -123,6 +123,18 @@ char *zbz_put_tame(char *p, const char *s, size_t n) {
 	return p;
 }
 
+zbz_status zbz_log_tame(zbz_bytes line, zbz_buf *out, zbz_err *err) {
+	zbz_status status;
+	char *end;
+	if (line.n > 0 && line.p[line.n - 1] == '\n') line.n--;
+	status = zbz_buf_reserve(out, 6 * line.n + 16, err);
+	if (status != ZBZ_OK) return status;
+	end = zbz_put_tame(out->p + out->n, line.n > 0 ? line.p : "", line.n);
+	*end++ = '\n';
+	out->n = (size_t)(end - out->p);
+	return ZBZ_OK;
+}
+
 size_t zbz_fit(const char *s, size_t n, size_t room) {
 	const char *at = s, *end = s + n;
 	char one[8];

@@ -1,4 +1,4 @@
-/* One call: which outputs, which limits, redaction, one formatting per format. */
+/* One call: which outputs, redaction, one formatting per format. */
 #include "logger.h"
 
 #include <zbz/pack.h>
@@ -7,7 +7,7 @@
 
 #define SECOND INT64_C(1000000000)
 
-static int64_t now(const zbz_log *log) {
+int64_t zbz_log_now(const zbz_log *log) {
 	struct timespec t;
 	if (log->clock != NULL) return zbz_wall(log->clock) * 1000000;
 	clock_gettime(CLOCK_REALTIME, &t);
@@ -60,7 +60,7 @@ static uint64_t choose(const zbz_log_node *node, zbz_level level, const zbz_log_
 	return out;
 }
 
-static uint64_t targets(zbz_logger *l, zbz_level level, const zbz_field *fields, size_t n) {
+uint64_t zbz_logger_targets(zbz_logger *l, zbz_level level, const zbz_field *fields, size_t n) {
 	zbz_field base[ZBZ_LOG_FIELDS_MAX];
 	zbz_log_facts facts = { fields, base, n, l->bound_n, l->node->view->given };
 	if (ZBZ_LIKELY(!l->node->choosy)) return l->node->targets[level];
@@ -223,8 +223,8 @@ static void clean(zbz_logger *l, zbz_field *fields, size_t n, zbz_bytes *msg) {
 	if (found) *msg = zbz_b(kept > 0 ? view->redacted.p : "", kept);
 }
 
-static uint64_t emit(zbz_logger *l, zbz_level level, int64_t at, uint64_t outputs, zbz_bytes msg, zbz_field *fields,
-                     size_t n, bool ordered, bool cut) {
+uint64_t zbz_logger_emit(zbz_logger *l, zbz_level level, int64_t at, uint64_t outputs, zbz_bytes msg, zbz_field *fields,
+                         size_t n, bool ordered, bool cut) {
 	zbz_log_view *view = l->node->view;
 	uint64_t own = outputs & view->snapshot->own;
 	zbz_field base[ZBZ_LOG_FIELDS_MAX];
@@ -265,64 +265,6 @@ static uint64_t emit(zbz_logger *l, zbz_level level, int64_t at, uint64_t output
 	return own;
 }
 
-/* A record of our own: about records. */
-static void note(zbz_logger *l, zbz_level level, int64_t at, zbz_bytes msg, const char *name, uint64_t count) {
-	zbz_log_view *view = l->node->view;
-	zbz_field f = { zbz_log_key_of(view, zbz_bstr(name)), ZBZ_FIELD_UINT, ZBZ_GUARD_NONE, { false } };
-	uint64_t outputs;
-	f.v.u = count;
-	outputs = targets(l, level, &f, 1) & ~view->snapshot->own;
-	if (outputs != 0) emit(l, level, at, outputs, msg, &f, 1, false, false);
-}
-
-static void tell_repeats(zbz_logger *l, int64_t at) {
-	zbz_log_limits *lim = &l->node->limits;
-	uint64_t n = lim->repeats;
-	if (n == 0) return;
-	lim->repeats = 0;
-	note(l, lim->level, at, zbz_b(lim->msg, lim->msg_n), "repeated", n);
-}
-
-/* true: this record is one of a row, and counted. */
-static bool repeats(zbz_logger *l, zbz_level level, int64_t at, zbz_bytes msg, const zbz_field *fields, size_t n) {
-	zbz_log_limits *lim = &l->node->limits;
-	uint64_t hash = zbz_limit_hash(level, msg, fields, n);
-	if (hash == lim->hash && at - lim->first_at < l->node->means.dedup_ms * 1000000 && at >= lim->first_at) {
-		lim->repeats++;
-		return true;
-	}
-	tell_repeats(l, at);
-	lim->hash = hash;
-	lim->first_at = at;
-	lim->level = level;
-	lim->msg_n = zbz_fit(msg.p, msg.n, sizeof lim->msg);
-	if (lim->msg_n > 0) memcpy(lim->msg, msg.p, lim->msg_n);
-	return false;
-}
-
-static bool admitted(zbz_logger *l, zbz_level level, int64_t at, zbz_bytes msg, const zbz_field *fields, size_t n) {
-	zbz_log_view *view = l->node->view;
-	zbz_log_limits *lim = &l->node->limits;
-	if (l->node->means.dedup_ms > 0 && repeats(l, level, at, msg, fields, n)) {
-		zbz_count(&view->tally.at->repeated);
-		return false;
-	}
-	switch (zbz_limit(lim, &l->node->means, at, level)) {
-	case ZBZ_SAMPLED_OUT: zbz_count(&view->tally.at->sampled); return false;
-	case ZBZ_OVER_RATE:
-		lim->limited++;
-		zbz_count(&view->tally.at->limited);
-		return false;
-	default: break;
-	}
-	if (lim->limited > 0) {
-		uint64_t missed = lim->limited;
-		lim->limited = 0;
-		note(l, ZBZ_LEVEL_WARN, at, zbz_bstr("records were over the rate limit"), "limited", missed);
-	}
-	return true;
-}
-
 static bool limited(const zbz_log_meaning *m) { return m->sample_first > 0 || m->rate > 0 || m->dedup_ms > 0; }
 
 static uint64_t write_record(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_field *fields, size_t n, bool ordered) {
@@ -331,18 +273,19 @@ static uint64_t write_record(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_
 	uint64_t outputs;
 	int64_t at;
 	if (msg.p == NULL) msg.p = "";
+	if (ZBZ_UNLIKELY(view->notes_n > 0)) zbz_notes_clear(view);
 	if ((unsigned)level >= ZBZ_LEVEL_OFF || (l->node->mask >> level & 1) == 0 || l->node->turn != view->turn) return 0;
 	if (cut) n = ZBZ_LOG_FIELDS_MAX;
 	if (l->bound_n > 0 && !zbz_logger_bind(l)) return 0;
-	outputs = targets(l, level, fields, n);
+	outputs = zbz_logger_targets(l, level, fields, n);
 	if (ZBZ_UNLIKELY(outputs == 0)) {
 		zbz_count(&view->tally.at->nowhere);
 		return 0;
 	}
-	at = now(view->log);
+	at = zbz_log_now(view->log);
 	if (at < 0) at = 0;
-	if (limited(&l->node->means) && !admitted(l, level, at, msg, fields, n)) return 0;
-	return emit(l, level, at, outputs, msg, fields, n, ordered, cut);
+	if (limited(&l->node->means) && !zbz_logger_admits(l, level, at, msg, fields, n)) return 0;
+	return zbz_logger_emit(l, level, at, outputs, msg, fields, n, ordered, cut);
 }
 
 uint64_t zbz_logger_write(zbz_logger *l, zbz_level level, zbz_bytes msg, zbz_field *fields, size_t n, bool ordered) {
@@ -366,19 +309,4 @@ zbz_status zbz_logger_render(zbz_logger *l, zbz_format format, zbz_buf *out, zbz
 	status = zbz_buf_reserve(out, room, err);
 	if (status == ZBZ_OK) out->n += zbz_line_write(&line, format, out->p + out->n, room, &cut);
 	return status;
-}
-
-void zbz_logger_settle(zbz_logger *l) {
-	unsigned turn;
-	int64_t at = now(l->node->view->log);
-	zbz_log_limits *lim = &l->node->limits;
-	zbz_logger_wants(l, ZBZ_LEVEL_FATAL, &turn);
-	if (l->node->turn != turn || (l->bound_n > 0 && !zbz_logger_bind(l))) return;
-	tell_repeats(l, at);
-	lim->hash = 0;
-	if (lim->limited > 0) {
-		uint64_t missed = lim->limited;
-		lim->limited = 0;
-		note(l, ZBZ_LEVEL_WARN, at, zbz_bstr("records were over the rate limit"), "limited", missed);
-	}
 }

@@ -216,8 +216,17 @@ static zbz_status file_mark(void *self, zbz_call *c, uint64_t least, zbz_sink_ma
 	if (status != ZBZ_OK) return status;
 	if (f->rotate_size > 0 && f->regular && f->stuck_until == 0 && *room > (uint64_t)f->rotate_size - f->size)
 		*room = f->size < (uint64_t)f->rotate_size ? (uint64_t)f->rotate_size - f->size : 0;
-	*mark = (zbz_sink_mark){ f->device, f->inode, f->size };
+	*mark = f->begun = (zbz_sink_mark){ f->device, f->inode, f->size };
+	f->put = f->whole = 0;
 	return ZBZ_OK;
+}
+
+/* Somebody who has emptied the file meanwhile, as one does with a full disk, has what was in it: the records that are whole do not come again. */
+static uint64_t there(zbz_log_file *f, const zbz_sink_mark *mark) {
+	if (mark->device != f->begun.device || mark->inode != f->begun.inode || mark->size != f->begun.size)
+		f->put = f->whole = 0; /* another process's */
+	if (f->regular && f->size < mark->size + f->put) return f->whole;
+	return f->size > mark->size ? f->size - mark->size : 0;
 }
 
 /* What is left of the write belongs into the same file, wherever that has gone; the next mark turns to the path again. */
@@ -237,7 +246,9 @@ static zbz_status file_landed(void *self, zbz_call *c, const zbz_sink_mark *mark
 	if (fstat(f->fd, &st) != 0) return trouble(f, c, "looking at");
 	f->regular = S_ISREG(st.st_mode);
 	if (f->regular) f->size = (uint64_t)st.st_size;
-	*bytes = f->size > mark->size ? f->size - mark->size : 0;
+	*bytes = there(f, mark);
+	f->begun = *mark;
+	f->put = *bytes;
 	return ZBZ_OK;
 }
 
@@ -247,7 +258,7 @@ static zbz_status file_landed(void *self, zbz_call *c, const zbz_sink_mark *mark
 static zbz_status file_write(void *self, zbz_call *c, const zbz_record *records, size_t n, size_t *done) {
 	zbz_log_file *f = self;
 	zbz_bytes run = zbz_record_run(records, n);
-	size_t sent = 0;
+	size_t sent = 0, part;
 	zbz_status status = f->fd < 0 ? open_path(f, c, &unknown) : ZBZ_OK;
 	while (status == ZBZ_OK && sent < run.n) {
 		ssize_t put = write(f->fd, run.p + sent, run.n - sent);
@@ -257,7 +268,10 @@ static zbz_status file_write(void *self, zbz_call *c, const zbz_record *records,
 			status = trouble(f, c, "writing to");
 	}
 	f->size += sent;
-	*done = status == ZBZ_OK ? n : zbz_record_whole(records, n, &sent);
+	part = sent;
+	*done = zbz_record_whole(records, n, &part);
+	if (*done > 0) f->whole = f->put + sent - part;
+	f->put += sent;
 	return status;
 }
 

@@ -25,7 +25,9 @@ typedef struct zbz_log_file {
 	dev_t device;
 	ino_t inode;
 	bool regular;
-	uint64_t size; /* of what is none (a pipe, a terminal): what has been written to it since it was opened */
+	uint64_t size;       /* of what is none (a pipe, a terminal): what has been written to it since it was opened */
+	zbz_sink_mark begun; /* where the write under way began, */
+	uint64_t put, whole; /* what of it this process has put there, and up to the end of a record */
 	zbz_log_packing *packing; /* NULL: former files stay as they are */
 	int64_t began;            /* wall ms: the file's first record, as far as it can be told */
 	int64_t stuck_until;      /* wall ms: it cannot be rotated, and is not tried again before */

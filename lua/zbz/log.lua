@@ -65,13 +65,15 @@ function M.enabled(level) return root():enabled(level) end
 -- ---- configuration ------------------------------------------------------------------------------------------------------------
 
 local CONFIGURE = { outputs = true, output = true, loggers = true, routes = true, redact = true, durations = true, duration_format = true,
-	max_record = true, name = true, development = true, console = true, flush_level = true, buffer_size = true }
+	max_record = true, development = true, console = true, flush_level = true, buffer_size = true }
 for k in pairs(L.OPTIONS) do CONFIGURE[k] = true end
 
 local function read_routes(list, level)
 	if type(list) ~= "table" then error("zbz: log.routes: expects a table, got " .. type(list), level + 1) end
 	local flat = {}
-	for i, r in ipairs(rules.route_list(list)) do
+	local routes, why = rules.route_list(list)
+	if not routes then return nil, why end
+	for i, r in ipairs(routes) do
 		local one, err = rules.route(r, i, level + 1)
 		if not one then return nil, err end
 		flat[i] = one
@@ -85,6 +87,8 @@ local function split_outputs(opts, new)
 	for k in pairs(L.OPTIONS) do root_opts[k] = opts[k] end
 	local list = {}
 	if type(opts.outputs) == "table" and opts.outputs.type == nil then
+		local why = O.overlooked(opts.outputs, true)
+		if why then return fail("outputs", why) end
 		for i, x in ipairs(opts.outputs) do list[i] = x end
 		for name, x in pairs(opts.outputs) do
 			if type(name) == "string" then new.declared[name] = x end
@@ -116,6 +120,8 @@ local function read_misc(opts, new, level)
 		end
 		new.duration_ms = opts.duration_format == "ms"
 	end
+	local hole = type(opts.durations) == "table" and O.overlooked(opts.durations)
+	if hole then return fail("durations", hole) end
 	for _, name in ipairs(type(opts.durations) == "table" and opts.durations or { opts.durations or nil }) do
 		if type(opts.durations) ~= "table" or type(name) ~= "string" then
 			return fail("durations", "expects a list of names, or false")
@@ -142,7 +148,8 @@ local function configure(opts, level)
 	new.max_record, new.duration_ms, new.flush_level = nil, nil, nil
 	local ok, err = L.check_habits(opts, level + 1)
 	if not ok then return nil, err end
-	new.root = split_outputs(opts, new)
+	new.root, err = split_outputs(opts, new)
+	if not new.root then return nil, E.at(err, { op = "configure" }) end
 	ok, err = read_misc(opts, new, level + 1)
 	if not ok then return nil, E.at(err, { op = "configure" }) end
 	if opts.loggers ~= nil then
@@ -323,8 +330,9 @@ function M.stats()
 		s.outputs[out.name] = out.handle and out.handle:stats() or { calls = true }
 		s.outputs[out.name].type = out.spec.type
 	end
-	local last = deliver.last_error
-	s.functions = { calls = deliver.counts.calls, errors = deliver.counts.errors, last_error = last and tostring(last) }
+	local shown, text = pcall(tostring, deliver.last_error)
+	s.functions = { calls = deliver.counts.calls, errors = deliver.counts.errors,
+		last_error = deliver.last_error ~= nil and (shown and text or "(an error that cannot be shown)") or nil }
 	return s
 end
 

@@ -120,6 +120,20 @@ function M.fraction(opts, name, low, high)
 	return v
 end
 
+--- The first thing in a list that a walk over it would not come by: what has a name, or stands behind a hole. Said in words; nil: there
+--- is none. `named`: names are allowed.
+---@return string?
+function M.overlooked(list, named)
+	local n = 0
+	while list[n + 1] ~= nil do n = n + 1 end
+	for k in pairs(list) do
+		local place = type(k) == "number" and k >= 1 and k <= n and k % 1 == 0
+		if not place and not (named and type(k) == "string") then
+			return ("expects a list without holes, and '%s' is no place in it"):format(tostring(k))
+		end
+	end
+end
+
 --- A shallow copy without the names in `without`.
 function M.copy(opts, without)
 	local out = {}

@@ -145,6 +145,14 @@ describe("the format", function()
 		assert.is_truthy(got[2]:find('"latency_ms":42,"typed_ms":1.5}', 1, true), got[2])
 		assert.is_truthy(got[3]:find('"latency":0.042', 1, true), got[3])
 	end)
+	it("puts bytes in logfmt between quotes where = is at their end", function()
+		for bytes, shown in pairs{ [""] = '""', a = '"YQ=="', ab = '"YWI="', abc = "YWJj" } do
+			log.configure{ outputs = { { type = "memory", name = "m", format = "logfmt" } } }
+			log.info("t", { b = log.bytes(bytes), c = 1 })
+			assert.are.equal("b=" .. shown .. " c=1", log.drain("m")[1]:match("b=.*"))
+		end
+	end)
+
 	it("writes errors, times and bytes", function()
 		open("json")
 		local _, err = zbz.cache.get("x")

@@ -245,6 +245,13 @@ ZBZ_API uint64_t zbz_logger_write(zbz_logger *l, zbz_level level, zbz_bytes msg,
 ZBZ_API zbz_status zbz_logger_render(zbz_logger *l, zbz_format format, zbz_buf *out, zbz_err *err);
 /* Tells of what has been counted and not told yet: repeats, records over the limit. */
 ZBZ_API void zbz_logger_settle(zbz_logger *l);
+/* The i-th record about records that the last write or settle has made for outputs the caller writes himself: which ones, and its
+ * line as JSON, good until the next call. 0: there are no more. */
+ZBZ_API uint64_t zbz_logger_note(const zbz_logger *l, size_t i, zbz_level *level, zbz_bytes *line);
+
+/* Appends a line that the caller has made, with its \n (one that is there already counts): no byte of it begins another line, commands a
+ * terminal or is no UTF-8. */
+ZBZ_API zbz_status zbz_log_tame(zbz_bytes line, zbz_buf *out, zbz_err *err);
 
 #ifdef __cplusplus
 }

@@ -3,7 +3,8 @@
 local core = require("zbz.core")
 local values = require("zbz.log.values")
 
-local M = { outputs = {}, processors = {}, patterns = {}, predicates = {}, counts = { calls = 0, errors = 0 }, last_error = nil }
+local M = { outputs = {}, processors = {}, patterns = {}, predicates = {}, counts = { calls = 0, errors = 0 }, last_error = nil,
+	max_record = 65536 }
 
 local NAMES = { "time", "level", "logger", "message", "truncated" }
 local KNOWN = {}
@@ -28,25 +29,18 @@ local function attempt(fn, ...)
 	return false
 end
 
-local ESCAPES = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
-
 --- One line, whatever a formatter made of it.
-local function line_of(text)
-	text = text:gsub("\n$", "", 1)
-	return (text:gsub("[%c\127]", function(c) return ESCAPES[c] or ("\\u%04x"):format(c:byte()) end)
-		:gsub("\194([\128-\159])", function(c) return ("\\u%04x"):format(c:byte()) end)) .. "\n"
-end
-
 local function text_of(formatter, record)
 	local text = formatter(record)
 	if type(text) ~= "string" then error("a formatter returned a " .. type(text) .. " in place of text") end
-	return text
+	if #text > M.max_record then error(("a formatter returned %d bytes, more than max_record"):format(#text)) end
+	return core.log_line(text)
 end
 
---- nil when the formatter fails: the record is then written as JSON, rather than lost.
+--- nil when the formatter fails, or makes more than a record may have: the record is then written as JSON, rather than lost.
 local function formatted(formatter, record)
 	local ok, text = attempt(text_of, formatter, record)
-	return ok and line_of(text) or nil
+	return ok and text or nil
 end
 
 local delivering, processing = false, false
@@ -134,6 +128,18 @@ end
 
 local DEEPEST, MOST = 12, 1024 -- C shows less of a table than that
 
+--- A name without what must not be seen; of several that have become one each stays.
+local function scrub_name(out, k)
+	if type(k) ~= "string" or #M.patterns == 0 then return k end
+	local name = scrub(k)
+	if out[name] == nil then return name end
+	for i = 2, MOST do
+		local another = name .. "#" .. i
+		if out[another] == nil then return another end
+	end
+	return name
+end
+
 --- A table inside a field with its texts scrubbed; what has a type (a secret above all) stays what it is. Never raises.
 local function scrub_inside(v, seen, depth)
 	local kind, mt = values.kind(v), debug.getmetatable(v)
@@ -150,7 +156,7 @@ local function scrub_inside(v, seen, depth)
 	for k, x in next, v do
 		n = n + 1
 		if n > MOST then break end
-		out[type(k) == "string" and scrub(k) or k] = scrub_inside(x, seen, depth + 1)
+		out[scrub_name(out, k)] = scrub_inside(x, seen, depth + 1)
 	end
 	seen[v] = nil
 	if kind == "error" or mt == core.array_mt then return setmetatable(out, mt) end
@@ -172,17 +178,19 @@ local function processed(key, v)
 	return v
 end
 
---- Called by C before a record when there are processors: the message and the fields, and what they become.
-function M.process(message, fields)
-	message = scrub(message)
-	if type(fields) ~= "table" or values.kind(fields) ~= "table" then
-		if fields == nil then return message, nil end
-		local kind = values.kind(fields)
-		return message, { [kind == "error" and "error" or "value"] = processed("value", fields) }
-	end
+local function process_fields(fields)
+	local kind = values.kind(fields)
+	if fields == nil then return nil end
+	if kind ~= "table" then return { [kind == "error" and "error" or "value"] = processed("value", fields) } end
 	local out = {}
-	for k, v in next, fields do out[k] = processed(k, v) end
-	return message, out
+	for k, v in next, fields do out[scrub_name(out, k)] = processed(k, v) end
+	return out
+end
+
+--- Called by C before a record when there are processors: the message and the fields, the place of the call and the traceback, and
+--- what they become.
+function M.process(message, fields, caller, traceback)
+	return scrub(message), process_fields(fields), caller and scrub(caller), traceback and scrub(traceback)
 end
 
 return M

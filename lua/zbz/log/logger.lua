@@ -118,9 +118,12 @@ function M.get(name, opts, level)
 		O.check(opts, M.OPTIONS, "a logger", level + 1)
 		local ok, err = M.check_habits(opts, level + 1)
 		if not ok then return nil, err end
-		local all = O.copy(S.asked.loggers)
-		all[name] = O.copy(opts)
-		ok, err = S.apply(S.with(name == ROOT and { root = O.copy(opts) } or { loggers = all }), "logger")
+		local all, own = O.copy(S.asked.loggers), O.copy(opts)
+		all[name] = own
+		if name == ROOT and own.outputs == nil and own.output == nil then -- it has nobody to inherit them from
+			own.outputs, own.output = S.asked.root.outputs, S.asked.root.output
+		end
+		ok, err = S.apply(S.with(name == ROOT and { root = own } or { loggers = all }), "logger")
 		if not ok then return nil, err end
 	end
 	return class_of(name).handle

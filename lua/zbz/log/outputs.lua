@@ -139,6 +139,8 @@ local function front(spec, out)
 		return fail("metadata", "expects a list of names, got " .. type(spec.metadata))
 	end
 	out.metadata = spec.metadata or (spec.type == "loki" or spec.type == "syslog") and { "trace_id", "span_id" } or {}
+	local why = O.overlooked(out.metadata)
+	if why then return fail("metadata", why) end
 	for _, name in ipairs(out.metadata) do
 		if type(name) ~= "string" then return fail("metadata", "expects names of fields") end
 	end
@@ -231,7 +233,8 @@ function M.set(before, flush_level)
 			end
 		end
 		if type(x) ~= "table" or x.type ~= nil or x.fn ~= nil or type(x.set) == "function" then x = { x } end
-		local out = {}
+		local out, why = {}, O.overlooked(x)
+		if why then return fail(option, why) end
 		for _, one in ipairs(x) do
 			local name, err
 			if type(one) == "string" and (self.byname[one] or not (one:find("[:/%.]") or self.is_type(one))) then

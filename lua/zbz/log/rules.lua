@@ -47,6 +47,7 @@ end
 local function condition(field, v)
 	local t = type(v)
 	if t == "string" then return text_condition(field, v) end
+	if v ~= v then return nil, "nothing equals NaN" end
 	if t == "number" or t == "boolean" then return { field = field, op = "eq", value = v } end
 	return nil, "expects text, a number, true or false, a list of them, or {min=, max=, exists=}, got " .. t
 end
@@ -56,7 +57,11 @@ local function add_field(list, field, v)
 		local c, why = condition(field, v)
 		if not c then return why end
 		list[#list + 1] = c
+	elseif next(v) == nil then
+		return "is an empty table: a list of values, or {min=, max=, exists=}"
 	elseif v[1] ~= nil then
+		local hole = O.overlooked(v)
+		if hole then return hole end
 		for i, one in ipairs(v) do
 			local c, why = condition(field, one)
 			if not c then return why end
@@ -69,11 +74,12 @@ local function add_field(list, field, v)
 		end
 		for name, op in pairs{ min = "ge", max = "le" } do
 			if v[name] ~= nil then
-				if type(v[name]) ~= "number" then return name .. " must be a number" end
+				if type(v[name]) ~= "number" or v[name] ~= v[name] then return name .. " must be a number" end
 				list[#list + 1] = { field = field, op = op, value = v[name] }
 			end
 		end
-		if v.exists ~= nil then list[#list + 1] = { field = field, op = "exists", value = v.exists and true or false } end
+		if v.exists ~= nil and type(v.exists) ~= "boolean" then return "exists must be true or false" end
+		if v.exists ~= nil then list[#list + 1] = { field = field, op = "exists", value = v.exists } end
 	end
 end
 
@@ -159,8 +165,11 @@ function M.route(r, i, level)
 end
 
 --- Both forms as a list: { {logger=, to=}, ... } and { name = output, ... }.
+---@return table?, zbz.Error?
 function M.route_list(routes)
 	local list, names = {}, {}
+	local why = O.overlooked(routes, true)
+	if why then return E.fail("invalid_config", "routes: " .. why, { option = "routes" }) end
 	for _, r in ipairs(routes) do list[#list + 1] = r end
 	for name in pairs(routes) do
 		if type(name) == "string" then names[#names + 1] = name end
@@ -188,9 +197,65 @@ local function add_keys(rules, list, how, option)
 	if list == nil then return end
 	if type(list) == "string" then list = { list } end
 	if type(list) ~= "table" then return option .. ": expects names, got " .. type(list) end
+	local why = O.overlooked(list)
+	if why then return option .. ": " .. why end
 	for _, key in ipairs(list) do
 		if type(key) ~= "string" then return option .. ": names are strings" end
 		rules[#rules + 1] = { key = key, how = how }
+	end
+end
+
+local function add_scan(out, scan)
+	if scan == nil then return end
+	if type(scan) ~= "table" then scan = { scan } end
+	local why = O.overlooked(scan)
+	if why then return why end
+	for _, name in ipairs(scan) do
+		if not SCAN[name] then return O.unknown("pattern", name, { "ssn", "card", "email" }) end
+		out.scan = out.scan + (math.floor(out.scan / SCAN[name]) % 2 == 0 and SCAN[name] or 0)
+	end
+end
+
+--- The position behind the set that begins at i; nil: it has no end.
+local function behind_set(p, i)
+	i = i + (p:sub(i + 1, i + 1) == "^" and 2 or 1)
+	local first = i
+	while i <= #p do
+		local c = p:sub(i, i)
+		if c == "]" and i > first then return i + 1 end
+		i = i + (c == "%" and 2 or 1)
+	end
+end
+
+--- Lua looks at a pattern only as far as a text leads it: one that raises at some other text would cost that record.
+local function is_pattern(p)
+	local i, open, closed = 1, 0, 0
+	while i and i <= #p do
+		local c, of = p:sub(i, i), p:sub(i + 1, i + 1)
+		if c == "%" then
+			local reference = tonumber(of)
+			if of == "" or reference and (reference == 0 or reference > closed) then return false end
+			if of == "b" and i + 3 > #p or of == "f" and p:sub(i + 2, i + 2) ~= "[" then return false end
+			i = i + (of == "b" and 4 or 2)
+		elseif c == "[" then
+			i = behind_set(p, i)
+		else
+			if c == "(" then open = open + 1 elseif c == ")" then closed = closed + 1 end
+			if closed > open or open > 32 then return false end
+			i = i + 1
+		end
+	end
+	return i ~= nil and open == closed
+end
+
+local function add_patterns(patterns, list)
+	if list == nil then return end
+	if type(list) ~= "table" then list = { list } end
+	local why = O.overlooked(list)
+	if why then return why end
+	for _, p in ipairs(list) do
+		if type(p) ~= "string" or not is_pattern(p) then return "no Lua pattern: " .. tostring(p) end
+		patterns[#patterns + 1] = p
 	end
 end
 
@@ -216,28 +281,21 @@ function M.redaction(opts, level)
 	if type(opts) ~= "table" then
 		return E.fail("invalid_config", "redact: expects a table or false, got " .. type(opts), { option = "redact" })
 	end
-	local named = {}
+	local named, list = {}, {}
 	for k, v in pairs(opts) do
-		if type(k) ~= "number" then named[k] = v end
+		if type(k) ~= "number" then named[k] = v else list[k] = v end
 	end
 	O.check(named, REDACT, "redact", level + 1)
 	local out = { redact = {}, scan = 0, patterns = {} }
-	local list = {}
-	for _, key in ipairs(opts) do list[#list + 1] = key end
 	local why = add_keys(out.redact, opts.hash, "hash", "hash") or add_keys(out.redact, opts.partial, "partial", "partial")
 		or add_keys(out.redact, opts.encrypt, "encrypt", "encrypt")
 		or add_keys(out.redact, list, "mask", "the list") or add_keys(out.redact, opts.keys, "mask", "keys")
 	if why then return fail("keys", why) end
 	if opts.mask_ip then add_keys(out.redact, { "ip", "client_ip", "remote_addr" }, "ip", "mask_ip") end
-	local scan = opts.scan or opts.patterns or {}
-	for _, name in ipairs(type(scan) == "table" and scan or { scan }) do
-		if not SCAN[name] then return fail("scan", O.unknown("pattern", name, { "ssn", "card", "email" })) end
-		out.scan = out.scan + (math.floor(out.scan / SCAN[name]) % 2 == 0 and SCAN[name] or 0)
-	end
-	for _, p in ipairs(type(opts.pattern) == "string" and { opts.pattern } or opts.pattern or {}) do
-		if type(p) ~= "string" or not pcall(string.gsub, "", p, "") then return fail("pattern", "no Lua pattern: " .. tostring(p)) end
-		out.patterns[#out.patterns + 1] = p
-	end
+	why = add_scan(out, opts.scan == nil and opts.patterns or opts.scan)
+	if why then return fail("scan", why) end
+	why = add_patterns(out.patterns, opts.pattern)
+	if why then return fail("pattern", why) end
 	local err
 	out.secret, err = mode(opts.secret, "secret")
 	if err then return nil, err end

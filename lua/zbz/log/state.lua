@@ -32,6 +32,8 @@ local fail = M.fail
 
 local DURATIONS = { "latency", "*_latency", "duration", "elapsed", "took" }
 
+local function whole(v, least) return type(v) == "number" and v >= least and v < 2 ^ 53 and v % 1 == 0 end
+
 local function limits(opts, out)
 	local s = opts.sampling
 	if s == false then out.sample_first = -1
@@ -43,20 +45,28 @@ local function limits(opts, out)
 			end
 		end
 		local first, after = s.initial or 100, s.thereafter or 0
-		if type(first) ~= "number" or first < 1 or type(after) ~= "number" or after < 0 then
+		if not whole(first, 1) or not whole(after, 0) then
 			return fail("sampling", "initial and thereafter are whole numbers, initial at least 1")
 		end
-		out.sample_first, out.sample_then = math.floor(first), math.floor(after)
+		out.sample_first, out.sample_then = first, after
 	end
 	local r = opts.rate_limit
 	if r == false then out.rate = -1
 	elseif r ~= nil then
 		local rate, burst = r, nil
-		if type(r) == "table" then rate, burst = r.rate, r.burst end
+		if type(r) == "table" then
+			rate, burst = r.rate, r.burst
+			for name in pairs(r) do
+				if name ~= "rate" and name ~= "burst" then
+					core.misuse("zbz: log: rate_limit: " .. O.unknown("option", name, { "rate", "burst" }))
+				end
+			end
+		end
 		if type(rate) == "string" then rate = tonumber((rate:match("^%s*(%d+)%s*/%s*s%s*$"))) end
-		local whole = type(rate) == "number" and rate >= 1 and (burst == nil or type(burst) == "number" and burst >= 1)
-		if not whole then return fail("rate_limit", "expects records a second: 100, \"100/s\" or {rate=, burst=}") end
-		out.rate, out.burst = math.floor(rate), burst and math.floor(burst) or nil
+		if not whole(rate, 1) or burst ~= nil and not whole(burst, 1) then
+			return fail("rate_limit", "expects whole records a second: 100, \"100/s\" or {rate=, burst=}")
+		end
+		out.rate, out.burst = rate, burst
 	end
 	local d = opts.dedup
 	if d == false then out.dedup_ms = -1
@@ -64,6 +74,7 @@ local function limits(opts, out)
 		if tostring(d):match("^%s*%-") then return fail("dedup", "a duration cannot be negative") end
 		local ms, err = O.duration({ dedup = d == true and "1s" or d }, "dedup", 2)
 		if err then return nil, err end
+		if d == math.huge then return fail("dedup", "expects a time with an end: false turns it off") end
 		out.dedup_ms = ms
 	end
 	return true
@@ -204,6 +215,7 @@ function M.apply(new, op)
 	end
 	if new.listener then deliver.outputs[#set.list + 1] = { fn = function(_, record) new.listener(record) end } end
 	deliver.predicates = settings.functions
+	deliver.max_record = new.max_record or 65536
 	deliver.patterns = new.redact and new.redact.patterns or {}
 	local own, processed = next(deliver.outputs) ~= nil, next(deliver.processors) ~= nil or #deliver.patterns > 0
 	local judged = #settings.functions > 0
