@@ -1,4 +1,4 @@
-/* Listing and removing, the same for every bucket: against a sorted list of names that is kept beside it. What else a bucket does: test_sink_storage.c. */
+/* Listing and removing, the same for every bucket: against a sorted list of names that is kept beside it. What else a bucket does: test_bucket.c. */
 #include <zbz/bucket.h>
 
 #include "log_help.h"
