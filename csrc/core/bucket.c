@@ -20,7 +20,8 @@ static void head(const void *table, zbz_ops_head *out) {
 	const zbz_bucket_ops *ops = table;
 	*out = (zbz_ops_head){ .name = ops->name };
 	out->complete = ops->open != NULL && ops->close != NULL && ops->put != NULL && ops->get != NULL &&
-	                ops->stat != NULL && ops->identity != NULL && ops->options != NULL;
+	                ops->stat != NULL && ops->list != NULL && ops->remove != NULL && ops->identity != NULL &&
+	                ops->options != NULL;
 }
 
 static zbz_family buckets = { .noun = "provider",
@@ -116,6 +117,10 @@ static zbz_status check_name(zbz_bytes name, zbz_err *err) {
 	return ZBZ_OK;
 }
 
+bool zbz_object_name_ok(zbz_bytes name) { return check_name(name, NULL) == ZBZ_OK; }
+
+/* ---- the slots ---- */
+
 zbz_status zbz_bucket_put(zbz_bucket *b, zbz_call *c, zbz_bytes name, zbz_bytes body) {
 	zbz_status status = check_name(name, &c->err);
 	if (status == ZBZ_OK) status = b->ops->put(b->self, c, name, body);
@@ -134,6 +139,40 @@ zbz_status zbz_bucket_stat(zbz_bucket *b, zbz_call *c, zbz_bytes name, zbz_objec
 	zbz_status status = check_name(name, &c->err);
 	if (status == ZBZ_OK) status = b->ops->stat(b->self, c, name, out);
 	return blame(b->ops, &c->err, status);
+}
+
+zbz_status zbz_bucket_remove(zbz_bucket *b, zbz_call *c, zbz_bytes name) {
+	zbz_status status = check_name(name, &c->err);
+	if (status == ZBZ_OK) status = b->ops->remove(b->self, c, name);
+	return blame(b->ops, &c->err, status);
+}
+
+static zbz_status check_listing(zbz_bytes prefix, zbz_bytes after, size_t limit, zbz_err *err) {
+	if (limit == 0 || limit > ZBZ_OBJECT_PAGE_MAX)
+		return zbz_fail(err, ZBZ_E_ARGUMENT, "a page has 1 to %d objects, not %zu", ZBZ_OBJECT_PAGE_MAX, limit);
+	if (prefix.n <= ZBZ_OBJECT_NAME_MAX && after.n <= ZBZ_OBJECT_NAME_MAX) return ZBZ_OK;
+	return zbz_fail(err, ZBZ_E_KEY, "a listing's prefix and the name it begins after have at most %d bytes, not %zu",
+	                ZBZ_OBJECT_NAME_MAX, prefix.n > after.n ? prefix.n : after.n);
+}
+
+zbz_status zbz_bucket_list(zbz_bucket *b, zbz_call *c, zbz_bytes prefix, zbz_bytes after, size_t limit, zbz_buf *out,
+                           size_t *n) {
+	size_t before = out->n;
+	zbz_status status = check_listing(prefix, after, limit, &c->err);
+	*n = 0;
+	if (status == ZBZ_OK) status = b->ops->list(b->self, c, prefix, after, limit, out, n);
+	if (status >= 0) return status;
+	out->n = before;
+	*n = 0;
+	return blame(b->ops, &c->err, status);
+}
+
+zbz_status zbz_object_page_add(zbz_buf *page, zbz_bytes name, const zbz_object_info *info, zbz_err *err) {
+	zbz_status status = zbz_buf_reserve(page, sizeof name.n + sizeof *info + name.n, err);
+	if (status != ZBZ_OK) return status;
+	zbz_buf_append(page, &name.n, sizeof name.n, err);
+	zbz_buf_append(page, info, sizeof *info, err);
+	return zbz_buf_append(page, name.p, name.n, err);
 }
 
 zbz_status zbz_bucket_identity(zbz_bucket *b, zbz_buf *out, zbz_err *err) {

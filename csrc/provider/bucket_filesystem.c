@@ -1,4 +1,6 @@
 /* Bucket `filesystem`: an object is a file below a directory. It is written under another name and then moved to its own, so that nobody sees a part. */
+#include "bucket_filesystem.h"
+
 #include "core/built_in.h"
 
 #include <dirent.h>
@@ -13,8 +15,10 @@
 
 #include "base/random.h"
 
-#define ASIDE       ".zbz-new."
+#define ASIDE       ZBZ_OBJECT_ASIDE
 #define ASIDE_OLD_S 3600 /* nobody writes that long at one object */
+
+enum { NAMING_TRIES = 10 };
 
 typedef struct fs_options {
 	char *base_dir;
@@ -135,8 +139,8 @@ static zbz_status write_all(int fd, zbz_call *c, zbz_bytes body, const char *pat
 
 static zbz_status move_to(const fs_bucket *b, zbz_call *c, const char *aside, char *path) {
 	int moved = rename(aside, path);
-	if (moved != 0 && errno == ENOENT) {
-		make_dirs(b, path);
+	for (int i = 0; moved != 0 && errno == ENOENT && i < NAMING_TRIES; i++) {
+		make_dirs(b, path); /* others may remove the last object in them, and them, at once */
 		moved = rename(aside, path);
 	}
 	if (moved != 0) return trouble(c, errno, "naming", path);
@@ -207,6 +211,37 @@ static zbz_status fs_stat(void *self, zbz_call *c, zbz_bytes name, zbz_object_in
 	return ZBZ_OK;
 }
 
+static zbz_status fs_list(void *self, zbz_call *c, zbz_bytes prefix, zbz_bytes after, size_t limit, zbz_buf *out,
+                          size_t *n) {
+	return zbz_files_list(((const fs_bucket *)self)->base, c, prefix, after, limit, out, n);
+}
+
+/* ---- remove ---- */
+
+/* A directory is there for the objects in it: made with the first, gone with the last. */
+static void remove_dirs(const fs_bucket *b, char *path) {
+	for (char *slash = strrchr(path, '/'); slash > path + strlen(b->base); slash = strrchr(path, '/')) {
+		*slash = '\0';
+		if (rmdir(path) != 0) return;
+	}
+}
+
+static zbz_status fs_remove(void *self, zbz_call *c, zbz_bytes name) {
+	const fs_bucket *b = self;
+	char path[PATH_MAX];
+	struct stat st;
+	zbz_status status = path_of(b, c, name, path);
+	if (status != ZBZ_OK) return status;
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) return ZBZ_OK; /* no object */
+	if (unlink(path) != 0) {
+		if (errno == ENOENT || errno == ENOTDIR || errno == EISDIR) return ZBZ_OK;
+		return trouble(c, errno, "removing", path);
+	}
+	if (b->sync) flush_dir(path, (size_t)(strrchr(path, '/') - path));
+	remove_dirs(b, path);
+	return ZBZ_OK;
+}
+
 const zbz_bucket_ops zbz_bucket_filesystem = {
 	.abi = ZBZ_ABI,
 	.name = "filesystem",
@@ -218,5 +253,7 @@ const zbz_bucket_ops zbz_bucket_filesystem = {
 	.put = fs_put,
 	.get = fs_get,
 	.stat = fs_stat,
+	.list = fs_list,
+	.remove = fs_remove,
 	.identity = fs_identity,
 };

@@ -29,7 +29,7 @@ typedef struct memory {
 	char *name;
 	unsigned refs;
 	size_t size, most; /* most: of the last one opened */
-	object *objects;
+	object *objects;   /* in the order of their names */
 } memory;
 
 /* One lock for all, so that a fork can wait for it. */
@@ -88,11 +88,21 @@ static void memory_close(void *self) {
 	leave();
 }
 
+static int compare(zbz_bytes a, zbz_bytes b) {
+	size_t n = a.n < b.n ? a.n : b.n;
+	int order = n > 0 ? memcmp(a.p, b.p, n) : 0;
+	return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
+}
+
 /* Under the lock; where it hangs, or would. */
 static object **place_of(memory *m, zbz_bytes name) {
 	object **at = &m->objects;
-	while (*at != NULL && !zbz_bytes_eq((*at)->name, name)) at = &(*at)->next;
+	while (*at != NULL && compare((*at)->name, name) < 0) at = &(*at)->next;
 	return at;
+}
+
+static object *found_at(object *const *at, zbz_bytes name) {
+	return *at != NULL && zbz_bytes_eq((*at)->name, name) ? *at : NULL;
 }
 
 static object *object_new(zbz_bytes name, zbz_bytes body, int64_t now) {
@@ -113,13 +123,13 @@ static zbz_status memory_put(void *self, zbz_call *c, zbz_bytes name, zbz_bytes 
 	if (made == NULL) return zbz_fail_nomem(&c->err);
 	enter();
 	at = place_of(m, name);
-	old = *at;
+	old = found_at(at, name);
 	if (m->size - (old != NULL ? old->body.n : 0) + body.n > m->most) {
 		status = zbz_fail(&c->err, ZBZ_E_TOO_LARGE, "the memory bucket '%.40s' is full", m->name);
 		old = made;
 	} else {
 		m->size += body.n - (old != NULL ? old->body.n : 0);
-		made->next = old != NULL ? old->next : NULL;
+		made->next = old != NULL ? old->next : *at;
 		*at = made;
 	}
 	leave();
@@ -131,7 +141,7 @@ static zbz_status memory_get(void *self, zbz_call *c, zbz_bytes name, zbz_buf *o
 	const object *o;
 	zbz_status status;
 	enter();
-	o = *place_of(self, name);
+	o = found_at(place_of(self, name), name);
 	status = o != NULL ? zbz_buf_append(out, o->body.p, o->body.n, &c->err) : ZBZ_MISS;
 	leave();
 	return status;
@@ -141,10 +151,43 @@ static zbz_status memory_stat(void *self, zbz_call *c, zbz_bytes name, zbz_objec
 	const object *o;
 	(void)c;
 	enter();
-	o = *place_of(self, name);
+	o = found_at(place_of(self, name), name);
 	if (o != NULL) *out = (zbz_object_info){ o->body.n, o->modified };
 	leave();
 	return o != NULL ? ZBZ_OK : ZBZ_MISS;
+}
+
+static zbz_status memory_list(void *self, zbz_call *c, zbz_bytes prefix, zbz_bytes after, size_t limit, zbz_buf *out,
+                              size_t *n) {
+	const object *o;
+	zbz_status status = ZBZ_OK;
+	enter();
+	o = *place_of(self, compare(prefix, after) > 0 ? prefix : after);
+	if (o != NULL && zbz_bytes_eq(o->name, after)) o = o->next;
+	for (; status == ZBZ_OK && o != NULL && *n < limit && zbz_bytes_has_prefix(o->name, prefix); o = o->next) {
+		const zbz_object_info info = { o->body.n, o->modified };
+		status = zbz_object_page_add(out, o->name, &info, &c->err);
+		if (status == ZBZ_OK) ++*n;
+	}
+	if (status == ZBZ_OK && (o == NULL || !zbz_bytes_has_prefix(o->name, prefix))) status = ZBZ_END;
+	leave();
+	return status;
+}
+
+static zbz_status memory_remove(void *self, zbz_call *c, zbz_bytes name) {
+	memory *m = self;
+	object **at, *o;
+	(void)c;
+	enter();
+	at = place_of(m, name);
+	o = found_at(at, name);
+	if (o != NULL) {
+		*at = o->next;
+		m->size -= o->body.n;
+	}
+	leave();
+	zbz_free(o);
+	return ZBZ_OK;
 }
 
 static zbz_status memory_identity(void *self, zbz_buf *out, zbz_err *err) {
@@ -163,5 +206,7 @@ const zbz_bucket_ops zbz_bucket_memory = {
 	.put = memory_put,
 	.get = memory_get,
 	.stat = memory_stat,
+	.list = memory_list,
+	.remove = memory_remove,
 	.identity = memory_identity,
 };

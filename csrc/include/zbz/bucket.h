@@ -1,4 +1,4 @@
-/* The bucket family: whole objects under names with slashes. So far what outputs of type `storage` need of it: put, get, stat.
+/* The bucket family: whole objects under names with slashes. So far what outputs of type `storage` need of it: put, get, stat, list, remove.
  *
  *   zbz_bucket       one opened bucket, reference counted
  *   zbz_bucket_ops   one provider's functions, a const table
@@ -21,6 +21,13 @@ typedef struct zbz_object_info {
 } zbz_object_info;
 
 #define ZBZ_OBJECT_NAME_MAX 1024
+#define ZBZ_OBJECT_PAGE_MAX 1000 /* objects in one page of a listing */
+
+/* One object of a listing; `name` points into the page. */
+typedef struct zbz_object_entry {
+	zbz_bytes name;
+	zbz_object_info info;
+} zbz_object_entry;
 
 /* What the front has checked: a name has 1 to ZBZ_OBJECT_NAME_MAX bytes, none below 0x20 and no 0x7f; its parts between slashes have 1 to 255 bytes, and none is
  * "." or "..".
@@ -42,6 +49,17 @@ typedef struct zbz_bucket_ops {
 	/* Appends the object; an append beyond out->max fails with E_TOO_LARGE. MISS: there is none. */
 	zbz_status (*get)(void *self, zbz_call *c, zbz_bytes name, zbz_buf *out);
 	zbz_status (*stat)(void *self, zbz_call *c, zbz_bytes name, zbz_object_info *out); /* MISS: there is none */
+	/* A page of the objects whose names begin with `prefix` and come after `after`, in the order of the names' bytes (as unsigned; a name before those
+	 * it begins): at most `limit` of them, by zbz_object_page_add to *out, their number added to *n. END: there are no further ones; OK: there may
+	 * be, and this page, which may be short but is not empty, is to be followed by the one after its last name. A listing holds nothing between its
+	 * pages. Objects that are there from its first page to its last are in it, once each, but where this process may not look; one that is put,
+	 * replaced or removed meanwhile may be missing.
+	 * `prefix` and `after` are any bytes, of ZBZ_OBJECT_NAME_MAX at most, empty for none: so an `after` of "dir/" and 0xff up to that length goes on
+	 * behind all that "dir/" begins. */
+	zbz_status (*list)(void *self, zbz_call *c, zbz_bytes prefix, zbz_bytes after, size_t limit, zbz_buf *out,
+	                   size_t *n);
+	/* The object is not there afterwards; OK also when it was not before. After E_TIMEOUT and E_UNAVAILABLE nobody knows. */
+	zbz_status (*remove)(void *self, zbz_call *c, zbz_bytes name);
 	/* Bytes that name what is written to, without passwords: the same for every process that means the same place. */
 	zbz_status (*identity)(void *self, zbz_buf *out, zbz_err *err);
 } zbz_bucket_ops;
@@ -56,7 +74,26 @@ ZBZ_API const zbz_bucket_ops *zbz_bucket_table(const zbz_bucket *bucket);
 ZBZ_API zbz_status zbz_bucket_put(zbz_bucket *b, zbz_call *c, zbz_bytes name, zbz_bytes body);
 ZBZ_API zbz_status zbz_bucket_get(zbz_bucket *b, zbz_call *c, zbz_bytes name, zbz_buf *out);
 ZBZ_API zbz_status zbz_bucket_stat(zbz_bucket *b, zbz_call *c, zbz_bytes name, zbz_object_info *out);
+/* limit: 1 to ZBZ_OBJECT_PAGE_MAX; *n goes out as the number of this page. An error leaves *out as it was. */
+ZBZ_API zbz_status zbz_bucket_list(zbz_bucket *b, zbz_call *c, zbz_bytes prefix, zbz_bytes after, size_t limit,
+                                   zbz_buf *out, size_t *n);
+ZBZ_API zbz_status zbz_bucket_remove(zbz_bucket *b, zbz_call *c, zbz_bytes name);
 ZBZ_API zbz_status zbz_bucket_identity(zbz_bucket *b, zbz_buf *out, zbz_err *err);
+
+/* Could an object have this name? For providers whose place may hold others, which no listing shows. */
+ZBZ_API bool zbz_object_name_ok(zbz_bytes name);
+
+/* What a page is made of: of this process, never stored. */
+ZBZ_API zbz_status zbz_object_page_add(zbz_buf *page, zbz_bytes name, const zbz_object_info *info, zbz_err *err);
+/* The entry at *at, which moves behind it; begins at 0. false: that was the last one. */
+static inline bool zbz_object_page_take(zbz_bytes page, size_t *at, zbz_object_entry *out) {
+	if (*at >= page.n) return false;
+	memcpy(&out->name.n, page.p + *at, sizeof out->name.n);
+	memcpy(&out->info, page.p + *at + sizeof out->name.n, sizeof out->info);
+	out->name.p = page.p + *at + sizeof out->name.n + sizeof out->info;
+	*at += sizeof out->name.n + sizeof out->info + out->name.n;
+	return true;
+}
 
 #ifdef __cplusplus
 }

@@ -77,6 +77,9 @@ local function metadata_of_loki(names)
 	return true
 end
 
+--- An object is as large and as old as its batch.
+local OBJECTS = { size = "batch_size", every = "batch_wait", time = "batch_wait" }
+
 --- What C opens: without the front's options, nested ones flat.
 local function for_core(spec)
 	local out = {}
@@ -92,6 +95,9 @@ local function for_core(spec)
 		for k, v in pairs(spec.rotate) do
 			if not ROTATE[k] then
 				core.misuse("zbz: output: rotate: " .. O.unknown("option", k, { "size", "every", "keep", "keep_for", "compress" }))
+			end
+			if spec.type == "storage" and OBJECTS[k] then
+				return fail("rotate", ("%s: an object ends with its batch; write %s="):format(k, OBJECTS[k]))
 			end
 			out[ROTATE[k]] = v
 		end

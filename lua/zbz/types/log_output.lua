@@ -47,6 +47,8 @@
 ---@field type "storage"
 ---@field bucket zbz.BucketOptions|string
 ---@field prefix string?  of the objects' names, as strftime has it, UTC; "%Y/%m/%d/"
+---@field keep integer?  so many objects of this prefix; 0, the default: all. These three also as rotate = { keep=, keep_for=, compress= }
+---@field keep_for zbz.Duration?  since they were written; 0, the default: for ever
 ---@field compress "none"|"gzip"|boolean|nil
 
 ---@class zbz.LogOutputMemory: zbz.LogRingOutput
