@@ -89,7 +89,8 @@ typedef struct zbz_sink_ops {
 	/* Optional, both or none. Before each write: where it begins; *mark comes in as the last one of whoever wrote before, all 0 when none is known.
 	 * `least` is the size of its first text, *room comes in as that of all of them and goes out as how much may be written (the first text always may):
 	 * the place to rotate, so that no write goes over two files. After an error or a death: how many bytes of the write that began at `mark` are there,
-	 * texts laid end to end; the next write without a mark before it is the rest, from the middle of a text if need be, and belongs where the mark is. */
+	 * texts laid end to end; the next write without a mark before it is the rest, from the middle of a text if need be, and belongs where the mark is. While
+	 * landed fails nobody knows what is there: nothing of that batch is given up (retry_timeout) or written again. */
 	zbz_status (*mark)(void *self, zbz_call *c, uint64_t least, zbz_sink_mark *mark, uint64_t *room);
 	zbz_status (*landed)(void *self, zbz_call *c, const zbz_sink_mark *mark, uint64_t *bytes);
 	zbz_status (*sync)(void *self, zbz_call *c);   /* on stable storage; NULL: nothing to do */
