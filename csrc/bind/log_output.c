@@ -139,7 +139,7 @@ static int output_stats(lua_State *L) {
 	zbz_output_box *box = output_arg(L, "stats");
 	zbz_output_stats st;
 	zbz_output_stats_read(box->output, &st);
-	lua_createtable(L, 0, 24);
+	lua_createtable(L, 0, 26);
 	set_count(L, "records", st.records);
 	set_count(L, "bytes", st.bytes);
 	set_count(L, "written", st.written);
@@ -154,6 +154,8 @@ static int output_stats(lua_State *L) {
 	set_count(L, "syncs", st.syncs);
 	set_count(L, "damaged", st.damaged);
 	set_count(L, "set_aside", st.set_aside);
+	set_count(L, "ring_size", st.ring_size);
+	set_count(L, "batch_size", st.batch_size);
 	set_count(L, "lag", st.lag);
 	set_count(L, "failures", st.failures);
 	set_count(L, "spooled", st.spooled);

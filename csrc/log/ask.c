@@ -88,7 +88,13 @@ void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 		out->dropped_full += atomic_load(&each->stuck);
 	out->dropped_large = s->dropped_large;
 	out->dropped_closed = s->dropped_closed;
-	if (s->ring.h != NULL) out->lag = lag_of(s);
+	out->batch_size = (uint64_t)zbz_stream_opts(s)->batch_size;
+	if (s->ring.h != NULL) {
+		const uint64_t most = s->journal.room - ZBZ_RING_RECORD_MAX;
+		out->lag = lag_of(s);
+		out->ring_size = s->ring.size;
+		if (out->batch_size > most) out->batch_size = most;
+	}
 	zbz_latch_drop(&s->latch);
 	out->written = atomic_load(&n->written);
 	out->written_bytes = atomic_load(&n->written_bytes);

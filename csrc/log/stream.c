@@ -108,9 +108,18 @@ static zbz_status own_sink(zbz_stream *s, zbz_err *err) {
 	return s->ops->open(&s->sink, (const char *)s->setup.values + ZBZ_SINK_OPTIONS_AT, s->clock, err);
 }
 
+void zbz_stream_spool(zbz_stream *s) {
+	zbz_err problem;
+	zbz_free(s->spool_dir);
+	s->spool_dir = NULL;
+	if (s->dir == NULL) return;
+	zbz_place_spool(zbz_stream_opts(s), s->ops->name, zbz_buf_bytes(&s->identity), &s->spool_dir, &problem);
+	if (s->spool_dir == NULL && zbz_stream_opts(s)->spool != NULL)
+		zbz_trouble_note(&s->trouble, s->trouble.spool, &problem); /* logging goes on without */
+}
+
 /* The user may be another one than at the open: a server that gives up its rights, a worker of nginx. */
 static zbz_status own_place(zbz_stream *s, zbz_err *err) {
-	zbz_err problem;
 	char *dir;
 	zbz_status status = zbz_place_name(zbz_stream_opts(s)->ring, s->ops->name, zbz_buf_bytes(&s->identity), &dir, err);
 	if (status != ZBZ_OK) return status;
@@ -118,11 +127,7 @@ static zbz_status own_place(zbz_stream *s, zbz_err *err) {
 	s->dir = dir;
 	status = zbz_place_make(dir, err);
 	if (status != ZBZ_OK) return status;
-	zbz_free(s->spool_dir);
-	s->spool_dir = NULL;
-	zbz_place_spool(zbz_stream_opts(s), s->ops->name, zbz_buf_bytes(&s->identity), &s->spool_dir, &problem);
-	if (s->spool_dir == NULL && zbz_stream_opts(s)->spool != NULL)
-		zbz_trouble_note(&s->trouble, s->trouble.spool, &problem); /* logging goes on without */
+	zbz_stream_spool(s);
 	return ZBZ_OK;
 }
 
@@ -182,12 +187,12 @@ void zbz_stream_swap(zbz_stream *s) {
 	zbz_stream_setup setup = s->setup;
 	if (s->next_sink == NULL) return;
 	s->sink = s->next_sink;
-	s->setup = s->next_setup;
 	s->next_sink = NULL;
-	s->next_setup = (zbz_stream_setup){ NULL, NULL };
 	s->sink_used = false;
+	zbz_latch_take(&s->latch); /* whoever asks for numbers reads the options under it */
+	s->setup = s->next_setup;
+	s->next_setup = (zbz_stream_setup){ NULL, NULL };
 	s->dead = (zbz_dead){ zbz_stream_opts(s)->dead_letter, zbz_stream_opts(s)->dead_letter_size };
-	zbz_latch_take(&s->latch);
 	set_wake(s);
 	zbz_latch_drop(&s->latch);
 	atomic_store(&s->swap, false);
@@ -204,7 +209,13 @@ static zbz_stream *known(const zbz_sink_ops *ops, const char *dir, zbz_bytes ide
 	return NULL;
 }
 
-/* The latest options win. */
+static void nudge(zbz_stream *s) {
+	atomic_fetch_add(&s->nudge, 1);
+	zbz_futex_wake(&s->nudge);
+	if (s->journal.page != NULL) zbz_journal_ring(s->journal.page, ZBZ_NAPPING);
+}
+
+/* The latest options win, and at once: they may be what a failing sink has waited for. */
 static void renew(zbz_stream *s, void *sink, zbz_stream_setup *setup) {
 	s->handles++;
 	if (s->next_sink != NULL) {
@@ -214,10 +225,12 @@ static void renew(zbz_stream *s, void *sink, zbz_stream_setup *setup) {
 	s->next_sink = sink;
 	s->next_setup = *setup;
 	*setup = (zbz_stream_setup){ NULL, NULL };
-	if (atomic_load(&s->thread) == ZBZ_THREAD_RUNS)
-		atomic_store(&s->swap, true);
-	else
+	if (atomic_load(&s->thread) != ZBZ_THREAD_RUNS) {
 		zbz_stream_swap(s);
+		return;
+	}
+	atomic_store(&s->swap, true);
+	nudge(s);
 }
 
 static zbz_stream *make(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *setup, zbz_buf *identity, char *dir,
@@ -327,10 +340,8 @@ void zbz_stream_thread_ends(zbz_stream *s) {
 
 void zbz_stream_nudge(zbz_stream *s) {
 	uint64_t one = 1;
-	atomic_fetch_add(&s->nudge, 1);
-	zbz_futex_wake(&s->nudge);
 	zbz_streams_lock();
-	if (s->journal.page != NULL) zbz_journal_ring(s->journal.page, ZBZ_NAPPING);
+	nudge(s);
 	if (s->stop_fd >= 0 && atomic_load(&s->stop_at) != 0 && write(s->stop_fd, &one, sizeof one) < 0) {}
 	zbz_streams_unlock();
 }

@@ -51,6 +51,7 @@ typedef struct zbz_stream {
 	_Atomic bool swap;
 	char *dir;       /* NULL: not shared */
 	char *spool_dir; /* NULL: none */
+	bool spool_turn; /* the writer's is another one still: what is in it goes first */
 	zbz_buf identity;
 	zbz_journal journal;
 	zbz_writer *writer;
@@ -101,6 +102,9 @@ bool zbz_stream_start(zbz_stream *s);
 void zbz_stream_nudge(zbz_stream *s);
 /* Takes over the sink of a later open. Under the gate; not while the sink is in use. */
 void zbz_stream_swap(zbz_stream *s);
+
+/* Where its spool is, by its options of now. Under the gate. */
+void zbz_stream_spool(zbz_stream *s);
 
 /* The thread (thread.c). Under the gate. */
 bool zbz_thread_start(zbz_stream *s);

@@ -116,7 +116,8 @@ typedef enum zbz_policy { ZBZ_POLICY_BLOCK, ZBZ_POLICY_DROP_NEWEST, ZBZ_POLICY_D
 /* cfg's "type" names the sink. Options of every output: policy (block | drop_oldest | drop_newest), block_for (longest wait of one record, then it is dropped and
  * counted), ring (directory of the rings; default /dev/shm), ring_size, sync (none | group), batch_size, batch_wait (how long a batch may fill; flush, reopen and closing do not wait for it), spool (directory on disk for
  * records while the sink fails or hangs), spool_size, retry_timeout (age of a record at which a failing sink is given up on: it goes to the dead letters),
- * max_retry_delay, linger, dead_letter, dead_letter_size. `level`, `format` and
+ * max_retry_delay, linger, dead_letter, dead_letter_size. Opened again while it runs, the latest options hold at once, but for ring_size and a batch_size
+ * beyond the one it has begun with (zbz_output_stats tells), and a spool that still holds records, which is emptied first. `level`, `format` and
  * filters are the router's and are taken out before. Recovers first, for a second at most, what dead processes of the same output have left; what is not
  * done then, or fails, is done by the writer. Starts no thread and makes no ring: that is for the first record, in the process that logs it. */
 ZBZ_API zbz_status zbz_output_open(const zbz_config *cfg, const zbz_clock *clock, zbz_output **out, zbz_err *err);
@@ -158,6 +159,9 @@ typedef struct zbz_output_stats {
 	    dead_letters_lost; /* of the dead letters: not in the file, because none is named, it is full or cannot be written */
 	uint64_t damaged,
 	    set_aside;     /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
+	/* In effect, which may be less than was asked for: both are made by the first record of the first process, and stay while anybody uses them.
+	 * ring_size 0: there is no ring yet. */
+	uint64_t ring_size, batch_size;
 	size_t lag;        /* bytes of this process's ring that the sink does not have yet */
 	bool writer;       /* does this process write? What follows is told by the one that does. */
 	uint64_t failures; /* attempts in a row that the sink has failed */
