@@ -81,6 +81,7 @@ static void what_cannot_change_is_told(void) {
 	zbz_output_unref(o);
 	o = opened("type=told name=fixed ring_size=1MB batch_size=500B");
 	AWAIT(numbers(next).batch_size == 500); /* less can be had */
+	zbz_output_unref(o);
 	zbz_output_unref(next);
 	o = opened("type=told name=fixed ring_size=1MB batch_size=4194304B");
 	say(o, numbered(0));
