@@ -119,6 +119,12 @@ static int output_read(lua_State *L) {
 	return status < 0 ? zbz_push_failure(L, &c.err, &at) : 1;
 }
 
+/* leave(): closing begins, close waits for its end */
+static int output_leave(lua_State *L) {
+	zbz_output_leave(output_arg(L, "leave")->output);
+	return 0;
+}
+
 static int output_never_wait(lua_State *L) {
 	zbz_output_never_wait(output_arg(L, "never_wait")->output, lua_toboolean(L, 2) != 0);
 	return 0;
@@ -217,7 +223,7 @@ static const luaL_Reg methods[] = {
 	{ "stats", output_stats },
 	{ "read", output_read },
 	{ "type", output_type },
-	{ "never_wait", output_never_wait },
+	{ "never_wait", output_never_wait }, { "leave", output_leave },
 	{ NULL, NULL },
 };
 static const luaL_Reg functions[] = {

@@ -347,24 +347,35 @@ void zbz_stream_nudge(zbz_stream *s) {
 }
 
 static void stop(zbz_stream *s) {
-	int64_t end, left;
+	int64_t end;
 	zbz_streams_lock();
 	end = zbz_mono_ns() + zbz_stream_opts(s)->linger * ZBZ_NS_PER_MS;
 	zbz_streams_unlock();
 	atomic_store(&s->stop_at, end);
 	zbz_stream_nudge(s);
-	end += PATIENCE_MS * ZBZ_NS_PER_MS;
-	while (atomic_load(&s->thread) == ZBZ_THREAD_RUNS && (left = end - zbz_mono_ns()) > 0)
+}
+
+static int64_t patience_left(zbz_stream *s) {
+	return atomic_load(&s->stop_at) + PATIENCE_MS * ZBZ_NS_PER_MS - zbz_mono_ns();
+}
+
+static void await_end(zbz_stream *s) {
+	int64_t left;
+	while (atomic_load(&s->thread) == ZBZ_THREAD_RUNS && (left = patience_left(s)) > 0)
 		zbz_futex_wait(&s->ended, 0, left);
 }
 
-void zbz_stream_close(zbz_stream *s) {
+bool zbz_stream_leave(zbz_stream *s) {
 	bool last;
 	zbz_streams_lock();
 	last = --s->handles == 0;
 	zbz_streams_unlock();
-	if (!last) return;
-	stop(s);
+	if (last) stop(s);
+	return last;
+}
+
+void zbz_stream_close(zbz_stream *s, bool wait) {
+	if (wait) await_end(s);
 	zbz_streams_lock();
 	release(s);
 	zbz_streams_unlock();
@@ -380,6 +391,17 @@ static zbz_stream *unstopped(void) {
 	return s;
 }
 
+/* One that was closed without a wait, and is not done yet; to be closed once more. */
+static zbz_stream *leaving(void) {
+	zbz_stream *s;
+	zbz_streams_lock();
+	for (s = streams; s != NULL; s = s->next)
+		if (s->handles == 0 && atomic_load(&s->thread) == ZBZ_THREAD_RUNS && patience_left(s) > 0) break;
+	if (s != NULL) s->refs++;
+	zbz_streams_unlock();
+	return s;
+}
+
 /* Other threads may still log: they find no ring, and the mappings stay. */
 static void leave(zbz_stream *s) {
 	zbz_latch_take(&s->latch);
@@ -391,8 +413,10 @@ static void leave(zbz_stream *s) {
 
 __attribute__((destructor)) static void at_exit(void) {
 	zbz_stream *s;
+	while ((s = leaving()) != NULL) zbz_stream_close(s, true);
 	while ((s = unstopped()) != NULL) {
 		stop(s);
+		await_end(s);
 		zbz_streams_lock();
 		if (atomic_load(&s->thread) == ZBZ_THREAD_ENDED) leave(s);
 		zbz_streams_unlock();

@@ -122,8 +122,11 @@ typedef enum zbz_policy { ZBZ_POLICY_BLOCK, ZBZ_POLICY_DROP_NEWEST, ZBZ_POLICY_D
  * done then, or fails, is done by the writer. Starts no thread and makes no ring: that is for the first record, in the process that logs it. */
 ZBZ_API zbz_status zbz_output_open(const zbz_config *cfg, const zbz_clock *clock, zbz_output **out, zbz_err *err);
 ZBZ_API zbz_output *zbz_output_ref(zbz_output *o);
-/* The last one stops the writer after at most `linger` ms of draining; what is left stays in the ring for a recovery. NULL allowed. */
+/* The last one stops the writer after at most `linger` ms of draining (and 100 ms for a sink that hangs); what is left stays in the ring for a recovery. After
+ * zbz_output_never_wait it does not wait: the writer drains on by itself, and the end of the process waits for it as long. NULL allowed. */
 ZBZ_API void zbz_output_unref(zbz_output *o);
+/* By the holder of the last reference, who logs no more: the draining begins, unref waits for its end. So several linger together. */
+ZBZ_API void zbz_output_leave(zbz_output *o);
 ZBZ_API const zbz_sink_ops *zbz_output_ops(const zbz_output *o);
 
 /* Room for a record whose text has at most `most` bytes, contiguous; NULL: dropped by the policy and counted (c->err tells nothing: a log call
@@ -132,7 +135,7 @@ ZBZ_API char *zbz_output_reserve(zbz_output *o, const zbz_record_head *head, siz
 ZBZ_API void zbz_output_commit(zbz_output *o, size_t n);
 /* The same for a text that stands ready; false: dropped. */
 ZBZ_API bool zbz_output_append(zbz_output *o, const zbz_record_head *head, zbz_bytes text);
-/* For signal handlers and phases that cannot wait: with policy block a full ring drops at once. */
+/* For signal handlers, event loops and phases that cannot wait: with policy block a full ring drops at once, and closing does not linger. */
 ZBZ_API void zbz_output_never_wait(zbz_output *o, bool on);
 
 /* Everything committed before the call has been taken by the sink (and synced, with sync = group): OK or E_TIMEOUT. */

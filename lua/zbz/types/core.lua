@@ -368,4 +368,5 @@ function Output:read(clear) end
 function Output:stats() end
 function Output:type() end
 function Output:never_wait(on) end
+function Output:leave() end
 function Output:close() end
