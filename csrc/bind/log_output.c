@@ -89,7 +89,7 @@ static int output_reopen(lua_State *L) {
 	return 1;
 }
 
-/* log_append(output, level, logger, line): a line that Lua has formatted; was there room? */
+/* log_append(output, level, logger, line[, labels]): labels as zbz_record_head has them; a line that Lua has formatted; was there room? */
 static int log_append(lua_State *L) {
 	zbz_output_box *box = output_arg(L, "append");
 	zbz_record_head head;
@@ -99,6 +99,7 @@ static int log_append(lua_State *L) {
 	if (zbz_level_parse(zbz_string_arg(L, 2, "append", "the level"), &head.level, &err) < 0)
 		return luaL_error(L, "zbz: append: %s", err.text);
 	head.logger = zbz_string_arg(L, 3, "append", "the logger");
+	if (!lua_isnoneornil(L, 5)) head.labels = zbz_string_arg(L, 5, "append", "the labels");
 	clock_gettime(CLOCK_REALTIME, &t);
 	head.at = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 	lua_pushboolean(L, zbz_output_append(box->output, &head, zbz_string_arg(L, 4, "append", "the line")));
