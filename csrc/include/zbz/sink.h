@@ -78,8 +78,11 @@ typedef struct zbz_sink_ops {
 	const zbz_option
 	    *options; /* its own; those of every output (level, format, policy, ring, ...) are added by the output */
 
-	/* Checks what can be checked without waiting (a directory that cannot be written to is an error here). close does not wait either: a fork would
-	 * have to wait for it. A sink that a thread of the parent has used is never closed in a child; it opens its own with the same options. */
+	/* Checks what can be checked without waiting (a directory that cannot be written to is an error here). close does not wait either: it and read are
+	 * called with the lock of all outputs held, which a fork takes in its prepare handler. So they call nothing of section 2, wait for no thread that
+	 * logs, opens or closes, and take no lock that a pthread_atfork prepare handler of the plug-in takes: that one was registered after zbz's, so
+	 * it runs before it, and the two would wait for each other. Such a lock is rather made anew by the child handler, which may do no more than
+	 * that and close descriptors. The other slots are called without any lock of zbz's. A sink that a thread of the parent has used is never closed in a child; it opens its own with the same options. */
 	zbz_status (*open)(void **self, const void *options, const zbz_clock *clock, zbz_err *err);
 	void (*close)(void *self);
 	/* n is at least 1, and the texts lie end to end in memory (zbz_record_run): a sink of bytes takes them as one.
