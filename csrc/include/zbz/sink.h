@@ -164,13 +164,13 @@ typedef struct zbz_output_stats {
 	uint64_t
 	    dead_letters_lost; /* of the dead letters: not in the file, because none is named, it is full or cannot be written */
 	uint64_t damaged,
-	    set_aside;     /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
+	    set_aside; /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
 	/* In effect, which may be less than was asked for: both are made by the first record of the first process, and stay while anybody uses them.
 	 * ring_size 0: there is no ring yet. */
 	uint64_t ring_size, batch_size;
-	size_t lag;        /* bytes of this process's ring that the sink does not have yet */
-	bool writer;       /* does this process write? What follows is told by the one that does. */
-	uint64_t failures; /* attempts in a row that the sink has failed */
+	size_t lag;                      /* bytes of this process's ring that the sink does not have yet */
+	bool writer;                     /* does this process write? What follows is told by the one that does. */
+	uint64_t failures;               /* attempts in a row that the sink has failed */
 	uint64_t spooled, spooled_bytes; /* records in the spool now; their bytes */
 	int64_t spool_age;               /* ms since the oldest of them came there */
 	char last_error[256];            /* of the last attempt that failed, or why the last dead letter is one; "" none */
