@@ -219,13 +219,8 @@ static int log_sealed_with(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-	{ "flush", output_flush },
-	{ "reopen", output_reopen },
-	{ "stats", output_stats },
-	{ "read", output_read },
-	{ "type", output_type },
-	{ "never_wait", output_never_wait }, { "leave", output_leave },
-	{ NULL, NULL },
+	{ "flush", output_flush }, { "reopen", output_reopen },         { "stats", output_stats }, { "read", output_read },
+	{ "type", output_type },   { "never_wait", output_never_wait }, { "leave", output_leave }, { NULL, NULL },
 };
 static const luaL_Reg functions[] = {
 	{ "log_output", log_output },
