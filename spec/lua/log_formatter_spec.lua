@@ -18,8 +18,8 @@ describe("a formatter before syslog", function()
 	after_each(function() log.close() end)
 
 	local function configure(metadata)
-		assert(log.configure{ level = "trace", redact = { "token" }, outputs = { { type = "syslog", protocol = "udp", address = to, metadata = metadata,
-			format = function(r) return r.level .. " of " .. r.logger .. ": " .. r.message end } } })
+		assert(log.configure{ level = "trace", redact = { "token" }, outputs = { { type = "syslog", protocol = "udp", address = to,
+			metadata = metadata, format = function(r) return r.level .. " of " .. r.logger .. ": " .. r.message end } } })
 	end
 
 	it("keeps the severity and the logger", function()

@@ -30,9 +30,7 @@ describe("outputs that hang", function()
 		assert.is_true(ms >= 400, ms .. " ms")
 		assert.is_true(ms < 1500, ms .. " ms") -- one after the other: 1600
 		for i = 1, 4 do
-			local n, err = zbz.log.recover(hanging("four" .. i, "400ms"), 0.2)
-			assert.is_nil(n)
-			assert.is_true(err.kind ~= nil or tostring(err) ~= "", "what was left is still there")
+			assert.is_nil(zbz.log.recover(hanging("four" .. i, "400ms"), 0.2)) -- what was left is still there, and has nowhere to go
 		end
 	end)
 

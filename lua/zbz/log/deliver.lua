@@ -49,7 +49,7 @@ local function formatted(formatter, record)
 	return ok and line_of(text) or nil
 end
 
---- What travels beside the text (trace_id and the like), as the other formats have it: texts by name, nil for none. It was redacted with the record.
+--- What travels beside the text (trace_id and the like): texts by name, nil for none. It was redacted with the record.
 local function labels_of(out, fields)
 	local map
 	for _, name in ipairs(out.metadata) do
