@@ -13,7 +13,7 @@ VERSION := $(shell sed -n 's/^.define ZBZ_VERSION "\(.*\)"/\1/p' csrc/include/zb
 CORE_SRC := $(wildcard csrc/base/*.c csrc/core/*.c csrc/cache/*.c csrc/log/*.c csrc/watch/*.c csrc/layer/*.c) csrc/provider/cache_memory.c \
             $(wildcard csrc/provider/memory_*.c) csrc/provider/cache_filesystem.c $(wildcard csrc/provider/filesystem_*.c) \
             csrc/provider/cache_shared.c $(wildcard csrc/provider/shared_*.c csrc/provider/source_*.c) \
-            $(patsubst %,csrc/provider/sink_%.c,file rotate kept pack console memory null net tcp udp unix syslog storage retain) csrc/provider/syslog_frame.c $(wildcard csrc/provider/bucket_*.c) \
+            $(patsubst %,csrc/provider/sink_%.c,file rotate kept pack console memory null net net_text tcp udp unix syslog storage retain) csrc/provider/syslog_frame.c $(wildcard csrc/provider/bucket_*.c) \
             $(patsubst %,csrc/net/%.c,address datagram resolve tcp unix)
 BIND_SRC := $(wildcard csrc/bind/*.c)
 FFI_SRC := $(wildcard csrc/ffi/*.c)

@@ -24,6 +24,7 @@ typedef struct zbz_log_hub {
 	bool judges, judging;    /* some predicates are Lua functions; one of them is running */
 	zbz_buf pack;            /* what is nested in the call under way */
 	uint64_t failed;         /* values whose __tostring threw */
+	size_t unseen;           /* bytes of bound fields that the collector was not told of yet */
 	const void *typed_mt[8]; /* by zbz_log_wrap */
 	zbz_log_near near[ZBZ_LOG_NEAR];
 } zbz_log_hub;

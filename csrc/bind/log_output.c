@@ -89,7 +89,7 @@ static int output_reopen(lua_State *L) {
 	return 1;
 }
 
-/* log_append(output, level, logger, line): a line that Lua has formatted; was there room? */
+/* log_append(output, level, logger, line[, labels]): labels as zbz_record_head has them; a line that Lua has formatted; was there room? */
 static int log_append(lua_State *L) {
 	zbz_output_box *box = output_arg(L, "append");
 	zbz_record_head head;
@@ -99,6 +99,7 @@ static int log_append(lua_State *L) {
 	if (zbz_level_parse(zbz_string_arg(L, 2, "append", "the level"), &head.level, &err) < 0)
 		return luaL_error(L, "zbz: append: %s", err.text);
 	head.logger = zbz_string_arg(L, 3, "append", "the logger");
+	if (!lua_isnoneornil(L, 5)) head.labels = zbz_string_arg(L, 5, "append", "the labels");
 	clock_gettime(CLOCK_REALTIME, &t);
 	head.at = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 	lua_pushboolean(L, zbz_output_append(box->output, &head, zbz_string_arg(L, 4, "append", "the line")));
@@ -129,6 +130,12 @@ static int output_read(lua_State *L) {
 	return status < 0 ? zbz_push_failure(L, &c.err, &at) : 1;
 }
 
+/* leave(): closing begins, close waits for its end */
+static int output_leave(lua_State *L) {
+	zbz_output_leave(output_arg(L, "leave")->output);
+	return 0;
+}
+
 static int output_never_wait(lua_State *L) {
 	zbz_output_never_wait(output_arg(L, "never_wait")->output, lua_toboolean(L, 2) != 0);
 	return 0;
@@ -152,7 +159,7 @@ static void push_levels(lua_State *L, const uint64_t *levels) {
 
 static int push_stats(lua_State *L, const zbz_output_stats *stats) {
 	zbz_output_stats st = *stats;
-	lua_createtable(L, 0, 26);
+	lua_createtable(L, 0, 28);
 	push_levels(L, st.levels);
 	lua_setfield(L, -2, "levels");
 	set_count(L, "records", st.records);
@@ -169,6 +176,8 @@ static int push_stats(lua_State *L, const zbz_output_stats *stats) {
 	set_count(L, "syncs", st.syncs);
 	set_count(L, "damaged", st.damaged);
 	set_count(L, "set_aside", st.set_aside);
+	set_count(L, "ring_size", st.ring_size);
+	set_count(L, "batch_size", st.batch_size);
 	set_count(L, "lag", st.lag);
 	set_count(L, "failures", st.failures);
 	set_count(L, "spooled", st.spooled);
@@ -254,6 +263,7 @@ static const luaL_Reg methods[] = {
 	{ "account", output_account },
 	{ "read", output_read },
 	{ "type", output_type },
+	{ "leave", output_leave },
 	{ "never_wait", output_never_wait },
 	{ NULL, NULL },
 };

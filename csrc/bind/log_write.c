@@ -314,6 +314,17 @@ static void split_traceparent(zbz_log_call *c) {
 	}
 }
 
+enum { TELL_BYTES = 1 << 16, TELL_MOST = 1 << 30 };
+
+/* A collector that counts only its own bytes would let a loop of with{} grow to many times those. A program that has stopped it meant that. Finalizers run
+ * here: the hub is not touched afterwards. */
+static void tell_collector(lua_State *L, zbz_log_hub *hub, const zbz_logger *made) {
+	size_t bytes = hub->unseen += zbz_logger_weight(made);
+	if (bytes < TELL_BYTES || !lua_gc(L, LUA_GCISRUNNING, 0)) return;
+	hub->unseen = 0;
+	lua_gc(L, LUA_GCSTEP, (int)((bytes < TELL_MOST ? bytes : TELL_MOST) >> 10));
+}
+
 static int log_with(lua_State *L) {
 	zbz_logger_box *box = zbz_logger_at(L, 1);
 	zbz_log_call c;
@@ -344,6 +355,7 @@ static int log_with(lua_State *L) {
 	made = zbz_logger_with(box->logger, c.fields, c.n);
 	if (made == NULL) return luaL_error(L, "zbz: with: out of memory");
 	zbz_logger_push_like(L, 1, made);
+	tell_collector(L, c.hub, made);
 	return 1;
 }
 

@@ -117,7 +117,13 @@ void zbz_output_stats_read(zbz_output *o, zbz_output_stats *out) {
 	*out = (zbz_output_stats){ 0 };
 	zbz_latch_take(&s->latch);
 	read_counters(s->tally.at, &s->tally, out);
-	if (s->ring.h != NULL) out->lag = lag_of(s);
+	out->batch_size = (uint64_t)zbz_stream_opts(s)->batch_size;
+	if (s->ring.h != NULL) {
+		const uint64_t most = s->journal.room - ZBZ_RING_RECORD_MAX;
+		out->lag = lag_of(s);
+		out->ring_size = s->ring.size;
+		if (out->batch_size > most) out->batch_size = most;
+	}
 	zbz_latch_drop(&s->latch);
 	out->writer = atomic_load(&s->writes);
 	read_gauges(&s->tally.at->counts, zbz_wall(s->clock), out);

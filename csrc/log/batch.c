@@ -240,6 +240,8 @@ zbz_status zbz_batch_deliver(zbz_writer *w, zbz_call *c) {
 	uint32_t n = zbz_batch_now(batch_of(w))->n, first = 0;
 	size_t skip = 0;
 	zbz_status status = locate(w, c, &first, &skip);
+	if (status != ZBZ_OK) return status; /* the sink may have what would be given up */
+	if (first == n) w->failing = false;  /* and has it */
 	if (give_up(w, c, &first, skip) && first == n) return ZBZ_OK;
 	while (status == ZBZ_OK && first < n) {
 		if (skip == 0) status = begin_slot(w, c, first);

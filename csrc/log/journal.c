@@ -36,6 +36,8 @@ uint64_t zbz_batch_check(const zbz_journal *j, const zbz_batch_fill *f) {
 	return zbz_ring_sum(h, j->table, f->n * sizeof *j->table);
 }
 
+uint64_t zbz_debt_check(const zbz_spool_debt *d) { return zbz_ring_sum(0, d, offsetof(zbz_spool_debt, check)); }
+
 /* ---- making ---- */
 
 static zbz_status trouble(zbz_err *err, int e, const char *path) {
@@ -217,6 +219,7 @@ static void remove_if_last(const zbz_journal *j, const char *dir) {
 	char path[PATH_MAX], pipe[PATH_MAX];
 	if (await_byte(j->fd, BYTE_MAKING, F_WRLCK) != 0) return;
 	if (lock_byte(j->fd, BYTE_USERS, F_WRLCK) != 0 || atomic_load(&j->page->batch.state) != ZBZ_BATCH_EMPTY) return;
+	if (j->page->debt.spool != 0) return;
 	if (!deserted(dir) || snprintf(path, sizeof path, "%s/" NAME, dir) >= (int)sizeof path ||
 	    snprintf(pipe, sizeof pipe, "%s/" PIPE, dir) >= (int)sizeof pipe)
 		return;

@@ -48,7 +48,7 @@ typedef struct zbz_spool_place {
 /* How far the batch is filled, and what filled it last. */
 typedef struct zbz_batch_fill {
 	uint32_t kind, n, texts, sides; /* records; bytes of texts; bytes of the other parts, from the end downwards */
-	uint64_t ring, from, to;        /* kind FROM_RING */
+	uint64_t ring, from, to;        /* kind FROM_RING; of kind FROM_SPOOL, ring is the spool's id, 0: not known */
 	zbz_spool_place after;          /* kind FROM_SPOOL: where reading goes on */
 	uint64_t check; /* of all before it and of the records' places: what is read from here is bounded by them */
 } zbz_batch_fill;
@@ -60,6 +60,13 @@ typedef struct zbz_batch {
 	zbz_batch_fill fills[2];
 } zbz_batch;
 
+/* A batch of a spool that its writer did not have: what is before the place has been taken by the sink. For whoever opens that spool next. */
+typedef struct zbz_spool_debt {
+	uint64_t spool; /* its id; 0: none */
+	zbz_spool_place taken;
+	uint64_t check; /* of all before it */
+} zbz_spool_debt;
+
 typedef struct zbz_journal_head {
 	char magic[8];
 	uint32_t layout, records; /* how many the batch may have */
@@ -70,6 +77,7 @@ typedef struct zbz_journal_page {
 	zbz_journal_head head;
 	_Alignas(64) zbz_futex sleeper;
 	_Atomic uint32_t rings; /* counts rings that were made: look again */
+	zbz_spool_debt debt;
 	_Alignas(64) zbz_batch batch;
 } zbz_journal_page; /* then the table of the batch's records, then its bytes */
 
@@ -100,6 +108,7 @@ static inline const zbz_batch_fill *zbz_batch_now(const zbz_batch *b) {
 	return &b->fills[atomic_load_explicit(&b->fill, memory_order_acquire) & 1];
 }
 uint64_t zbz_batch_check(const zbz_journal *j, const zbz_batch_fill *f);
+uint64_t zbz_debt_check(const zbz_spool_debt *d);
 
 /* The writer looks again if it sleeps at least as deep: ZBZ_ASLEEP after a record, ZBZ_NAPPING for urgent matters. */
 static inline void zbz_journal_ring(zbz_journal_page *p, uint32_t depth) {

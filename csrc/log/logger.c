@@ -69,7 +69,7 @@ static bool among(const zbz_field *fields, size_t n, const zbz_log_key *key) {
 zbz_logger *zbz_logger_with(zbz_logger *l, const zbz_field *fields, size_t n) {
 	zbz_logger *made = zbz_calloc(1, sizeof(*made));
 	zbz_field all[2 * ZBZ_LOG_FIELDS_MAX];
-	size_t all_n = 0;
+	size_t all_n = 0, size;
 	char *room;
 	if (made == NULL) return NULL;
 	zbz_logger_bind(l);
@@ -82,7 +82,8 @@ zbz_logger *zbz_logger_with(zbz_logger *l, const zbz_field *fields, size_t n) {
 	}
 	if (all_n > ZBZ_LOG_FIELDS_MAX) all_n = ZBZ_LOG_FIELDS_MAX;
 	zbz_fields_sort(all, all_n);
-	made->bound = zbz_malloc((all_n + 1) * sizeof(*made->bound) + weight(all, all_n));
+	size = (all_n + 1) * sizeof(*made->bound) + weight(all, all_n);
+	made->bound = zbz_malloc(size);
 	if (made->bound == NULL) {
 		zbz_free(made);
 		return NULL;
@@ -90,10 +91,13 @@ zbz_logger *zbz_logger_with(zbz_logger *l, const zbz_field *fields, size_t n) {
 	room = (char *)(made->bound + all_n + 1);
 	for (size_t i = 0; i < all_n; i++) room = adopt(&made->bound[i], &all[i], room);
 	made->bound_n = all_n;
+	made->weight = sizeof(*made) + 2 * size; /* its own, and the text they become */
 	made->node = l->node;
 	made->node->refs++;
 	return made;
 }
+
+size_t zbz_logger_weight(const zbz_logger *l) { return l->weight; }
 
 void zbz_logger_free(zbz_logger *l) {
 	if (l == NULL) return;

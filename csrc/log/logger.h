@@ -12,7 +12,7 @@ typedef struct zbz_bound {
 struct zbz_logger {
 	zbz_log_node *node;
 	zbz_bound *bound; /* own copies, in the order they came */
-	size_t bound_n;
+	size_t bound_n, weight;
 	unsigned turn;    /* of what follows */
 	zbz_field *shown; /* the same, redacted */
 	zbz_buf redacted;

@@ -45,19 +45,29 @@ zbz_output *zbz_output_ref(zbz_output *o) {
 	return o;
 }
 
+void zbz_output_leave(zbz_output *o) {
+	if (o->left || atomic_load(&o->refs) != 1) return;
+	if (atomic_load(&o->stream->unreported) != 0) zbz_stream_report(o->stream);
+	o->left = true;
+	o->last = zbz_stream_leave(o->stream);
+}
+
 void zbz_output_unref(zbz_output *o) {
 	zbz_stream *s;
 	zbz_output **at;
+	bool last, wait;
 	if (o == NULL || atomic_fetch_sub(&o->refs, 1) != 1) return;
 	s = o->stream;
-	if (atomic_load(&s->unreported) != 0) zbz_stream_report(s);
+	if (!o->left && atomic_load(&s->unreported) != 0) zbz_stream_report(s);
 	zbz_latch_take(&s->latch);
 	for (at = &s->outputs; *at != o;) at = &(*at)->next;
 	*at = o->next;
 	if (o->lost > 0) atomic_fetch_sub(&s->unreported, 1);
 	zbz_latch_drop(&s->latch);
+	last = o->left ? o->last : zbz_stream_leave(s);
+	wait = !atomic_load(&o->never_wait);
 	zbz_free(o);
-	zbz_stream_close(s);
+	if (last) zbz_stream_close(s, wait);
 }
 
 const zbz_sink_ops *zbz_output_ops(const zbz_output *o) { return o->stream->ops; }

@@ -10,6 +10,7 @@ struct zbz_output {
 	zbz_policy policy;
 	int64_t block_for; /* ns */
 	_Atomic bool never_wait;
+	bool left, last;        /* its stream; and nobody else uses that */
 	_Atomic uint64_t stuck; /* lost for want of the latch and counted, to be told of with the others */
 	/* under the stream's latch */
 	zbz_output *next;

@@ -28,12 +28,29 @@ static void spool_adopt(zbz_writer *w) {
 	}
 }
 
+/* A writer without this spool may have taken from it what another one had left on its way. */
+static void spool_debt(const zbz_writer *w) {
+	const zbz_spool_debt *d = &w->journal->page->debt;
+	w->spool->least = (zbz_spool_place){ 0 };
+	if (d->spool == w->spool->id && d->check == zbz_debt_check(d)) w->spool->least = d->taken;
+}
+
+/* Once it is in the cursor. */
+static void spool_settle(const zbz_writer *w) {
+	zbz_spool_debt *d = &w->journal->page->debt;
+	zbz_err err;
+	if (d->spool != w->spool->id || zbz_cursor_write(w->spool, &err) != ZBZ_OK) return;
+	*d = (zbz_spool_debt){ 0 };
+}
+
 zbz_status zbz_writer_spool(zbz_writer *w, bool make, zbz_err *err) {
 	zbz_status status;
 	if (w->spool == NULL || zbz_spool_is_open(w->spool)) return ZBZ_OK;
+	spool_debt(w);
 	status = zbz_spool_open(w->spool, make, &w->counts->set_aside, &w->counts->damaged, err);
 	if (status < 0) zbz_trouble_note(w->trouble, w->trouble->spool, err);
 	if (status != ZBZ_OK) return status < 0 ? status : ZBZ_OK;
+	spool_settle(w);
 	spool_adopt(w);
 	zbz_writer_spool_count(w);
 	return ZBZ_OK;

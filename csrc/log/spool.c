@@ -26,6 +26,7 @@ zbz_spool *zbz_spool_new(const char *dir, int64_t most) {
 		zbz_free(s);
 		return NULL;
 	}
+	s->id = zbz_ring_sum(0, dir, strlen(dir)) | 1;
 	s->most = (uint64_t)most;
 	s->segment_most = s->most / SEGMENTS;
 	if (s->segment_most < SEGMENT_LEAST) s->segment_most = SEGMENT_LEAST;
@@ -139,6 +140,10 @@ static zbz_status look_at(zbz_spool *s, uint64_t number, _Atomic uint64_t *aside
 	return ZBZ_OK;
 }
 
+static bool has(const uint64_t *all, size_t n, uint64_t number) {
+	return n > 0 && bsearch(&number, all, n, sizeof *all, by_number) != NULL;
+}
+
 static zbz_status survey(zbz_spool *s, _Atomic uint64_t *aside, _Atomic uint64_t *damaged, zbz_err *err) {
 	size_t n;
 	uint64_t *all;
@@ -147,6 +152,7 @@ static zbz_status survey(zbz_spool *s, _Atomic uint64_t *aside, _Atomic uint64_t
 	s->first = s->last = s->end = s->used = s->records = s->bytes = 0;
 	s->newest = (zbz_chunk_head){ 0 };
 	if (!zbz_cursor_read(s, &s->at)) s->at = (zbz_spool_place){ .segment = 1 };
+	if (zbz_place_after(&s->least, &s->at) && has(all, n, s->least.segment)) s->at = s->least;
 	for (size_t i = 0; i < n && status == ZBZ_OK; i++) status = look_at(s, all[i], aside, damaged, err);
 	zbz_free(all);
 	if (status != ZBZ_OK) return status;

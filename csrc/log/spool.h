@@ -32,6 +32,7 @@ typedef struct zbz_chunk_head {
 
 typedef struct zbz_spool {
 	char *dir;
+	uint64_t id;                 /* of dir; not 0 */
 	uint64_t most, segment_most; /* bytes of all segments; of one */
 	int lock, in, out;           /* -1; changed under the gate of all streams only, for a forked child closes them */
 	zbz_spool_place at;          /* what is before it has been taken by the sink */
@@ -39,6 +40,7 @@ typedef struct zbz_spool {
 	uint64_t used;               /* bytes on disk */
 	uint64_t records, bytes;     /* behind `at` */
 	bool sealed;                 /* what comes goes into a new segment */
+	zbz_spool_place least;       /* the sink has what is before it, whatever the cursor says */
 	zbz_spool_place found;       /* the end of what a former writer has left */
 	int64_t resume_at;           /* mono ns: not before this is a failed write tried again */
 	zbz_buf chunk;               /* that is being made */
@@ -60,6 +62,9 @@ void zbz_spool_free(zbz_spool *s); /* after a close */
 void zbz_spool_forget(zbz_spool *s);
 
 static inline bool zbz_spool_is_open(const zbz_spool *s) { return s != NULL && s->lock >= 0; }
+static inline bool zbz_place_after(const zbz_spool_place *a, const zbz_spool_place *b) {
+	return a->segment > b->segment || (a->segment == b->segment && a->offset > b->offset);
+}
 static inline bool zbz_spool_any(const zbz_spool *s) {
 	return zbz_spool_is_open(s) && s->last != 0 &&
 	       (s->at.segment < s->last || (s->at.segment == s->last && s->at.offset < s->end));

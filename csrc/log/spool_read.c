@@ -111,7 +111,7 @@ static bool copy_chunk(zbz_writer *w, zbz_batch_fill *f, zbz_spool_place *p) {
 
 zbz_status zbz_spool_read(zbz_writer *w, zbz_err *err) {
 	zbz_spool *s = w->spool;
-	zbz_batch_fill f = { .kind = ZBZ_FROM_SPOOL };
+	zbz_batch_fill f = { .kind = ZBZ_FROM_SPOOL, .ring = s->id };
 	zbz_spool_place p = s->at;
 	zbz_status status;
 	do status = reach(w, &p, err);
@@ -155,8 +155,7 @@ void zbz_spool_move(zbz_writer *w, const zbz_spool_place *to) {
 	zbz_spool *s = w->spool;
 	const zbz_batch_fill *f = zbz_batch_now(&w->journal->page->batch);
 	zbz_err err;
-	if (to->segment < s->at.segment || (to->segment == s->at.segment && to->offset <= s->at.offset))
-		return; /* the writer before this one has done it */
+	if (!zbz_place_after(to, &s->at)) return; /* the writer before this one has done it */
 	if (to->segment > s->last || (to->segment == s->last && to->offset > s->end))
 		return; /* of a spool that somebody has removed */
 	if (to == &f->after) {

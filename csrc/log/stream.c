@@ -109,9 +109,18 @@ static zbz_status own_sink(zbz_stream *s, zbz_err *err) {
 	return s->ops->open(&s->sink, (const char *)s->setup.values + ZBZ_SINK_OPTIONS_AT, s->clock, err);
 }
 
+void zbz_stream_spool(zbz_stream *s) {
+	zbz_err problem;
+	zbz_free(s->spool_dir);
+	s->spool_dir = NULL;
+	if (s->dir == NULL) return;
+	zbz_place_spool(zbz_stream_opts(s), s->ops->name, zbz_buf_bytes(&s->identity), &s->spool_dir, &problem);
+	if (s->spool_dir == NULL && zbz_stream_opts(s)->spool != NULL)
+		zbz_trouble_note(&s->trouble, s->trouble.spool, &problem); /* logging goes on without */
+}
+
 /* The user may be another one than at the open: a server that gives up its rights, a worker of nginx. */
 static zbz_status own_place(zbz_stream *s, zbz_err *err) {
-	zbz_err problem;
 	char *dir;
 	zbz_status status = zbz_place_name(zbz_stream_opts(s)->ring, s->ops->name, zbz_buf_bytes(&s->identity), &dir, err);
 	if (status != ZBZ_OK) return status;
@@ -119,11 +128,7 @@ static zbz_status own_place(zbz_stream *s, zbz_err *err) {
 	s->dir = dir;
 	status = zbz_place_make(dir, err);
 	if (status != ZBZ_OK) return status;
-	zbz_free(s->spool_dir);
-	s->spool_dir = NULL;
-	zbz_place_spool(zbz_stream_opts(s), s->ops->name, zbz_buf_bytes(&s->identity), &s->spool_dir, &problem);
-	if (s->spool_dir == NULL && zbz_stream_opts(s)->spool != NULL)
-		zbz_trouble_note(&s->trouble, s->trouble.spool, &problem); /* logging goes on without */
+	zbz_stream_spool(s);
 	return ZBZ_OK;
 }
 
@@ -184,12 +189,12 @@ void zbz_stream_swap(zbz_stream *s) {
 	zbz_stream_setup setup = s->setup;
 	if (s->next_sink == NULL) return;
 	s->sink = s->next_sink;
-	s->setup = s->next_setup;
 	s->next_sink = NULL;
-	s->next_setup = (zbz_stream_setup){ NULL, NULL };
 	s->sink_used = false;
+	zbz_latch_take(&s->latch); /* whoever asks for numbers reads the options under it */
+	s->setup = s->next_setup;
+	s->next_setup = (zbz_stream_setup){ NULL, NULL };
 	s->dead = (zbz_dead){ zbz_stream_opts(s)->dead_letter, zbz_stream_opts(s)->dead_letter_size };
-	zbz_latch_take(&s->latch);
 	set_wake(s);
 	zbz_latch_drop(&s->latch);
 	atomic_store(&s->swap, false);
@@ -206,7 +211,13 @@ static zbz_stream *known(const zbz_sink_ops *ops, const char *dir, zbz_bytes ide
 	return NULL;
 }
 
-/* The latest options win. */
+static void nudge(zbz_stream *s) {
+	atomic_fetch_add(&s->nudge, 1);
+	zbz_futex_wake(&s->nudge);
+	if (s->journal.page != NULL) zbz_journal_ring(s->journal.page, ZBZ_NAPPING);
+}
+
+/* The latest options win, and at once: they may be what a failing sink has waited for. */
 static void renew(zbz_stream *s, void *sink, zbz_stream_setup *setup) {
 	s->handles++;
 	if (s->next_sink != NULL) {
@@ -216,10 +227,12 @@ static void renew(zbz_stream *s, void *sink, zbz_stream_setup *setup) {
 	s->next_sink = sink;
 	s->next_setup = *setup;
 	*setup = (zbz_stream_setup){ NULL, NULL };
-	if (atomic_load(&s->thread) == ZBZ_THREAD_RUNS)
-		atomic_store(&s->swap, true);
-	else
+	if (atomic_load(&s->thread) != ZBZ_THREAD_RUNS) {
 		zbz_stream_swap(s);
+		return;
+	}
+	atomic_store(&s->swap, true);
+	nudge(s);
 }
 
 static uint64_t account_of(const zbz_stream *s) {
@@ -337,33 +350,42 @@ void zbz_stream_thread_ends(zbz_stream *s) {
 
 void zbz_stream_nudge(zbz_stream *s) {
 	uint64_t one = 1;
-	atomic_fetch_add(&s->nudge, 1);
-	zbz_futex_wake(&s->nudge);
 	zbz_streams_lock();
-	if (s->journal.page != NULL) zbz_journal_ring(s->journal.page, ZBZ_NAPPING);
+	nudge(s);
 	if (s->stop_fd >= 0 && atomic_load(&s->stop_at) != 0 && write(s->stop_fd, &one, sizeof one) < 0) {}
 	zbz_streams_unlock();
 }
 
 static void stop(zbz_stream *s) {
-	int64_t end, left;
+	int64_t end;
 	zbz_streams_lock();
 	end = zbz_mono_ns() + zbz_stream_opts(s)->linger * ZBZ_NS_PER_MS;
 	zbz_streams_unlock();
 	atomic_store(&s->stop_at, end);
 	zbz_stream_nudge(s);
-	end += PATIENCE_MS * ZBZ_NS_PER_MS;
-	while (atomic_load(&s->thread) == ZBZ_THREAD_RUNS && (left = end - zbz_mono_ns()) > 0)
+}
+
+static int64_t patience_left(zbz_stream *s) {
+	return atomic_load(&s->stop_at) + PATIENCE_MS * ZBZ_NS_PER_MS - zbz_mono_ns();
+}
+
+static void await_end(zbz_stream *s) {
+	int64_t left;
+	while (atomic_load(&s->thread) == ZBZ_THREAD_RUNS && (left = patience_left(s)) > 0)
 		zbz_futex_wait(&s->ended, 0, left);
 }
 
-void zbz_stream_close(zbz_stream *s) {
+bool zbz_stream_leave(zbz_stream *s) {
 	bool last;
 	zbz_streams_lock();
 	last = --s->handles == 0;
 	zbz_streams_unlock();
-	if (!last) return;
-	stop(s);
+	if (last) stop(s);
+	return last;
+}
+
+void zbz_stream_close(zbz_stream *s, bool wait) {
+	if (wait) await_end(s);
 	zbz_streams_lock();
 	release(s);
 	zbz_streams_unlock();
@@ -379,6 +401,17 @@ static zbz_stream *unstopped(void) {
 	return s;
 }
 
+/* One that was closed without a wait, and is not done yet; to be closed once more. */
+static zbz_stream *leaving(void) {
+	zbz_stream *s;
+	zbz_streams_lock();
+	for (s = streams; s != NULL; s = s->next)
+		if (s->handles == 0 && atomic_load(&s->thread) == ZBZ_THREAD_RUNS && patience_left(s) > 0) break;
+	if (s != NULL) s->refs++;
+	zbz_streams_unlock();
+	return s;
+}
+
 /* Other threads may still log: they find no ring, and the mappings stay. */
 static void leave(zbz_stream *s) {
 	zbz_latch_take(&s->latch);
@@ -390,8 +423,10 @@ static void leave(zbz_stream *s) {
 
 __attribute__((destructor)) static void at_exit(void) {
 	zbz_stream *s;
+	while ((s = leaving()) != NULL) zbz_stream_close(s, true);
 	while ((s = unstopped()) != NULL) {
 		stop(s);
+		await_end(s);
 		zbz_streams_lock();
 		if (atomic_load(&s->thread) == ZBZ_THREAD_ENDED) leave(s);
 		zbz_streams_unlock();

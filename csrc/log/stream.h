@@ -52,6 +52,7 @@ typedef struct zbz_stream {
 	_Atomic bool swap;
 	char *dir;       /* NULL: not shared */
 	char *spool_dir; /* NULL: none */
+	bool spool_turn; /* the writer's is another one still: what is in it goes first */
 	zbz_buf identity;
 	zbz_journal journal;
 	zbz_writer *writer;
@@ -94,13 +95,18 @@ void zbz_writer_set(zbz_writer *w, const zbz_stream_options *o);
 /* The stream of this identity, or a new one. Takes the setup and the sink over, also on failure. */
 zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup *setup, zbz_buf *identity,
                            const zbz_clock *clock, zbz_stream **out, zbz_err *err);
-/* The last handle's: ends the thread within the linger, then lets go. */
-void zbz_stream_close(zbz_stream *s);
+/* A handle goes; the last one's tells the thread to end within the linger. true: it was the last. */
+bool zbz_stream_leave(zbz_stream *s);
+/* After the last has left: lets go, when the thread has ended, or at once, and the thread does the rest. */
+void zbz_stream_close(zbz_stream *s, bool wait);
 /* Ring, journal and thread of this process; false: there is no room or no sink, tried again a second later. Without the latch. */
 bool zbz_stream_start(zbz_stream *s);
 void zbz_stream_nudge(zbz_stream *s);
 /* Takes over the sink of a later open. Under the gate; not while the sink is in use. */
 void zbz_stream_swap(zbz_stream *s);
+
+/* Where its spool is, by its options of now. Under the gate. */
+void zbz_stream_spool(zbz_stream *s);
 
 /* The thread (thread.c). Under the gate. */
 bool zbz_thread_start(zbz_stream *s);

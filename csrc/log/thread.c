@@ -71,12 +71,43 @@ static zbz_call call_of(const zbz_stream *s) {
 	return c;
 }
 
-/* Under the gate. The room of the journal and the place of the spool are those of the start. */
+/* Under the gate. The room of the journal is that of whoever made it. */
 static void set(zbz_stream *s, zbz_writer *w) {
 	size_t most = s->journal.room - ZBZ_RING_RECORD_MAX;
 	zbz_writer_set(w, zbz_stream_opts(s));
 	if (w->batch_size > most) w->batch_size = most;
 	if (w->spool != NULL) w->spool->most = (uint64_t)zbz_stream_opts(s)->spool_size;
+}
+
+static bool same_spool(const zbz_stream *s, const zbz_writer *w) {
+	if (w->spool == NULL || s->spool_dir == NULL) return w->spool == NULL && s->spool_dir == NULL;
+	return strcmp(w->spool->dir, s->spool_dir) == 0;
+}
+
+static bool reads_spool(const zbz_writer *w) {
+	const zbz_batch *b = &w->journal->page->batch;
+	bool on_its_way = atomic_load(&b->state) != ZBZ_BATCH_EMPTY && zbz_batch_now(b)->kind == ZBZ_FROM_SPOOL;
+	return on_its_way || zbz_spool_any(w->spool);
+}
+
+/* To the spool of the latest options. The one before is used until it is empty: its records are the older ones. */
+static void turn_spool(zbz_stream *s, zbz_writer *w) {
+	zbz_spool *old = w->spool, *made = NULL;
+	zbz_err err;
+	if (!same_spool(s, w)) {
+		if (!w->ready || reads_spool(w)) return;
+		if (s->spool_dir != NULL) made = zbz_spool_new(s->spool_dir, zbz_stream_opts(s)->spool_size);
+		if (s->spool_dir != NULL && made == NULL) return;
+		zbz_spool_close(old);
+		zbz_streams_lock();
+		w->spool = made;
+		if (made != NULL && w->courier == NULL) w->courier = zbz_courier_new();
+		zbz_streams_unlock();
+		zbz_spool_free(old);
+		zbz_writer_spool(w, false, &err);
+		zbz_writer_spool_count(w);
+	}
+	s->spool_turn = false;
 }
 
 /* What others have asked for, between two steps. */
@@ -88,8 +119,11 @@ static void tend(zbz_stream *s, zbz_writer *w) {
 		s->sink_used = true;
 		w->sink = s->sink;
 		set(s, w);
+		zbz_stream_spool(s);
+		s->spool_turn = true;
 		zbz_streams_unlock();
 	}
+	if (s->spool_turn) turn_spool(s, w);
 	if (want != atomic_load(&s->reopen_done)) {
 		zbz_call c = call_of(s);
 		if (s->ops->reopen != NULL) s->ops->reopen(w->sink, &c);

@@ -71,13 +71,21 @@ static void level(zbz_writer *w) {
 	}
 }
 
+static bool own_spool(const zbz_writer *w, const zbz_batch_fill *f) {
+	return zbz_spool_is_open(w->spool) && (f->ring == w->spool->id || f->ring == 0);
+}
+
 /* The sink has the batch. */
 static void finish(zbz_writer *w) {
 	zbz_batch *b = &w->journal->page->batch;
 	const zbz_batch_fill *f = zbz_batch_now(b);
-	if (f->kind == ZBZ_FROM_SPOOL && zbz_spool_is_open(w->spool)) {
+	if (f->kind == ZBZ_FROM_SPOOL && own_spool(w, f)) {
 		zbz_spool_move(w, &f->after);
 		zbz_writer_spool_count(w);
+	} else if (f->kind == ZBZ_FROM_SPOOL && f->ring != 0) {
+		zbz_spool_debt debt = { .spool = f->ring, .taken = f->after };
+		debt.check = zbz_debt_check(&debt);
+		w->journal->page->debt = debt;
 	}
 	atomic_store_explicit(&b->state, ZBZ_BATCH_EMPTY, memory_order_release);
 }

@@ -2,7 +2,6 @@
 #include "sink_net.h"
 
 #include "base/hash.h"
-#include "base/text.h"
 #include "core/registry.h"
 #include "tls.h"
 
@@ -21,8 +20,6 @@ enum { HEAR_BYTES = 4096, HEAR_TIMES = 16, PART_BYTES = 1 << 22 };
 
 #define FIRST_REST_NS 50000
 #define MOST_REST_NS  20000000
-
-static const char cut_end[] = "...\n";
 
 /* ---- forks ---- */
 
@@ -388,15 +385,4 @@ zbz_status zbz_link_write(zbz_link *l, zbz_call *c, const zbz_framing *framing, 
 	}
 	l->mark = mark_of(records + *done, n - *done);
 	return put_off(l, c, status);
-}
-
-/* ---- messages ---- */
-
-zbz_status zbz_link_put_text(const void *ud, const zbz_record *r, bool stream, zbz_buf *out, zbz_err *err) {
-	size_t most = *(const size_t *)ud;
-	zbz_status status;
-	(void)stream;
-	if (r->text.n <= most) return zbz_buf_append(out, r->text.p, r->text.n, err);
-	status = zbz_buf_append(out, r->text.p, zbz_utf8_cut(r->text, most - (sizeof cut_end - 1)), err);
-	return status == ZBZ_OK ? zbz_buf_append(out, cut_end, sizeof cut_end - 1, err) : status;
 }

@@ -273,6 +273,22 @@ describe("the output loki", function()
 		assert.are.equal(50, #loki.entries())
 	end)
 
+	it("brings out what waits under former labels, by the shell as well", function()
+		loki.answers{ { status = 503, times = 1000 } }
+		local before = output{ linger = "50ms", labels = { app = "before" } }
+		assert(log.configure{ outputs = { before } })
+		for i = 1, 20 do log.info("r" .. i) end
+		assert(log.configure{ outputs = { output{ labels = { app = "after" } } } })
+		loki.answers{}
+		log.info("x")
+		assert(log.flush(10))
+		assert.are.equal(1, #loki.entries())
+		local command = "lua5.4 lua/zbz/cli/zbz.lua log recover loki url=%s ring=%s labels=app=before 2>&1"
+		local out = proc.output(command:format(before.url, before.ring))
+		assert.are.equal("20 records recovered", (out:gsub("%s+$", "")))
+		assert.are.equal(21, #loki.entries())
+	end)
+
 	it("keeps outputs apart that name their streams differently", function()
 		assert(log.configure{ outputs = { output{ name = "a", labels = { app = "a" } }, output{ name = "b", labels = { app = "b" } } } })
 		log.info("x")

@@ -32,7 +32,8 @@ typedef struct zbz_object_entry {
 /* What the front has checked: a name has 1 to ZBZ_OBJECT_NAME_MAX bytes, none below 0x20 and no 0x7f; its parts between slashes have 1 to 255 bytes, and none is
  * "." or "..".
  * Threads: any slot but open and close from several at once; a wait ends by c->deadline. A forked child may go on using a bucket: an open one holds
- * nothing that a thread of the parent could have left in the middle. */
+ * nothing that a thread of the parent could have left in the middle. close may be called by the close of a sink (sink.h), with the lock of all outputs
+ * held that a fork takes, too: it does not wait, and takes no lock that a pthread_atfork prepare handler of the plug-in takes. */
 typedef struct zbz_bucket_ops {
 	int abi; /* ZBZ_ABI */
 	const char *name;

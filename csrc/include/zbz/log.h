@@ -223,6 +223,8 @@ ZBZ_API const zbz_log_key *zbz_log_key_of(zbz_log_view *view, zbz_bytes name);
 ZBZ_API zbz_logger *zbz_logger_new(zbz_log_view *view, zbz_bytes name);
 /* The same with further fields on every record; one of a call with the same name stands above. */
 ZBZ_API zbz_logger *zbz_logger_with(zbz_logger *l, const zbz_field *fields, size_t n);
+/* Bytes that its bound fields hold, or will when it has written: for collectors that count what they free. */
+ZBZ_API size_t zbz_logger_weight(const zbz_logger *l);
 ZBZ_API void zbz_logger_free(zbz_logger *l); /* NULL allowed */
 ZBZ_API zbz_bytes zbz_logger_name(const zbz_logger *l);
 ZBZ_API zbz_level zbz_logger_level(zbz_logger *l);

@@ -78,8 +78,11 @@ typedef struct zbz_sink_ops {
 	const zbz_option
 	    *options; /* its own; those of every output (level, format, policy, ring, ...) are added by the output */
 
-	/* Checks what can be checked without waiting (a directory that cannot be written to is an error here). close does not wait either: a fork would
-	 * have to wait for it. A sink that a thread of the parent has used is never closed in a child; it opens its own with the same options. */
+	/* Checks what can be checked without waiting (a directory that cannot be written to is an error here). close does not wait either: it and read are
+	 * called with the lock of all outputs held, which a fork takes in its prepare handler. So they call nothing of section 2, wait for no thread that
+	 * logs, opens or closes, and take no lock that a pthread_atfork prepare handler of the plug-in takes: that one was registered after zbz's, so
+	 * it runs before it, and the two would wait for each other. Such a lock is rather made anew by the child handler, which may do no more than
+	 * that and close descriptors. The other slots are called without any lock of zbz's. A sink that a thread of the parent has used is never closed in a child; it opens its own with the same options. */
 	zbz_status (*open)(void **self, const void *options, const zbz_clock *clock, zbz_err *err);
 	void (*close)(void *self);
 	/* n is at least 1, and the texts lie end to end in memory (zbz_record_run): a sink of bytes takes them as one.
@@ -89,7 +92,8 @@ typedef struct zbz_sink_ops {
 	/* Optional, both or none. Before each write: where it begins; *mark comes in as the last one of whoever wrote before, all 0 when none is known.
 	 * `least` is the size of its first text, *room comes in as that of all of them and goes out as how much may be written (the first text always may):
 	 * the place to rotate, so that no write goes over two files. After an error or a death: how many bytes of the write that began at `mark` are there,
-	 * texts laid end to end; the next write without a mark before it is the rest, from the middle of a text if need be, and belongs where the mark is. */
+	 * texts laid end to end; the next write without a mark before it is the rest, from the middle of a text if need be, and belongs where the mark is. While
+	 * landed fails nobody knows what is there: nothing of that batch is given up (retry_timeout) or written again. */
 	zbz_status (*mark)(void *self, zbz_call *c, uint64_t least, zbz_sink_mark *mark, uint64_t *room);
 	zbz_status (*landed)(void *self, zbz_call *c, const zbz_sink_mark *mark, uint64_t *bytes);
 	zbz_status (*sync)(void *self, zbz_call *c);   /* on stable storage; NULL: nothing to do */
@@ -115,13 +119,17 @@ typedef enum zbz_policy { ZBZ_POLICY_BLOCK, ZBZ_POLICY_DROP_NEWEST, ZBZ_POLICY_D
 /* cfg's "type" names the sink. Options of every output: account (a name for its counters, see zbz_output_account), policy (block | drop_oldest | drop_newest), block_for (longest wait of one record, then it is dropped and
  * counted), ring (directory of the rings; default /dev/shm), ring_size, sync (none | group), batch_size, batch_wait (how long a batch may fill; flush, reopen and closing do not wait for it), flush_level (nor does a record of that level or above), spool (directory on disk for
  * records while the sink fails or hangs), spool_size, retry_timeout (age of a record at which a failing sink is given up on: it goes to the dead letters),
- * max_retry_delay, linger, dead_letter, dead_letter_size. `level`, `format` and
+ * max_retry_delay, linger, dead_letter, dead_letter_size. Opened again while it runs, the latest options hold at once, but for ring_size and a batch_size
+ * beyond the one it has begun with (zbz_output_stats tells), and a spool that still holds records, which is emptied first. `level`, `format` and
  * filters are the router's and are taken out before. Recovers first, for a second at most, what dead processes of the same output have left; what is not
  * done then, or fails, is done by the writer. Starts no thread and makes no ring: that is for the first record, in the process that logs it. */
 ZBZ_API zbz_status zbz_output_open(const zbz_config *cfg, const zbz_clock *clock, zbz_output **out, zbz_err *err);
 ZBZ_API zbz_output *zbz_output_ref(zbz_output *o);
-/* The last one stops the writer after at most `linger` ms of draining; what is left stays in the ring for a recovery. NULL allowed. */
+/* The last one stops the writer after at most `linger` ms of draining (and 100 ms for a sink that hangs); what is left stays in the ring for a recovery. After
+ * zbz_output_never_wait it does not wait: the writer drains on by itself, and the end of the process waits for it as long. NULL allowed. */
 ZBZ_API void zbz_output_unref(zbz_output *o);
+/* By the holder of the last reference, who logs no more: the draining begins, unref waits for its end. So several linger together. */
+ZBZ_API void zbz_output_leave(zbz_output *o);
 ZBZ_API const zbz_sink_ops *zbz_output_ops(const zbz_output *o);
 
 /* Room for a record whose text has at most `most` bytes, contiguous; NULL: dropped by the policy and counted (c->err tells nothing: a log call
@@ -130,7 +138,7 @@ ZBZ_API char *zbz_output_reserve(zbz_output *o, const zbz_record_head *head, siz
 ZBZ_API void zbz_output_commit(zbz_output *o, size_t n);
 /* The same for a text that stands ready; false: dropped. */
 ZBZ_API bool zbz_output_append(zbz_output *o, const zbz_record_head *head, zbz_bytes text);
-/* For signal handlers and phases that cannot wait: with policy block a full ring drops at once. */
+/* For signal handlers, event loops and phases that cannot wait: with policy block a full ring drops at once, and closing does not linger. */
 ZBZ_API void zbz_output_never_wait(zbz_output *o, bool on);
 
 /* Everything committed before the call has been taken by the sink (and synced, with sync = group): OK or E_TIMEOUT. */
@@ -156,10 +164,13 @@ typedef struct zbz_output_stats {
 	uint64_t
 	    dead_letters_lost; /* of the dead letters: not in the file, because none is named, it is full or cannot be written */
 	uint64_t damaged,
-	    set_aside;     /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
-	size_t lag;        /* bytes of this process's ring that the sink does not have yet */
-	bool writer;       /* does this process write? What follows is told by the one that does. */
-	uint64_t failures; /* attempts in a row that the sink has failed */
+	    set_aside; /* places in rings where no record was to be read; rings nobody can read, kept as aside.* */
+	/* In effect, which may be less than was asked for: both are made by the first record of the first process, and stay while anybody uses them.
+	 * ring_size 0: there is no ring yet. */
+	uint64_t ring_size, batch_size;
+	size_t lag;                      /* bytes of this process's ring that the sink does not have yet */
+	bool writer;                     /* does this process write? What follows is told by the one that does. */
+	uint64_t failures;               /* attempts in a row that the sink has failed */
 	uint64_t spooled, spooled_bytes; /* records in the spool now; their bytes */
 	int64_t spool_age;               /* ms since the oldest of them came there */
 	char last_error[256];            /* of the last attempt that failed, or why the last dead letter is one; "" none */

@@ -43,6 +43,19 @@ local function formatted(formatter, record)
 	return ok and text or nil
 end
 
+--- What travels beside the text (trace_id and the like): texts by name, nil for none. It was redacted with the record.
+local function labels_of(out, fields)
+	local map
+	for _, name in ipairs(out.metadata) do
+		local v = fields[name]
+		if type(v) == "string" or type(v) == "number" or type(v) == "boolean" then
+			map = map or {}
+			map[name] = type(v) == "number" and v % 1 == 0 and math.abs(v) < 2^53 and ("%d"):format(v) or tostring(v)
+		end
+	end
+	return map and core.msgpack_encode(map)
+end
+
 local delivering, processing = false, false
 
 --- Of a record that one of these functions makes itself, without an end otherwise: formatters leave it as JSON, functions do not get it.
@@ -61,7 +74,7 @@ local function deliver_all(line, level, logger, list)
 			record = record or record_of(line, level, logger)
 			local text = out.formatter and formatted(out.formatter, record) or line
 			if out.target then
-				core.log_append(out.target, level, logger, text)
+				core.log_append(out.target, level, logger, text, labels_of(out, record.fields))
 			else
 				attempt(out.fn, text, record)
 			end

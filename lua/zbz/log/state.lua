@@ -221,9 +221,12 @@ function M.apply(new, op)
 	local judged = #settings.functions > 0
 	core.log_modes(own, processed, judged)
 	M.lua_looks = own or processed or judged
+	local gone = {}
 	for name, out in pairs(old.byname) do
-		if set.byname[name] ~= out and out.handle then out.handle:close() end
+		if set.byname[name] ~= out and out.handle then gone[#gone + 1] = out.handle end
 	end
+	for _, handle in ipairs(gone) do handle:leave() end -- all linger together
+	for _, handle in ipairs(gone) do handle:close() end
 	metrics.changed(set.byname)
 	M.changed()
 	return true

@@ -320,7 +320,7 @@ function core.signals_wait(ms) end
 ---@return zbz.core.Output?, zbz.Error?
 function core.log_output(config) end
 function core.log_recover(config, deadline_ms) end
-function core.log_append(output, level, logger, line) end
+function core.log_append(output, level, logger, line, labels) end
 ---@return string[]
 function core.log_types() end
 ---@return boolean
@@ -368,4 +368,5 @@ function Output:read(clear) end
 function Output:stats() end
 function Output:type() end
 function Output:never_wait(on) end
+function Output:leave() end
 function Output:close() end

@@ -126,6 +126,8 @@
 ---@field spooled_bytes integer
 ---@field spool_age number  seconds since the oldest of them came there
 ---@field spool_error string?  why the spool takes nothing now
+---@field ring_size integer  in effect; 0: no ring yet
+---@field batch_size integer  in effect
 ---@field recovered integer  records of dead processes
 ---@field syncs integer  flushes to stable storage
 ---@field damaged integer  places in rings where no record could be read
