@@ -12,22 +12,6 @@ static zbz_output *with(const char *name, const char *dir) {
 	return opened(options);
 }
 
-static void say_all(zbz_output *o, int from, int to) {
-	int said = 0;
-	for (int i = from; i < to; i++) said += say(o, numbered(i));
-	CHECK(said == to - from);
-}
-
-/* The lines 0 .. to, each once, in their order. */
-static bool in_order(int to) {
-	bool ok;
-	pthread_mutex_lock(&told.lock);
-	ok = told.n == (size_t)to * 200;
-	for (int i = 0; ok && i < to; i++) ok = memcmp(told.text + (size_t)i * 200, numbered(i), 200) == 0;
-	pthread_mutex_unlock(&told.lock);
-	return ok;
-}
-
 static bool holds(const char *dir) {
 	char cmd[300];
 	snprintf(cmd, sizeof cmd, "test -n \"$(find '%s' -name 'seg.*')\"", dir);
@@ -51,7 +35,7 @@ static void changes(const char *name, const char *from, const char *to) {
 	}
 	told_set(&told.fail, 0);
 	CHECK(flush(next, 10000) == ZBZ_OK);
-	CHECK(in_order(300));
+	CHECK(told_numbers(0, 300));
 	if (from != NULL) AWAIT(!holds(from));
 	/* And once more, now by the options of the second. */
 	told_set(&told.fail, FAILS);
@@ -60,7 +44,7 @@ static void changes(const char *name, const char *from, const char *to) {
 	CHECK(from == NULL || !holds(from));
 	told_set(&told.fail, 0);
 	CHECK(flush(next, 10000) == ZBZ_OK);
-	CHECK(in_order(to != NULL ? 600 : 400));
+	CHECK(told_numbers(0, to != NULL ? 600 : 400));
 	CHECK(numbers(next).spool_error[0] == '\0');
 	zbz_output_unref(next);
 	CHECK(no_rings());
