@@ -101,6 +101,8 @@ bool zbz_stream_leave(zbz_stream *s);
 void zbz_stream_close(zbz_stream *s, bool wait);
 /* Ring, journal and thread of this process; false: there is no room or no sink, tried again a second later. Without the latch. */
 bool zbz_stream_start(zbz_stream *s);
+/* Under the latch: from how many waiting bytes, and which levels, on the writer is woken. */
+void zbz_stream_set_wake(zbz_stream *s);
 void zbz_stream_nudge(zbz_stream *s);
 /* Takes over the sink of a later open. Under the gate; not while the sink is in use. */
 void zbz_stream_swap(zbz_stream *s);
