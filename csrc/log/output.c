@@ -18,6 +18,7 @@ zbz_status zbz_output_open(const zbz_config *cfg, const zbz_clock *clock, zbz_ou
 	zbz_output *made;
 	zbz_status status = zbz_setup_parse(cfg, &ops, &setup, err);
 	if (status != ZBZ_OK) return status;
+	if (clock == NULL) clock = zbz_clock_system();
 	o = *(const zbz_stream_options *)setup.values;
 	made = zbz_calloc(1, sizeof *made);
 	status = made != NULL ? zbz_setup_open(ops, &setup, clock, &sink, &identity, err) : zbz_fail_nomem(err);

@@ -35,6 +35,16 @@ static void bad_options(void) {
 	CHECK_STR(err.option, "dead_letter");
 }
 
+static void the_clock_of_the_system(void) {
+	zbz_config *cfg = log_config("type=null");
+	zbz_output *o = NULL;
+	zbz_call c = { .deadline = ZBZ_NEVER };
+	CHECK(cfg != NULL && zbz_output_open(cfg, NULL, &o, &c.err) == ZBZ_OK);
+	CHECK(say(o, "a\n") && zbz_output_flush(o, &c) == ZBZ_OK);
+	zbz_output_unref(o);
+	zbz_config_free(cfg);
+}
+
 static zbz_err refused_ring(const char *ring) {
 	zbz_config *cfg = zbz_config_new();
 	zbz_output *o;
@@ -133,6 +143,7 @@ static void allocation_fails(void) {
 int main(void) {
 	if (!dirs_make() || zbz_sink_register(&told_sink, NULL) != ZBZ_OK) return 1;
 	RUN(bad_options);
+	RUN(the_clock_of_the_system);
 	RUN(bad_rings);
 	RUN(no_room_for_a_ring);
 	RUN_IF(CHILD_THREADS, little_room_for_a_ring);

@@ -122,7 +122,8 @@ typedef enum zbz_policy { ZBZ_POLICY_BLOCK, ZBZ_POLICY_DROP_NEWEST, ZBZ_POLICY_D
  * max_retry_delay, linger, dead_letter, dead_letter_size. Opened again while it runs, the latest options hold at once, but for ring_size and a batch_size
  * beyond the one it has begun with (zbz_output_stats tells), and a spool that still holds records, which is emptied first. `level`, `format` and
  * filters are the router's and are taken out before. Recovers first, for a second at most, what dead processes of the same output have left; what is not
- * done then, or fails, is done by the writer. Starts no thread and makes no ring: that is for the first record, in the process that logs it. */
+ * done then, or fails, is done by the writer. Starts no thread and makes no ring: that is for the first record, in the process that logs it. clock NULL: the
+ * system's. */
 ZBZ_API zbz_status zbz_output_open(const zbz_config *cfg, const zbz_clock *clock, zbz_output **out, zbz_err *err);
 ZBZ_API zbz_output *zbz_output_ref(zbz_output *o);
 /* The last one stops the writer after at most `linger` ms of draining (and 100 ms for a sink that hangs); what is left stays in the ring for a recovery. After
