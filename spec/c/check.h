@@ -32,12 +32,14 @@ static const char *check_name = "";
 	} while (0)
 
 /* What cannot be run in this build counts as skipped. */
-#define RUN_IF(can, fn)      \
-	do {                     \
-		if (can)             \
-			RUN(fn);         \
-		else                 \
-			check_skipped++; \
+#define RUN_IF(can, fn)                                                  \
+	do {                                                                 \
+		if (can)                                                         \
+			RUN(fn);                                                     \
+		else {                                                           \
+			check_skipped++;                                             \
+			fprintf(stderr, "skipped: %s, for want of %s\n", #fn, #can); \
+		}                                                                \
 	} while (0)
 #define DONE() \
 	(printf("%d passed, %d failed, %d skipped\n", check_passed, check_failed, check_skipped), check_failed != 0)

@@ -80,7 +80,7 @@ static void emptied_when_full(void) {
 
 int main(void) {
 	if (!dirs_make()) return 1;
-	if (CHILD_THREADS) RUN(emptied_when_full);
+	RUN_IF(CHILD_THREADS, emptied_when_full);
 	dirs_remove();
 	return DONE();
 }

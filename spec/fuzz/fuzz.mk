@@ -11,8 +11,8 @@ FLAGS := -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wno-unused-parameter -O1 -g -fno-
 
 CORE := $(wildcard csrc/base/*.c csrc/cache/envelope.c)
 # The log's front; its outputs are stubs of the target's.
-LOG := $(wildcard csrc/log/format_*.c) $(addprefix csrc/log/,field.c key.c level.c limit.c log.c logger.c plan.c redact.c route.c seal.c snapshot.c text.c \
-       unpack.c write.c)
+LOG := $(wildcard csrc/log/format_*.c) $(addprefix csrc/log/,admit.c field.c key.c level.c limit.c log.c logger.c plan.c \
+       redact.c route.c seal.c snapshot.c tally.c text.c unpack.c write.c)
 CODEC := $(wildcard csrc/bind/codec*.c)
 ALL := $(wildcard spec/fuzz/fuzz_*.c)
 WITH_LUA := $(shell grep -l fuzz_lua.h $(ALL))
