@@ -20,10 +20,10 @@ local base_fetch = L1.fetch
 
 -- ---- what is kept ----------------------------------------------------------------------------------------------------------------
 
--- index[k] is the place of a key, key_at[i] the key of a place and stamps[i] its stamp. slots[4i] is what is kept there, slots[4i + 1]
--- when it expires (wall ms, or infinite), slots[4i + 2] the address of its word over four, or 0, and slots[4i + 3] what that holds
--- (side by side: one line of a processor's cache). What is kept is the value itself, or for tables { false, bytes } until somebody
--- reads it again, and then a mould (see copy.lua).
+-- index[k] is the place of a key, key_at[i] the key of a place and stamps[i] its stamp; given counts places that were given. slots[4i]
+-- is what is kept there, slots[4i + 1] when it expires (wall ms, or infinite), slots[4i + 2] the address of its word over four, or 0,
+-- and slots[4i + 3] what that holds (side by side: one line of a processor's cache). What is kept is the value itself, or for tables {
+-- false, bytes } until somebody reads it again, and then a mould (see copy.lua).
 
 --- The place was another key's before.
 local function keep(self, k, what, place, stamp, word, seq, expire_at)
@@ -37,6 +37,7 @@ local function keep(self, k, what, place, stamp, word, seq, expire_at)
 	slots[at], slots[at + 1], slots[at + 2], slots[at + 3] = what, expire_at, word / 4, seq
 	key_at[place], self.stamps[place] = k, stamp
 	index[k] = place
+	self.given = self.given + 1
 end
 
 local teach
@@ -183,7 +184,7 @@ local M = {}
 --- bytes: a handle over bytes that was opened with l1; env: see instance.lua.
 function M.new(bytes, env)
 	local o = env.fetch
-	local self = { bytes = bytes, env = env, index = {}, key_at = {}, stamps = {}, slots = {}, trees = env.serializer.source == nil,
+	local self = { bytes = bytes, env = env, index = {}, key_at = {}, stamps = {}, slots = {}, given = 0, trees = env.serializer.source == nil,
 		plain = not o.refresh_at and (o.deadline_ms or 0) <= 0 }
 	face(self, bytes)
 	self.generation = generation_of(self)

@@ -84,17 +84,19 @@ end
 --- Once the time is known nothing here makes an object, interpreted neither: a finalizer that came might close the table, and the
 --- addresses would be worth nothing.
 function M.l1_hit(self, place)
-	local base, now = 4 * place, 0
-	if self.slots[base + 1] ~= NEVER then
-		local stamp = self.stamps[place]
-		now = wall()
-		if self.stamps[place] ~= stamp then return false end -- a finalizer has read, and the place is another value's
+	local base, expire_at = 4 * place, self.slots[4 * place + 1]
+	if expire_at ~= NEVER then
+		if not expire_at then return false end -- forgotten in the middle of a call
+		local given = self.given
+		local now = wall()
+		if self.given ~= given then return false end -- a finalizer has read, and the place may be another value's
+		if now >= expire_at then return ask(self, place, base) end
 	end
 	local slots, face = self.slots, self.face
 	local word = slots[base + 2]
 	if face and self.shell.there ~= 0 and not door.closed and word and word ~= 0
 		and face.generation == self.generation and self.cache_epoch[0] == face.epoch
-		and words[word] == slots[base + 3] and now < slots[base + 1] then
+		and words[word] == slots[base + 3] then
 		self.used[place - 1] = 1
 		face.hits = face.hits + 1
 		return true
