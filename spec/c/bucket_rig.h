@@ -10,16 +10,12 @@ static const char *const kinds[] = { "memory", "filesystem" };
 static char options[300];
 
 static inline zbz_bucket *bucket_of(const char *more) {
-	char text[400], *word, *rest = text;
-	zbz_config *cfg = zbz_config_new();
+	char text[400];
+	zbz_config *cfg;
 	zbz_bucket *b = NULL;
 	zbz_err err;
 	snprintf(text, sizeof text, "%s %s", options, more);
-	while (cfg != NULL && (word = strtok_r(rest, " ", &rest)) != NULL) {
-		char *value = strchr(word, '=');
-		*value++ = '\0';
-		CHECK(zbz_config_set_text(cfg, word, zbz_bstr(value), NULL) == ZBZ_OK);
-	}
+	cfg = config_of(text);
 	CHECK(cfg != NULL && zbz_bucket_open(cfg, NULL, &b, &err) == ZBZ_OK);
 	zbz_config_free(cfg);
 	return b;

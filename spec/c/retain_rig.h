@@ -9,9 +9,7 @@
 
 #include <zbz/bucket.h>
 
-#include "log_help.h"
-
-static char base[200];
+#include "storage_rig.h"
 
 /* ---- the bucket's directory, with faults ---- */
 
@@ -50,48 +48,23 @@ static const zbz_clock clock_later = { .wall_ms = wall_later, .mono_ms = mono_no
 
 /* ---- the output ---- */
 
-static inline void use_base(const char *name) {
-	snprintf(base, sizeof base, "%s/%s", work, name);
+static inline void begin_at(const char *name) {
+	use_base(name);
+	storage_clock = &clock_later;
 	listings = removals = list_error = remove_error = 0;
 	undeletable[0] = '\0';
 	later = 0;
 }
 
-static inline zbz_config *storage_of(const char *more) {
-	char options[400];
-	zbz_config *cfg, *inner = zbz_config_new();
-	snprintf(options, sizeof options, "type=storage max_retry_delay=5ms batch_wait=0s %s", more);
-	cfg = log_config(options);
-	if (cfg != NULL && inner != NULL &&
-	    zbz_config_set_text(inner, "provider", zbz_bstr("filesystem"), NULL) == ZBZ_OK &&
-	    zbz_config_set_text(inner, "base_dir", zbz_bstr(base), NULL) == ZBZ_OK) {
-		if (zbz_config_set_config(cfg, "bucket", inner, NULL) == ZBZ_OK) return cfg;
-		inner = NULL;
-	}
-	zbz_config_free(inner);
-	zbz_config_free(cfg);
-	return NULL;
-}
-
-static inline zbz_status open_with(const char *more, zbz_output **o, zbz_err *err) {
-	zbz_config *cfg = storage_of(more);
-	zbz_status status = cfg != NULL ? zbz_output_open(cfg, &clock_later, o, err) : zbz_fail_nomem(err);
-	zbz_config_free(cfg);
-	return status;
-}
-
-static inline zbz_output *open_now(const char *more) {
-	zbz_output *o = NULL;
-	zbz_err err;
-	zbz_status status = open_with(more, &o, &err);
-	if (status != ZBZ_OK) fprintf(stderr, "%s: %s\n", check_name, err.text);
-	CHECK(status == ZBZ_OK);
-	return o;
+/* Each write is a batch. */
+static inline zbz_output *keeping(const char *more) {
+	char options[300];
+	snprintf(options, sizeof options, "batch_wait=0s %s", more);
+	return storing(options);
 }
 
 /* One object. */
 static inline void write_one(zbz_output *o, int i) {
-	char line[40];
 	snprintf(line, sizeof line, "%06d\n", i);
 	CHECK(say(o, line) && flush(o, 20000) == ZBZ_OK);
 }
@@ -120,7 +93,6 @@ static int objects(void) { return atoi(answer("find . -name '*.log' -o -name '*.
 /* The lines of all objects, in the order of their names, are those from..to-1. */
 static inline bool holds(int from, int to) {
 	const char *text = answer("find . -name '*.log' | sort | xargs -r cat");
-	char line[40];
 	for (int i = from; i < to; i++, text += 7) {
 		snprintf(line, sizeof line, "%06d\n", i);
 		if (strncmp(text, line, 7) == 0) continue;

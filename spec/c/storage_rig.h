@@ -39,9 +39,11 @@ static inline zbz_config *storage_config(const char *more) {
 	return NULL;
 }
 
+static const zbz_clock *storage_clock; /* NULL: the system's */
+
 static inline zbz_status storage_open(const char *more, zbz_output **o, zbz_err *err) {
 	zbz_config *cfg = storage_config(more);
-	zbz_status status = cfg != NULL ? zbz_output_open(cfg, zbz_clock_system(), o, err) : zbz_fail_nomem(err);
+	zbz_status status = cfg != NULL ? zbz_output_open(cfg, storage_clock, o, err) : zbz_fail_nomem(err);
 	zbz_config_free(cfg);
 	return status;
 }

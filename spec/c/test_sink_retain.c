@@ -6,8 +6,8 @@
 
 static void so_many_stay(void) {
 	zbz_output *o;
-	use_base("number");
-	o = open_now("keep=5 prefix=app/");
+	begin_at("number");
+	o = keeping("keep=5 prefix=app/");
 	for (int i = 0; i < 100; i++) {
 		write_one(o, i);
 		CHECK(holds(i < 5 ? 0 : i - 4, i + 1));
@@ -16,11 +16,11 @@ static void so_many_stay(void) {
 	CHECK(listings <= 100 / 16 + 1); /* not one for each */
 	CHECK(numbers(o).written == 100 && numbers(o).retries == 0 && numbers(o).last_error[0] == '\0');
 	zbz_output_unref(o);
-	o = open_now("keep=3 prefix=app/"); /* those of before count, whoever wrote them */
+	o = keeping("keep=3 prefix=app/"); /* those of before count, whoever wrote them */
 	write_one(o, 100);
 	CHECK(holds(98, 101));
 	zbz_output_unref(o);
-	o = open_now("prefix=app/");
+	o = keeping("prefix=app/");
 	for (int i = 101; i < 110; i++) write_one(o, i);
 	CHECK(holds(98, 110));
 	zbz_output_unref(o);
@@ -28,8 +28,8 @@ static void so_many_stay(void) {
 
 static void only_the_newest(void) {
 	zbz_output *o;
-	use_base("one");
-	o = open_now("keep=1");
+	begin_at("one");
+	o = keeping("keep=1");
 	for (int i = 0; i < 40; i++) {
 		write_one(o, i);
 		CHECK(holds(i, i + 1));
@@ -39,8 +39,8 @@ static void only_the_newest(void) {
 
 static void so_long_they_stay(void) {
 	zbz_output *o;
-	use_base("age");
-	o = open_now("keep_for=1h");
+	begin_at("age");
+	o = keeping("keep_for=1h");
 	for (int i = 0; i < 10; i++) write_one(o, i);
 	CHECK(holds(0, 10));
 	later = 30 * 60000;
@@ -52,7 +52,7 @@ static void so_long_they_stay(void) {
 	zbz_output_unref(o);
 	CHECK(shell("find . -name '*.log' | xargs touch -d '3 days ago'") == 0);
 	later = 62 * 60000;
-	o = open_now("keep_for=2d keep=100");
+	o = keeping("keep_for=2d keep=100");
 	write_one(o, 12);
 	CHECK(holds(12, 13));
 	CHECK(atoi(answer("find . -type d | wc -l")) <=
@@ -62,8 +62,8 @@ static void so_long_they_stay(void) {
 
 static void whichever_comes_first(void) {
 	zbz_output *o;
-	use_base("both");
-	o = open_now("keep=4 keep_for=1h");
+	begin_at("both");
+	o = keeping("keep=4 keep_for=1h");
 	for (int i = 0; i < 6; i++) write_one(o, i);
 	CHECK(holds(2, 6));
 	later = 2 * 3600000;
@@ -96,13 +96,13 @@ static void foreign_names_stay(void) {
 	zbz_output *o;
 	int n = sizeof foreign / sizeof *foreign;
 	char cmd[500];
-	use_base("foreign");
+	begin_at("foreign");
 	for (int i = 0; i < n; i++) {
 		snprintf(cmd, sizeof cmd, "mkdir -p \"$(dirname %s)\" && touch %s", foreign[i], foreign[i]);
 		CHECK(shell(cmd) == 0);
 	}
 	CHECK(shell("touch app-" WHEN "-fedcba9876543210-000001.log app-" WHEN "-" WHOSE "-1000000.log.gz") == 0);
-	o = open_now("prefix=app- keep=1 keep_for=1s");
+	o = keeping("prefix=app- keep=1 keep_for=1s");
 	write_one(o, 0);
 	CHECK(removals == 2); /* those two, of other writers */
 	for (int i = 0; i < n; i++) {
@@ -115,16 +115,16 @@ static void foreign_names_stay(void) {
 
 static void the_time_in_the_prefix(void) {
 	zbz_output *o;
-	use_base("dated");
+	begin_at("dated");
 	CHECK(shell("mkdir -p 2019/12/31 2020/01/01 && touch 2020/01/01/" WHEN "-" WHOSE "-000001.log 2019/12/31/" WHEN
 	            "-" WHOSE "-000002.log 2020/01/01/mine") == 0);
-	o = open_now("keep=1");
+	o = keeping("keep=1");
 	write_one(o, 0);
 	CHECK(shell("test ! -e 2020/01/01/" WHEN "-" WHOSE "-000001.log && test -e 2020/01/01/mine") == 0);
 	CHECK(shell("test -e 2019/12/31/" WHEN "-" WHOSE "-000002.log") == 0); /* not where this output would have put it */
 	zbz_output_unref(o);
 	CHECK(shell("mkdir -p 2020/02/02 && touch 2020/02/02/20200202T000000.000Z-" WHOSE "-000001.log") == 0);
-	o = open_now("keep=1");
+	o = keeping("keep=1");
 	write_one(o, 1);
 	CHECK(shell("test ! -e 2020/02 && test -d 2020/01/01") == 0);
 	zbz_output_unref(o);
@@ -136,12 +136,12 @@ static void the_time_in_the_prefix(void) {
 static void a_backlog(void) {
 	zbz_output *o;
 	int i = 0, left;
-	use_base("backlog");
+	begin_at("backlog");
 	CHECK(shell("for s in 59 00 30; do seq -f \"20200101T0000$s.000Z-0123456789abcdef-%06.0f.log\" 1000; done | "
 	            "sed 's|^\\(.............\\)\\(..\\)|\\2/\\1\\2|' > ../names && mkdir 59 00 30 && xargs touch < "
 	            "../names") == 0);
 	CHECK(objects() == 3000);
-	o = open_now("keep=500 prefix=%S/");
+	o = keeping("keep=500 prefix=%S/");
 	do {
 		write_one(o, i++);
 		left = objects();
@@ -156,9 +156,9 @@ static void a_backlog(void) {
 static void more_than_it_remembers(void) {
 	zbz_output *o;
 	int i = 0, left;
-	use_base("crowd");
+	begin_at("crowd");
 	CHECK(shell("seq -f '20200101T000000.000Z-0123456789abcdef-%06.0f.log' 17500 | xargs touch") == 0);
-	o = open_now("keep=9000 prefix=");
+	o = keeping("keep=9000 prefix=");
 	do {
 		write_one(o, i++);
 		left = objects();
@@ -176,15 +176,15 @@ static void more_than_it_remembers(void) {
 static void packed(void) {
 	zbz_output *o = NULL;
 	zbz_err err;
-	use_base("packed");
-	if (open_with("compress=gzip keep=3 prefix=", &o, &err) == ZBZ_E_UNSUPPORTED) {
+	begin_at("packed");
+	if (storage_open("batch_wait=0s compress=gzip keep=3 prefix=", &o, &err) == ZBZ_E_UNSUPPORTED) {
 		printf("packed: skipped: %s\n", err.text);
 		return;
 	}
 	for (int i = 0; i < 10; i++) write_one(o, i);
 	CHECK_STR(answer("zcat *.log.gz"), "000007\n000008\n000009\n");
 	zbz_output_unref(o);
-	o = open_now("keep=2 prefix="); /* plain ones from now on, the packed ones count */
+	o = keeping("keep=2 prefix="); /* plain ones from now on, the packed ones count */
 	write_one(o, 10);
 	CHECK_STR(answer("zcat *.log.gz; cat *.log"), "000009\n000010\n");
 	zbz_output_unref(o);
@@ -218,22 +218,22 @@ static void in_memory(void) {
 static void options(void) {
 	zbz_output *o = NULL;
 	zbz_err err;
-	use_base("options");
-	CHECK(open_with("keep=-1", &o, &err) == ZBZ_E_CONFIG);
+	begin_at("options");
+	CHECK(storage_open("batch_wait=0s keep=-1", &o, &err) == ZBZ_E_CONFIG);
 	CHECK_STR(err.option, "keep");
-	CHECK(open_with("keep_for=yesterday", &o, &err) == ZBZ_E_CONFIG);
+	CHECK(storage_open("batch_wait=0s keep_for=yesterday", &o, &err) == ZBZ_E_CONFIG);
 	CHECK_STR(err.option, "keep_for");
 }
 
 static void allocation_fails(void) {
 	bool failed = true;
-	use_base("alloc");
+	begin_at("alloc");
 	for (long n = 1; failed; n++) {
 		long live;
 		zbz_output *o = NULL;
 		CHECK(shell("rm -f *.log && for i in 1 2 3 4; do touch " WHEN "-" WHOSE "-00000$i.log; done") == 0);
 		faults_begin(n);
-		if (open_with("linger=5s keep=2 prefix=", &o, NULL) == ZBZ_OK) {
+		if (storage_open("batch_wait=0s linger=5s keep=2 prefix=", &o, NULL) == ZBZ_OK) {
 			say(o, "x\n");
 			zbz_output_unref(o);
 		}

@@ -10,8 +10,8 @@
 static void listing_fails(void) {
 	zbz_output *o;
 	int tries;
-	use_base("nolist");
-	o = open_now("keep=2");
+	begin_at("nolist");
+	o = keeping("keep=2");
 	list_error = EIO;
 	for (int i = 0; i < 100; i++) write_one(o, i);
 	tries = listings;
@@ -27,8 +27,8 @@ static void listing_fails(void) {
 
 static void removing_fails(void) {
 	zbz_output *o;
-	use_base("noremove");
-	o = open_now("keep=2");
+	begin_at("noremove");
+	o = keeping("keep=2");
 	write_one(o, 0);
 	remove_error = EACCES;
 	for (int i = 1; i < 100; i++) write_one(o, i);
@@ -44,10 +44,10 @@ static void removing_fails(void) {
 /* One object that does not go is no reason for others to go in its place, or to stay. */
 static void one_stays_whatever(void) {
 	zbz_output *o;
-	use_base("stuck");
+	begin_at("stuck");
 	CHECK(shell("touch " WHEN "-" WHOSE "-000001.log") == 0);
 	snprintf(undeletable, sizeof undeletable, "%s", WHOSE);
-	o = open_now("keep=3 prefix=");
+	o = keeping("keep=3 prefix=");
 	for (int i = 0; i < 60; i++) {
 		write_one(o, i);
 		CHECK(shell("test -e " WHEN "-" WHOSE "-000001.log") == 0);
@@ -60,8 +60,8 @@ static void one_stays_whatever(void) {
 static void the_directory_vanishes(void) {
 	zbz_output *o;
 	char aside[260], cmd[300];
-	use_base("gone");
-	o = open_now("keep=3");
+	begin_at("gone");
+	o = keeping("keep=3");
 	for (int i = 0; i < 10; i++) write_one(o, i);
 	snprintf(cmd, sizeof cmd, "rm -rf '%s'", base);
 	CHECK(system(cmd) == 0);
@@ -82,8 +82,8 @@ static void the_directory_vanishes(void) {
 
 static void others_remove_too(void) {
 	zbz_output *o;
-	use_base("others");
-	o = open_now("keep=5 prefix=");
+	begin_at("others");
+	o = keeping("keep=5 prefix=");
 	for (int i = 0; i < 5; i++) write_one(o, i);
 	CHECK(shell("rm $(ls | head -4)") == 0);
 	for (int i = 5; i < 40; i++) write_one(o, i);
@@ -96,7 +96,7 @@ static void others_remove_too(void) {
 static _Atomic int *shared;
 
 static void log_many(const char *options, int from, int n) {
-	zbz_output *o = open_now(options);
+	zbz_output *o = keeping(options);
 	for (int i = 0; i < n; i++) write_one(o, from + i);
 	zbz_output_unref(o);
 	_exit(check_failed == 0 ? 0 : 1);
@@ -111,12 +111,12 @@ static bool ended_well(pid_t pid) {
 static void two_of_one_output(void) {
 	pid_t pid[2];
 	zbz_output *o;
-	use_base("two");
+	begin_at("two");
 	for (int w = 0; w < 2; w++)
 		if ((pid[w] = fork()) == 0) log_many("keep=7 prefix=", w * 1000, 60);
 	CHECK(ended_well(pid[0]) && ended_well(pid[1]));
 	CHECK(objects() <= 8); /* one that another has finished */
-	o = open_now("keep=7 prefix=");
+	o = keeping("keep=7 prefix=");
 	write_one(o, 5000);
 	CHECK(objects() == 7);
 	zbz_output_unref(o);
@@ -127,7 +127,7 @@ static void two_writers(void) {
 	pid_t pid[2];
 	zbz_output *o;
 	char options[200];
-	use_base("apart");
+	begin_at("apart");
 	CHECK(shell("mkdir ../ring0 ../ring1 && touch foreign") == 0);
 	for (int w = 0; w < 2; w++) {
 		snprintf(options, sizeof options, "keep=7 prefix= ring=%s/ring%d", work, w);
@@ -135,16 +135,15 @@ static void two_writers(void) {
 	}
 	CHECK(ended_well(pid[0]) && ended_well(pid[1]));
 	CHECK(objects() >= 7 && objects() <= 7 + 2 * 16);
-	o = open_now("keep=7 prefix=");
+	o = keeping("keep=7 prefix=");
 	write_one(o, 5000);
 	CHECK(objects() == 7 && shell("test -e foreign") == 0);
 	zbz_output_unref(o);
 }
 
 static void log_until_killed(int at) {
-	zbz_output *o = open_now("keep=4 prefix= ");
+	zbz_output *o = keeping("keep=4 prefix= ");
 	for (int i = at;; i++) {
-		char line[40];
 		snprintf(line, sizeof line, "%06d\n", i);
 		if (!say(o, line)) _exit(1);
 		atomic_store(shared, i + 1);
@@ -161,7 +160,7 @@ static void killed_at_any_time(void) {
 		int last;
 		pid_t pid;
 		const struct timespec nap = { 0, 1000000 + trial * 700000 };
-		use_base("killed");
+		begin_at("killed");
 		atomic_store(shared, 0);
 		pid = fork();
 		if (pid == 0) log_until_killed(0);
@@ -170,7 +169,7 @@ static void killed_at_any_time(void) {
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
 		c = log_call(30000);
-		cfg = storage_of("keep=4 prefix=");
+		cfg = storage_config("batch_wait=0s keep=4 prefix=");
 		CHECK(zbz_output_recover(cfg, &c, &n) == ZBZ_OK);
 		zbz_config_free(cfg);
 		last = atoi(answer("cat $(ls | tail -1) | tail -1")) + 1;

@@ -27,13 +27,7 @@ local function text(t)
 	return "{" .. table.concat(words, ",") .. "}"
 end
 
-local function slurp(path)
-	local f = io.open(path)
-	if not f then return nil end
-	local s = f:read("*a")
-	f:close()
-	return s
-end
+local slurp = proc.read
 
 local Stage = {}
 Stage.__index = Stage

@@ -7,11 +7,7 @@ local log = zbz.log
 local KEY = "0123456789abcdef0123456789abcdef"
 local HEX = KEY:gsub(".", function(c) return ("%02x"):format(c:byte()) end)
 
-local function one()
-	local lines = assert(log.drain("m"))
-	assert.are.equal(1, #lines)
-	return assert(core.json_decode(lines[1])), lines[1]
-end
+local one = require("spec.lua.log_support").one
 
 describe("encrypted fields", function()
 	before_each(function()

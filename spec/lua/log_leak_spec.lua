@@ -1,16 +1,11 @@
 -- Where a secret was still seen: card numbers that are numbers inside tables, names of fields, the place of a call and its traceback,
 -- fields whose names the record uses itself. And names in nested tables that look alike once they are text.
 local zbz = require("zbz")
-local core = require("zbz.core")
 local log = zbz.log
 
 local CARD = 4111111111111111
 
-local function last()
-	local lines = assert(log.drain("m"))
-	assert.are.equal(1, #lines)
-	return assert(core.json_decode(lines[1])), lines[1]
-end
+local last = require("spec.lua.log_support").one
 
 describe("redaction of", function()
 	before_each(function() assert(log.configure{ outputs = { { type = "memory", name = "m" } }, redact = false }) end)

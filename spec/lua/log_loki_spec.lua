@@ -9,12 +9,7 @@ local LUA = rawget(_G, "jit") and "luajit" or "lua5.4"
 
 local loki, ring
 
-local function read(path)
-	local f = io.open(path)
-	local text = f and f:read("*a") or ""
-	if f then f:close() end
-	return text
-end
+local read = proc.read
 
 local function output(opts)
 	local spec = { type = "loki", name = "loki", url = loki.url, ring = ring, labels = { app = "spec" }, max_retry_delay = "50ms" }

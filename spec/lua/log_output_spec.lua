@@ -4,12 +4,7 @@ local proc = require("spec.services.proc")
 local log = zbz.log
 
 local function count(name) return #assert(log.drain(name)) end
-local function read(path)
-	local f = assert(io.open(path))
-	local text = f:read("*a")
-	f:close()
-	return text
-end
+local read = proc.read
 
 describe("outputs", function()
 	local dir

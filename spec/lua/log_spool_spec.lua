@@ -3,13 +3,7 @@ local zbz = require("zbz")
 local proc = require("spec.services.proc")
 local log = zbz.log
 
-local function slurp(path)
-	local f = io.open(path)
-	if not f then return nil end
-	local text = f:read("*a")
-	f:close()
-	return text
-end
+local slurp = proc.read
 local function objects(dir)
 	local list = {}
 	for path in io.popen("find " .. dir .. " -type f | sort"):lines() do list[#list + 1] = path end

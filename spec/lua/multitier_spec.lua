@@ -32,12 +32,7 @@ local function becomes(cache, key, value)
 	assert.is_true(ok, ("%s stayed %s"):format(key, tostring(cache:get(key))))
 end
 
-local function read(path)
-	local f = assert(io.open(path))
-	local text = f:read("*a")
-	f:close()
-	return text
-end
+local read = proc.read
 
 describe("multitier", function()
 	setup(function() server = services.start() end)

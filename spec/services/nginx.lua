@@ -57,13 +57,7 @@ local function write(path, text)
 	f:close()
 end
 
-local function read(path)
-	local f = io.open(path)
-	if not f then return "" end
-	local text = f:read("*a")
-	f:close()
-	return text
-end
+local function read(path) return proc.read(path) or "" end
 
 -- A port that was free a moment ago may be taken: then another one.
 local function launch(self, opts)

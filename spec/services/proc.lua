@@ -31,6 +31,15 @@ function proc.free_port()
 	return last
 end
 
+--- What is in a file; nil when there is none.
+function proc.read(path)
+	local f = io.open(path)
+	if not f then return nil end
+	local text = f:read("*a")
+	f:close()
+	return text
+end
+
 --- A temporary folder that tests may fill; remove it with proc.remove.
 function proc.folder() return (proc.output("mktemp -d /tmp/zbz-test-XXXXXX")) end
 function proc.remove(dir)
