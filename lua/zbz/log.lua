@@ -65,7 +65,7 @@ function M.enabled(level) return root():enabled(level) end
 -- ---- configuration ------------------------------------------------------------------------------------------------------------
 
 local CONFIGURE = { outputs = true, output = true, loggers = true, routes = true, redact = true, durations = true, duration_format = true,
-	max_record = true, development = true, console = true, flush_level = true, buffer_size = true }
+	max_record = true, development = true, console = true, flush_level = true }
 for k in pairs(L.OPTIONS) do CONFIGURE[k] = true end
 
 local function read_routes(list, level)
@@ -142,8 +142,8 @@ local function read_misc(opts, new, level)
 end
 
 local function configure(opts, level)
+	if type(opts) == "table" then opts = words.spell_out(opts, level + 1) end
 	O.check(opts, CONFIGURE, "log.configure", level + 1)
-	opts = words.spell_out(opts, level + 1)
 	local new = S.with{ declared = {}, routes = {} }
 	new.max_record, new.duration_ms, new.flush_level = nil, nil, nil
 	local ok, err = L.check_habits(opts, level + 1)

@@ -15,7 +15,7 @@ describe("a configuration of the log that would be overlooked", function()
 	after_each(function() log.close() end)
 
 	it("is refused in redaction", function()
-		refused({ redact = { keys = { password = true } } }, "redact: keys: keys: expects a list without holes, and 'password'")
+		refused({ redact = { keys = { password = true } } }, "redact: keys: expects a list without holes, and 'password'")
 		refused({ redact = { nil, "password" } }, "redact: keys: the list: expects a list without holes, and '2'")
 		refused({ redact = { hash = { user = "x" }, key = ("k"):rep(16) } }, "'user'")
 		refused({ redact = { scan = { card = true } } }, "redact: scan: expects a list without holes, and 'card'")

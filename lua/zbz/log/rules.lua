@@ -193,24 +193,28 @@ local function fail(option, text)
 	return E.fail("invalid_config", ("redact: %s: %s"):format(option, text), { option = option, op = "redact" })
 end
 
-local function add_keys(rules, list, how, option)
-	if list == nil then return end
-	if type(list) == "string" then list = { list } end
-	if type(list) ~= "table" then return option .. ": expects names, got " .. type(list) end
-	local why = O.overlooked(list)
-	if why then return option .. ": " .. why end
+--- One thing, or a list of them; and why that is none.
+local function list_of(x)
+	if type(x) ~= "table" then x = { x } end
+	return x, O.overlooked(x)
+end
+
+local function add_keys(rules, keys, how)
+	if keys == nil then return end
+	if type(keys) ~= "table" and type(keys) ~= "string" then return "expects names, got " .. type(keys) end
+	local list, why = list_of(keys)
+	if why then return why end
 	for _, key in ipairs(list) do
-		if type(key) ~= "string" then return option .. ": names are strings" end
+		if type(key) ~= "string" then return "names are strings" end
 		rules[#rules + 1] = { key = key, how = how }
 	end
 end
 
 local function add_scan(out, scan)
 	if scan == nil then return end
-	if type(scan) ~= "table" then scan = { scan } end
-	local why = O.overlooked(scan)
+	local list, why = list_of(scan)
 	if why then return why end
-	for _, name in ipairs(scan) do
+	for _, name in ipairs(list) do
 		if not SCAN[name] then return O.unknown("pattern", name, { "ssn", "card", "email" }) end
 		out.scan = out.scan + (math.floor(out.scan / SCAN[name]) % 2 == 0 and SCAN[name] or 0)
 	end
@@ -248,10 +252,9 @@ local function is_pattern(p)
 	return i ~= nil and open == closed
 end
 
-local function add_patterns(patterns, list)
-	if list == nil then return end
-	if type(list) ~= "table" then list = { list } end
-	local why = O.overlooked(list)
+local function add_patterns(patterns, given)
+	if given == nil then return end
+	local list, why = list_of(given)
 	if why then return why end
 	for _, p in ipairs(list) do
 		if type(p) ~= "string" or not is_pattern(p) then return "no Lua pattern: " .. tostring(p) end
@@ -287,11 +290,13 @@ function M.redaction(opts, level)
 	end
 	O.check(named, REDACT, "redact", level + 1)
 	local out = { redact = {}, scan = 0, patterns = {} }
-	local why = add_keys(out.redact, opts.hash, "hash", "hash") or add_keys(out.redact, opts.partial, "partial", "partial")
-		or add_keys(out.redact, opts.encrypt, "encrypt", "encrypt")
-		or add_keys(out.redact, list, "mask", "the list") or add_keys(out.redact, opts.keys, "mask", "keys")
-	if why then return fail("keys", why) end
-	if opts.mask_ip then add_keys(out.redact, { "ip", "client_ip", "remote_addr" }, "ip", "mask_ip") end
+	local why
+	for _, part in ipairs{ { "hash", opts.hash, "hash" }, { "partial", opts.partial, "partial" }, { "encrypt", opts.encrypt, "encrypt" },
+		{ "keys", list, "mask", "the list: " }, { "keys", opts.keys, "mask" } } do
+		why = add_keys(out.redact, part[2], part[3])
+		if why then return fail(part[1], (part[4] or "") .. why) end
+	end
+	if opts.mask_ip then add_keys(out.redact, { "ip", "client_ip", "remote_addr" }, "ip") end
 	why = add_scan(out, opts.scan == nil and opts.patterns or opts.scan)
 	if why then return fail("scan", why) end
 	why = add_patterns(out.patterns, opts.pattern)
