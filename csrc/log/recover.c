@@ -52,18 +52,21 @@ zbz_status zbz_recover_rings(zbz_writer *w, const char *spool_dir, zbz_call *c) 
 	return status;
 }
 
-void zbz_recover_first(const zbz_sink_ops *ops, void *sink, const zbz_stream_options *o, const char *dir,
+bool zbz_recover_first(const zbz_sink_ops *ops, void *sink, const zbz_stream_options *o, const char *dir,
                        const char *spool, const zbz_clock *clock, zbz_writer_counts *counts) {
 	zbz_dead dead = { o->dead_letter, o->dead_letter_size };
 	zbz_writer w = { .ops = ops, .sink = sink, .clock = clock, .dir = dir, .dead = &dead, .counts = counts };
 	zbz_call c = { .clock = clock, .now = zbz_wall(clock), .deadline = zbz_mono(clock) + FIRST_MS };
+	bool used;
 	zbz_writer_set(&w, o);
 	zbz_recover_rings(&w, spool, &c);
+	used = atomic_load(&counts->written) + atomic_load(&counts->dead_letters) + atomic_load(&counts->failures) > 0;
 	/* What is of now, not of ever, is found again by the writer. */
 	atomic_store(&counts->failures, 0);
 	atomic_store(&counts->spooled, 0);
 	atomic_store(&counts->spooled_bytes, 0);
 	atomic_store(&counts->spooled_at, 0);
+	return used;
 }
 
 zbz_status zbz_output_recover(const zbz_config *cfg, zbz_call *c, uint64_t *records) {

@@ -177,7 +177,11 @@ zbz_status zbz_stream_open(const zbz_sink_ops *ops, void *sink, zbz_stream_setup
 		status = zbz_place_name(o->ring, ops->name, zbz_buf_bytes(identity), &dir, err);
 		if (status == ZBZ_OK) status = zbz_place_make(dir, err);
 		if (status == ZBZ_OK) status = zbz_place_spool(o, ops->name, zbz_buf_bytes(identity), &spool, err);
-		if (status == ZBZ_OK) zbz_recover_first(ops, sink, o, dir, spool, clock, &counts);
+		if (status == ZBZ_OK && zbz_recover_first(ops, sink, o, dir, spool, clock, &counts)) {
+			ops->close(sink); /* its connection would stand idle for as long as another process writes */
+			sink = NULL;
+			status = ops->open(&sink, (const char *)o + ZBZ_SINK_OPTIONS_AT, clock, err);
+		}
 	}
 	zbz_streams_lock();
 	*out = status == ZBZ_OK ? known(ops, dir, zbz_buf_bytes(identity)) : NULL;

@@ -86,8 +86,9 @@ void zbz_visit_end(zbz_visit *v, const char *dir); /* also after a failed begin 
 
 /* Drains what is in w->dir, and in the spool of that directory if there is one; w has all but its journal and its spool. */
 zbz_status zbz_recover_rings(zbz_writer *w, const char *spool_dir, zbz_call *c);
-/* Before the first record: with the sink that nobody uses yet, for a second at most. What fails is left to the writer. */
-void zbz_recover_first(const zbz_sink_ops *ops, void *sink, const zbz_stream_options *o, const char *dir,
+/* Before the first record: with the sink that nobody uses yet, for a second at most. What fails is left to the writer. true: the
+ * sink has been written to. */
+bool zbz_recover_first(const zbz_sink_ops *ops, void *sink, const zbz_stream_options *o, const char *dir,
                        const char *spool, const zbz_clock *clock, zbz_writer_counts *counts);
 /* What a writer needs of the options. */
 void zbz_writer_set(zbz_writer *w, const zbz_stream_options *o);

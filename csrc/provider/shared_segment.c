@@ -1,6 +1,7 @@
 #include "shared_segment.h"
 
 #include "base/scan.h"
+#include "shared_map.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -51,21 +52,12 @@ static zbz_status differs(const zbz_shared_geometry *g, const zbz_segment_want *
 	                       zbz_format_size((int64_t)(size ? want->size : want->entry_size), asked));
 }
 
-static zbz_status map(uint64_t size, int fd, unsigned char **base, zbz_err *err) {
-	int flags = MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0);
-	void *p = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, flags, fd, 0);
-	if (p == MAP_FAILED)
-		return zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "mapping %llu bytes of shared memory",
-		                      (unsigned long long)size);
-	*base = p;
-	return ZBZ_OK;
-}
-
 /* ---- anonymous ---- */
 
-static zbz_status make_anonymous(zbz_segment *g, zbz_err *err) {
-	zbz_status status = map(g->g.size, -1, &g->base, err);
+static zbz_status make_anonymous(zbz_segment *g, bool huge, zbz_err *err) {
+	zbz_status status = zbz_shared_map(g->g.size, -1, &g->base, err);
 	if (status != ZBZ_OK) return status;
+	if (huge) zbz_shared_map_huge(g->base, g->g.size);
 	status = zbz_shared_format(g->base, &g->g, err);
 	if (status != ZBZ_OK) munmap(g->base, (size_t)g->g.size);
 	return status;
@@ -102,12 +94,13 @@ static int claim(int fd, uint64_t size) {
 	return e;
 }
 
-static zbz_status fill_file(zbz_segment *g, int fd, const char *path, int64_t mode, zbz_err *err) {
+static zbz_status fill_file(zbz_segment *g, int fd, const char *path, const zbz_segment_want *want, zbz_err *err) {
 	zbz_status status;
-	int e = fchmod(fd, (mode_t)mode) != 0 ? errno : claim(fd, g->g.size);
+	int e = fchmod(fd, (mode_t)want->mode) != 0 ? errno : claim(fd, g->g.size);
 	if (e != 0) return zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, e, "making %s", path);
-	status = map(g->g.size, fd, &g->base, err);
+	status = zbz_shared_map(g->g.size, fd, &g->base, err);
 	if (status != ZBZ_OK) return status;
+	if (want->huge_pages) zbz_shared_map_huge(g->base, g->g.size);
 	status = zbz_shared_format(g->base, &g->g, err);
 	if (status == ZBZ_OK && flock(fd, LOCK_SH | LOCK_NB) != 0)
 		status = zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "locking %s", path);
@@ -116,7 +109,7 @@ static zbz_status fill_file(zbz_segment *g, int fd, const char *path, int64_t mo
 }
 
 /* Made aside and renamed: whoever has the former one open keeps it. */
-static zbz_status make_file(zbz_segment *g, const char *path, int64_t mode, zbz_err *err) {
+static zbz_status make_file(zbz_segment *g, const char *path, const zbz_segment_want *want, zbz_err *err) {
 	char aside[PATH_N + 24];
 	zbz_status status;
 	int fd;
@@ -124,7 +117,7 @@ static zbz_status make_file(zbz_segment *g, const char *path, int64_t mode, zbz_
 	unlink(aside); /* of a dead process that had this number */
 	fd = open(aside, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0) return zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "making %s", aside);
-	status = fill_file(g, fd, aside, mode, err);
+	status = fill_file(g, fd, aside, want, err);
 	if (status == ZBZ_OK && rename(aside, path) != 0) {
 		status = zbz_fail_errno(err, ZBZ_E_UNAVAILABLE, errno, "making %s", path);
 		munmap(g->base, (size_t)g->g.size);
@@ -161,7 +154,7 @@ static zbz_status renew_locks(zbz_segment *g, zbz_err *err) {
 }
 
 static zbz_status map_file(zbz_segment *g, int fd, const char *path, bool alone, zbz_err *err) {
-	zbz_status status = map(g->g.size, fd, &g->base, err);
+	zbz_status status = zbz_shared_map(g->g.size, fd, &g->base, err);
 	if (status != ZBZ_OK) return status;
 	if (alone) status = renew_locks(g, err);
 	if (status == ZBZ_OK && flock(fd, LOCK_SH | LOCK_NB) != 0)
@@ -209,7 +202,7 @@ static zbz_status open_named(zbz_segment *g, const zbz_segment_want *want, zbz_e
 	if (status != ZBZ_OK) return status;
 	snprintf(path, sizeof path, DIRECTORY "/zbz-%s.%d", want->name, ZBZ_SHARED_LAYOUT);
 	status = find_file(g, path, want, err);
-	if (status == ZBZ_MISS) status = make_file(g, path, want->mode, err);
+	if (status == ZBZ_MISS) status = make_file(g, path, want, err);
 	close(gate);
 	return status;
 }
@@ -239,7 +232,7 @@ static zbz_status make(const zbz_segment_want *want, zbz_segment **out, zbz_err 
 	*g = (zbz_segment){ .fd = -1, .named = want->name != NULL };
 	zbz_shared_plan(want->size, want->entry_size, &g->g);
 	snprintf(g->name, sizeof g->name, "%s", label(want));
-	status = g->named ? open_named(g, want, err) : make_anonymous(g, err);
+	status = g->named ? open_named(g, want, err) : make_anonymous(g, want->huge_pages, err);
 	if (status != ZBZ_OK) return status;
 	g->taken = true;
 	*out = g;

@@ -12,6 +12,7 @@ typedef struct zbz_segment_want {
 	const char *zone;
 	uint64_t size, entry_size;
 	int64_t mode; /* of a file made for it */
+	bool huge_pages;
 } zbz_segment_want;
 
 /* E_CONFIG when it is in use with another size. */

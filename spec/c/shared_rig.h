@@ -14,6 +14,7 @@ static void in_a_writer(void);
 #include "provider/shared_read.c"
 #include "provider/shared_ring.c"
 #include "provider/shared_scan.c"
+#include "provider/shared_map.c"
 #include "provider/shared_segment.c"
 #include "provider/shared_stats.c"
 #include "provider/shared_write.c"
