@@ -62,7 +62,10 @@ static void run(zbz_job *job) {
 }
 
 static void drop(zbz_job *job) {
+	pthread_mutex_lock(&seen.lock);
 	atomic_fetch_add(&dropped, 1);
+	pthread_cond_broadcast(&seen.moved);
+	pthread_mutex_unlock(&seen.lock);
 	free(job);
 }
 
@@ -202,6 +205,9 @@ static void closed_meanwhile(void) {
 	let_go();
 	CHECK(collect(other, 1) == 1 && seen.ends[0] < seen.began[51] && seen.moment == 4);
 	zbz_mailbox_close(other);
+	pthread_mutex_lock(&seen.lock);
+	while (atomic_load(&dropped) < 51) pthread_cond_wait(&seen.moved, &seen.lock); /* by the thread that ran it */
+	pthread_mutex_unlock(&seen.lock);
 	CHECK(atomic_load(&dropped) == 51);
 }
 
