@@ -107,7 +107,7 @@ bool zbz_batch_take(zbz_writer *w, const zbz_ring *ring, bool orphan) {
 	if (w->batch_wait != 0) /* before the tail: an owner that sees that one knows what is still wanted */
 		atomic_store_explicit(&ring->h->early, f.texts < w->batch_size ? w->batch_size - f.texts : 0,
 		                      memory_order_relaxed);
-	w->urgent = w->urgent || zbz_ring_urgent(ring, tail, f.to);
+	w->urgent = w->urgent || zbz_ring_urgent(ring, tail);
 	atomic_store_explicit(&ring->h->tail, f.to, memory_order_release);
 	atomic_store_explicit(&ring->h->hold, ZBZ_HOLD_NONE, memory_order_release);
 	if (f.to != tail) zbz_ring_tell(ring->h);

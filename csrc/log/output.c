@@ -131,11 +131,11 @@ void zbz_record_end(zbz_stream *s, size_t n) {
 	r->size = (uint32_t)zbz_ring_used((size_t)r->logger_n + r->labels_n + n);
 	r->check = zbz_ring_check(s->head, r);
 	s->head += r->size;
-	atomic_store_explicit(&s->ring.h->head, s->head, memory_order_release);
-	if (__builtin_expect(r->level >= s->urgent, 0)) {
-		atomic_store(&s->ring.h->urgent, s->head);
+	if (__builtin_expect(r->level >= s->urgent, 0)) { /* before the head: whoever takes the record knows */
+		atomic_store_explicit(&s->ring.h->urgent, s->head, memory_order_relaxed);
 		s->press = true;
 	}
+	atomic_store_explicit(&s->ring.h->head, s->head, memory_order_release);
 	zbz_count(&t->levels[r->level < ZBZ_LEVEL_OFF ? r->level : 0]);
 	zbz_count_by(&t->bytes, n);
 }

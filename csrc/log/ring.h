@@ -89,9 +89,9 @@ static inline uint64_t zbz_ring_early(const zbz_ring *ring) {
 	uint64_t early = atomic_load_explicit(&ring->h->early, memory_order_relaxed);
 	return early > 0 && early < ring->size / 2 ? early : ring->size / 2;
 }
-/* Does the last urgent record end in there? */
-static inline bool zbz_ring_urgent(const zbz_ring *ring, uint64_t from, uint64_t to) {
-	return atomic_load(&ring->h->urgent) - from - 1 < to - from;
+/* Does the last urgent record end after `from`? Beyond the head it is one that comes this moment, perhaps after others. */
+static inline bool zbz_ring_urgent(const zbz_ring *ring, uint64_t from) {
+	return (int64_t)(atomic_load(&ring->h->urgent) - from) > 0;
 }
 /* head and tail as a pair that makes sense; false: they do not. */
 static inline bool zbz_ring_span(const zbz_ring *ring, uint64_t *tail, uint64_t *head) {

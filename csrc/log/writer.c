@@ -231,7 +231,7 @@ static bool beyond_early(const zbz_writer *w) {
 static bool urgent(const zbz_writer *w) {
 	for (const zbz_drained *d = w->rings; d != NULL; d = d->next) {
 		uint64_t tail, head;
-		if (zbz_ring_span(&d->ring, &tail, &head) && zbz_ring_urgent(&d->ring, tail, head)) return true;
+		if (zbz_ring_span(&d->ring, &tail, &head) && tail != head && zbz_ring_urgent(&d->ring, tail)) return true;
 	}
 	return false;
 }

@@ -173,8 +173,8 @@ int main(void) {
 	rationed_sink.write = rationed_write;
 	if (zbz_sink_register(&doubt_sink, NULL) != ZBZ_OK || zbz_sink_register(&rationed_sink, NULL) != ZBZ_OK) return 1;
 	RUN(nothing_is_given_up_unknown);
-	RUN(without_the_spool);
-	RUN(with_another_spool);
+	RUN_IF(CHILD_THREADS, without_the_spool);
+	RUN_IF(CHILD_THREADS, with_another_spool);
 	dirs_remove();
 	return DONE();
 }
