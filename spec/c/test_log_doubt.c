@@ -1,4 +1,5 @@
 /* What nobody knows for a while: whether a sink has what was on its way, and who had a spool when it was written. */
+#include "child.h"
 #include "spool_rig.h"
 
 #include <signal.h>
