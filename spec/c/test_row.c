@@ -140,6 +140,7 @@ static void others_pass(void) {
 	send_job(mb, &there, 1, 5);
 	send_job(mb, NULL, 0, 6);
 	CHECK(collect(mb, 3) == 3); /* 4, 5, 6 */
+	await_moment(7);            /* and the first has begun */
 	CHECK(seen.moment == 7 && seen.inside == 1);
 	let_go();
 	CHECK(collect(mb, 4) == 4);
