@@ -20,7 +20,7 @@ static const zbz_option shared_option_list[] = {
 	{ "size", "max_size", ZBZ_OPT_SIZE, offsetof(shared_options, size), "32MB", NULL, ZBZ_SHARED_LEAST, ZBZ_SHARED_MOST,
 	  "Bytes of the segment, everything included; an entry takes up to a quarter of one of its 64 to 256 parts" },
 	{ "name", NULL, ZBZ_OPT_TEXT, offsetof(shared_options, name), NULL, NULL, 0, 0,
-	  "A named segment, /dev/shm/zbz-NAME.2: any process may open it, and it outlives them; absent: memory inherited "
+	  "A named segment, /dev/shm/zbz-NAME.*: any process may open it, and it outlives them; absent: memory inherited "
 	  "over forks" },
 	{ "zone", NULL, ZBZ_OPT_TEXT, offsetof(shared_options, zone), "default", NULL, 0, 0,
 	  "Without a name: tells several segments of a process and its children apart" },

@@ -23,10 +23,11 @@ local dict, board, workers
 local shared, shared_json, lru, lru_ttl
 
 function M.init()
-	local function segment()
-		return assert(zbz.cache.new{ provider = assert(zbz.cache.provider("shared", { size = "96MB", entry_size = "128B" })) })
+	local function segment(zone)
+		local options = { zone = zone, size = "48MB", entry_size = "128B" }
+		return assert(zbz.cache.new{ provider = assert(zbz.cache.provider("shared", options)) })
 	end
-	local cache, behind_l1 = segment(), segment() -- the first holds what the dictionary holds, and no more
+	local cache, behind_l1 = segment("dictionary"), segment("behind_l1") -- the first holds what the dictionary holds, and no more
 	shared = {
 		get = assert(cache:table("plain", { serializer = "bytes", ttl = 0 })),
 		l1 = assert(behind_l1:table("l1", { serializer = "bytes", ttl = 0, l1 = KEYS * 2 })),

@@ -7,7 +7,7 @@ local function run(workers)
 	local dir = proc.folder()
 	local file = dir .. "/result"
 	local web = nginx.start{ workers = workers, log = "warn", init = [[ loops = require("spec.bench.nginx.loops"); loops.init() ]],
-		http = ([[lua_shared_dict bench 96m; lua_shared_dict board 1m;
+		http = ([[lua_shared_dict bench 48m; lua_shared_dict board 1m;
 			init_worker_by_lua_block { loops.run("%s", "%s") }]]):format(file, arg[2] or "") }
 	local done = proc.wait_until("test -e " .. file, 280)
 	local text = done and proc.output("cat " .. file) or ""
