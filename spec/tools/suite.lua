@@ -40,16 +40,16 @@ end
 -- The lines of a failed suite that name a failure, at most 4 (a suite of suites: 16), cut to a screen's width.
 local telling = { ": failed: ", "^lua[%d.]*: ", "Sanitizer: ", "^make", "^%(the suite", "error: " }
 local function culprits(name, text)
-	local own, handed = {}, {}
+	local own, handed, known = {}, {}, {}
 	-- busted says where, which test and what on three lines
 	text = text:gsub("(%f[^\n%z]%u%l+ %-> [^\n]+)\n([^\n]*)\n([^\n]*)", "%1 error: %2: %3")
 	for line in text:gmatch("[^\n]+") do
 		local inner = line:match("^FAILED (.+)")
 		if inner then handed[#handed + 1] = inner end
 		for _, pattern in ipairs(telling) do
-			if #own < 4 and line:find(pattern) then
+			if #own < 4 and not known[line] and line:find(pattern) then
 				own[#own + 1] = line
-				break
+				known[line] = true -- busted tells it twice
 			end
 		end
 	end
