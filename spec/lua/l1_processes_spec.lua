@@ -48,10 +48,15 @@ describe("l1 and other processes", function()
 	it("never steps back while another writes", function()
 		local log = folder .. "/log"
 		local pid = proc.spawn(program(segment, [[local i, till = 0, os.time() + 90 -- should nobody be there any more
+			local function enough() -- 200 looks: time for the reader to find the same twice
+				local is
+				for _ = 1, 200 do is = t:get("enough") or is end
+				return is
+			end
 			repeat
 				i = i + 1
 				t:set("n", i)
-			until i % 16 == 0 and (t:get("enough") or os.time() > till)
+			until i % 16 == 0 and (enough() or os.time() > till)
 			repeat until t:set("done", i) or os.time() > till]]), log)
 		local last, hits, seen, ends, done = 0, 0, 0, os.time() + 60
 		repeat
