@@ -8,15 +8,9 @@
 #include "faults.h"
 #include "stack.h"
 
-/* The plain build does it all. ThreadSanitizer allows no threads in a child of a program that has some; AddressSanitizer does not
- * bring the locks of its allocator over a fork, so that threads of a child may hang in it, and no other may be in it then. */
-#if defined(__SANITIZE_THREAD__)
-enum { CHILD_THREADS = 0, BUSY = 1 };
-#elif defined(__SANITIZE_ADDRESS__)
-enum { CHILD_THREADS = 0, BUSY = 0 };
-#else
-enum { CHILD_THREADS = 1, BUSY = 1 };
-#endif
+/* The plain build does it all. ThreadSanitizer allows no threads in a child of a program that has some, and neither sanitizer brings the
+ * locks of its allocator over a fork: where another thread had one, the child hangs in it. */
+enum { CHILD_THREADS = !SANITIZED, BUSY = !SANITIZED };
 enum { FORKS = 6, LOADS = 2, JOBS = 8 };
 
 static char folder[] = "/tmp/zbz-test-XXXXXX";
