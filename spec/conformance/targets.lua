@@ -30,9 +30,8 @@ end
 function M.run(name, make, virtual)
 	M.bare(name, make, virtual)
 	testkit.cache(function(clock)
-		local spec, why = make(clock)
-		if not spec then return nil, why end
-		return testkit.faulty(spec)
+		local spec, stop = make(clock) -- nil and the reason: skipped
+		return spec and testkit.faulty(spec), stop
 	end, { name = name .. " behind fault", record = record, clock = virtual and testkit.clock() or nil })
 end
 
