@@ -273,7 +273,7 @@ static void unread(int type) {
 	memset(seen, 0, sizeof seen);
 	CHECK(receiver_start(&r, AF_UNIX, type, 0, in_work("s")));
 	RECEIVER_SET(&r, hang, true);
-	CHECK(open_to(&o, "unix", in_work("s"), "timeout=500ms") == ZBZ_OK);
+	CHECK(open_to(&o, "unix", in_work("s"), "timeout=100ms") == ZBZ_OK);
 	for (int i = 0; i < N; i++) say_line(o, i);
 	CHECK(flush(o, 100) == ZBZ_E_TIMEOUT && await_retries(o, 2) && numbers(o).written == 0);
 	receiver_end(&r);
