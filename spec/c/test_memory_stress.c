@@ -101,7 +101,7 @@ static void random_calls(const char *options, bool evicts, long calls) {
 	long i;
 	memset(model, 0, sizeof model);
 	CHECK(fixture_open(&r.f, options) == ZBZ_OK);
-	if (SANITIZED) calls /= 4;
+	if (THREAD_SANITIZED) calls /= 4;
 	for (i = 0; i < calls; i++) {
 		uint64_t what = next_random(&r.x) % 100;
 		unsigned k = (unsigned)(next_random(&r.x) % KEYS);
@@ -130,7 +130,7 @@ static void random_calls(const char *options, bool evicts, long calls) {
 	fixture_close(&r.f);
 }
 
-/* Under a sanitizer a quarter of them. */
+/* Under ThreadSanitizer a quarter of them. */
 static void a_million_random_calls(void) { random_calls("", false, 1000000); }
 
 static void random_calls_with_eviction(void) {
@@ -208,7 +208,7 @@ static void every_allocation_fails_once(void) {
 			atomic_store(&calls_left, -1);
 			leaks += atomic_load(&live_blocks) != 0;
 			zbz_set_alloc(NULL, NULL);
-			if (n > 250) n += SANITIZED ? 60 : 12; /* the later ones are much alike */
+			if (n > 250) n += THREAD_SANITIZED ? 60 : 12; /* the later ones are much alike */
 		}
 		CHECK(bad == 0);
 		CHECK(leaks == 0);
@@ -364,6 +364,6 @@ int main(void) {
 	RUN(random_calls_with_eviction);
 	RUN(every_allocation_fails_once);
 	RUN(threads_do_not_disturb_each_other);
-	RUN_IF(!SANITIZED, an_entry_costs_little); /* a measure of the allocator, which is another one there */
+	RUN_IF(!THREAD_SANITIZED, an_entry_costs_little);
 	return DONE();
 }
